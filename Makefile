@@ -1,0 +1,49 @@
+# Every target sets up .venv first, when it is missing or older than pyproject.toml or constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo lab test notebooks verify clean
+
+help: ## show this list
+	@echo "make TARGET [PYTHON=/path/to/python3.11]"
+	@sed -n 's/^\([a-z]*\):.*## /  \1 @/p' $(firstword $(MAKEFILE_LIST)) | awk -F@ '{ printf "%-12s%s\n", $$1, $$2 }'
+
+demo: $(READY) ## the whole grading cycle on Lab 1, with a sample class; results in .run/demo/
+	$(BIN)/autograder demo
+
+lab: $(READY) ## open JupyterLab on the students' notebooks
+	$(BIN)/jupyter lab --ServerApp.root_dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
+
+test: $(READY) ## ruff, then all tests
+	$(BIN)/ruff check .
+	$(BIN)/pytest -n 2 --dist loadscope
+
+notebooks: $(READY) ## rebuild everything that is built from solutions/ and autograder/exams/
+	$(BIN)/python -m autograder.build
+
+verify: $(READY) ## prove the exams: every misconception is caught and named, every right answer passes
+	$(BIN)/autograder verify
+
+clean: ## remove .venv and .run
+	rm -rf $(VENV) .run
+
+# One sentence for each thing that can be missing; pip's own progress bars for the rest.
+$(READY): pyproject.toml constraints.txt
+	@command -v "$(PYTHON)" >/dev/null || { \
+	  echo "vitedu needs Python 3.11 or newer and found no '$(PYTHON)': install it, or name yours with make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; v = ".".join(map(str, sys.version_info[:3])); sys.exit(sys.version_info < (3, 11) and \
+	  "vitedu needs Python 3.11 or newer and $(PYTHON) is " + v + ": name a newer one with make PYTHON=/path/to/python3.11")'
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make virtual environments: install its venv module (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear $(VENV)
+	@rm -rf $(VENV)/probe; $(BIN)/python -m pip download -q --retries 1 --no-deps -d $(VENV)/probe -c constraints.txt einops \
+	  >$(VENV)/probe.log 2>&1 || { cat $(VENV)/probe.log >&2; \
+	  echo "pip cannot reach a package index: connect to the network, or name a mirror with PIP_INDEX_URL, then run make again" >&2; exit 1; }
+	@echo "Setting up $(VENV): about 3 GB to download and 6 GB on disk, once."
+	@$(BIN)/python -m pip install --progress-bar on -c constraints.txt -e ".[instructor,test]" || { \
+	  echo "pip could not install vitedu: its message is above (often: no network, or less than 10 GB free on the disk); then run make again" >&2; exit 1; }
+	@rm -rf $(VENV)/probe $(VENV)/probe.log; touch $@

@@ -1,0 +1,105 @@
+"""`autograder`: what nbgrader lacks. Everything else is nbgrader's own commands, with our configuration."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from .errors import UserError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; a mistake of the user's is one sentence and exit status 2."""
+    args = _parser().parse_args(argv)
+    try:
+        return args.run(args)
+    except UserError as error:
+        print(f"autograder: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("autograder: stopped; what was finished is kept, and the same command goes on from there.", file=sys.stderr)
+        return 130
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"autograder: the system said: {error.strerror or error}{where}; mend that and run the command again.", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="autograder", description=__doc__.split(":", 1)[1].strip())
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("verify", help="prove the exams: wrong ideas caught and named, right answers accepted")
+    command.add_argument("labs", nargs="*", metavar="LAB", help="such as lab1_attention; none: all labs")
+    command.add_argument("--json", type=Path, metavar="FILE", help="write the table as JSON, too")
+    command.add_argument("--workers", type=_count, default=2, help="exams proven at a time (default 2)")
+    command.set_defaults(run=_verify)
+
+    command = commands.add_parser("demo", help="the whole cycle on a sample class, in .run/demo")
+    command.add_argument("--folder", type=Path, default=Path(".run/demo"), help="where (default .run/demo)")
+    command.set_defaults(run=_demo)
+
+    command = commands.add_parser("grade", help="grade what was handed in, write feedback and the report")
+    command.add_argument("lab", metavar="LAB")
+    command.add_argument("--course", type=Path, default=Path("."), help="the course folder (default: this folder)")
+    command.add_argument("--student", action="append", metavar="ID", help="only this student; may be given again")
+    command.add_argument("--regrade", action="store_true", help="grade again what is graded already")
+    command.set_defaults(run=_grade)
+
+    command = commands.add_parser("report", help="write the class report and print its table")
+    command.add_argument("lab", metavar="LAB")
+    command.add_argument("--course", type=Path, default=Path("."), help="the course folder (default: this folder)")
+    command.set_defaults(run=_report)
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
+    return int(text)
+
+
+# The imports stand in the commands: torch and nbgrader take seconds, `--help` should not.
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from .lab import all_labs, find_lab
+    from .verify import table, verify, write_json
+
+    labs = [find_lab(name) for name in args.labs] or all_labs()
+    proofs = verify(labs, args.workers)
+    print(table(proofs))
+    if args.json:
+        write_json(proofs, args.json)
+    problems = sum(len(proof.problems) for proof in proofs)
+    print(f"{problems} problems." if problems else "Every exam holds.")
+    return 1 if problems else 0
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from .demo import demo
+
+    return demo(args.folder.resolve())
+
+
+def _grade(args: argparse.Namespace) -> int:
+    from .grade import grade
+
+    return grade(args.course.resolve(), args.lab, args.student, args.regrade)
+
+
+def _report(args: argparse.Namespace) -> int:
+    from .lab import find_lab
+    from .report import text_table, write_report
+
+    course, assignment = args.course.resolve(), find_lab(args.lab).assignment
+    path = course / "report.html"
+    write_report(course, assignment, path)
+    print(text_table(course, assignment))
+    print(f"Report: {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""The main job on a sample class: release, submissions, grading, feedback, class report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+
+from .build import exam_hash, source_hash
+from .course import SECRET, write_atomically
+from .errors import UserError
+from .grade import course_api, grade
+from .lab import Lab, find_lab
+from .sample import hand_in, sample_class
+
+# A fixed secret, so that the demo shows everybody the same; a course draws its own.
+DEMO_SECRET = "64656d6f" * 8
+
+
+def demo(folder: Path, assignment: str = "lab1_attention") -> int:
+    """Run the whole cycle in a folder; what is there already is not done again."""
+    lab = find_lab(assignment)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / SECRET).exists():
+        write_atomically(folder / SECRET, DEMO_SECRET + "\n")
+        (folder / SECRET).chmod(0o600)
+    print(f"1. Release {lab.assignment} with nbgrader (every exam is first proven under the course's secret)", flush=True)
+    released = _release(folder, lab)
+    print("2. A sample class hands in:", flush=True)
+    for student in sample_class(lab):
+        print(f"   {student.id:8} {student.about}", flush=True)
+        path = folder / "submitted" / student.id / lab.assignment / f"{lab.notebook}.ipynb"
+        content = nbformat.writes(hand_in(released, student)) + "\n"
+        if not path.exists() or path.read_text(encoding="utf-8") != content:
+            write_atomically(path, content)
+    print("3. Grade, feedback, report", flush=True)
+    status = grade(folder, lab.assignment)
+    print(f"\nLook at:\n  {folder}/report.html            the class report")
+    print(f"  {folder}/feedback/STUDENT/{lab.assignment}/{lab.notebook}.html   what each student reads")
+    print(f"  {folder}/scores.csv             one row a student")
+    print(f"  {folder}/gradebook.db           nbgrader's gradebook (nbgrader's formgrader opens it)")
+    return status
+
+
+def _release(folder: Path, lab: Lab) -> nbformat.NotebookNode:
+    path = folder / "release" / lab.assignment / f"{lab.notebook}.ipynb"
+    mark = folder / ".released"
+    stamp = f"{exam_hash(lab)} {source_hash(lab)}"
+    if not lab.source.with_suffix(".ipynb").exists():
+        raise UserError(f"Expected the solution notebook of {lab.assignment}, found none; run: make notebooks")
+    if not (path.exists() and mark.exists() and mark.read_text() == stamp):
+        result = course_api(folder).generate_assignment(lab.assignment, force=True)
+        if not result["success"]:
+            raise UserError(f"nbgrader could not make the release: {result.get('log') or result.get('error')}")
+        write_atomically(mark, stamp)
+    return nbformat.read(path, as_version=4)

@@ -1,0 +1,198 @@
+"""Examine one rebuilt notebook: run its cells in a kernel, put the probes, let the judge decide."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import torch
+from nbformat import NotebookNode
+
+from vitedu.probe import Case, asks_for_float32
+
+from .exam import Draw, Exercise, variant_of
+from .judge import Reply, judge, signature
+from .kernel import DIED, OK, TIMED_OUT, KernelStartError, Limits, Run, StudentKernel
+from .lab import Lab
+from .reference import Reference
+from .verdict import ERROR, GRADED, NOT_ANSWERED, NOT_GRADED, Verdict
+
+COMMON = "common"  # the variant that is the same for all; it earns no points
+
+
+@dataclass
+class Examination:
+    """What came of one notebook.
+
+    Attributes:
+        outputs: of each code cell that ran, by its place in the notebook.
+        seconds: by stage: start, cells, probes, judge, replays.
+    """
+
+    verdicts: list[Verdict] = field(default_factory=list)
+    outputs: dict[int, list[NotebookNode]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def examine(
+    notebook: NotebookNode, lab: Lab, reference: Reference, student: str, secret: bytes, limits: Limits | None = None
+) -> Examination:
+    """Run and judge a rebuilt notebook (see rebuild.py); never raises for anything the student did.
+
+    Args:
+        student: decides the variants, with the course secret.
+    """
+    limits = limits or Limits()
+    return _Sitting(notebook, lab, reference, student, secret, limits).hold()
+
+
+def ask_exercise(kernel: StudentKernel, cases: list[Case], seconds: float) -> tuple[list[Reply], Run]:
+    """Put all cases of an exercise; those with a dtype trouble once more, in float32.
+
+    Only a fact about dtypes leads to a second question, never a value, and no verdict.
+    """
+    run = kernel.ask(cases, torch.float64, seconds)
+    replies = [Reply(run.answers.get(i)) for i in range(len(cases))]
+    again = [i for i, reply in enumerate(replies) if reply.answer is not None and asks_for_float32(reply.answer)]
+    if again and run.status == OK:
+        run = kernel.ask([cases[i] for i in again], torch.float32, seconds)
+        for place, i in enumerate(again):
+            replies[i] = Reply(run.answers.get(place), torch.float32)
+    return replies, run
+
+
+class _Sitting:
+    """The examination of one notebook, with the kernel it is in and the time that it has left."""
+
+    def __init__(
+        self, notebook: NotebookNode, lab: Lab, reference: Reference, student: str, secret: bytes, limits: Limits
+    ) -> None:
+        self.notebook, self.lab, self.reference, self.limits = notebook, lab, reference, limits
+        self.student, self.secret = student, secret
+        self.done = Examination(seconds=dict.fromkeys(("start", "cells", "probes", "judge", "replays"), 0.0))
+        self.kernel: StudentKernel | None = None
+        self.deadline = 0.0
+        self.kernels = 0
+        self.killers: dict[int, str] = {}  # cells and exams that ended a kernel, with how
+        self.failures: dict[str, tuple[str, str]] = {}  # grade_id -> status and reason of a cell that failed
+        self.named: dict[str, str] = {}  # exercise -> the misconception found in it
+
+    def hold(self) -> Examination:
+        """Go through the notebook from top to bottom."""
+        try:
+            self._start()
+        except KernelStartError as error:
+            for cell in self._exams():
+                self._add(cell, status=NOT_GRADED, points=None, reason=str(error))
+            return self.done
+        try:
+            for index, cell in enumerate(self.notebook.cells):
+                if cell.cell_type != "code" or cell.metadata.vitedu.role == "display":
+                    continue
+                if cell.metadata.vitedu.role == "exam":
+                    self._examine(index, cell)
+                else:
+                    self._run(index, cell)
+        finally:
+            if self.kernel is not None:
+                self.kernel.close()
+        return self.done
+
+    def _exams(self) -> list[NotebookNode]:
+        return [cell for cell in self.notebook.cells if cell.metadata.vitedu.role == "exam"]
+
+    def _start(self) -> None:
+        """A fresh kernel; a failure to start one is ours, and is tried twice."""
+        started = time.monotonic()
+        try:
+            self.kernel = StudentKernel(self.limits)
+        except KernelStartError:
+            self.kernel = StudentKernel(self.limits)
+        self.kernels += 1
+        self.done.seconds["start"] += time.monotonic() - started
+        if not self.deadline:
+            self.deadline = time.monotonic() + self.limits.notebook
+
+    def _left(self, most: float) -> float:
+        return max(0.0, min(most, self.deadline - time.monotonic()))
+
+    def _ready(self, index: int) -> str:
+        """OK with a live kernel in which the earlier cells ran; else why there is none."""
+        if self._left(1) <= 0:
+            return TIMED_OUT
+        if self.kernel.alive:
+            return OK
+        if self.kernels > self.limits.replays:
+            return DIED
+        self.kernel.close()
+        self._start()
+        started = time.monotonic()
+        for place, cell in enumerate(self.notebook.cells[:index]):
+            if cell.cell_type == "code" and cell.metadata.vitedu.role not in ("display", "exam") and place not in self.killers:
+                self.kernel.run(cell.source, self._left(self.limits.cell))
+        self.done.seconds["replays"] += time.monotonic() - started
+        return OK if self.kernel.alive else DIED
+
+    def _run(self, index: int, cell: NotebookNode) -> None:
+        status = self._ready(index)
+        started = time.monotonic()
+        run = self.kernel.run(cell.source, self._left(self.limits.cell)) if status == OK else Run(status)
+        self.done.seconds["cells"] += time.monotonic() - started
+        self.done.outputs[index] = run.outputs
+        if run.status in (DIED, TIMED_OUT):
+            self.killers[index] = run.status
+        if run.status != OK:
+            grade_id = cell.metadata.get("nbgrader", {}).get("grade_id", "")
+            self.failures[grade_id] = run.status, run.error or f"its cell ended with: {run.status}"
+
+    def _examine(self, index: int, cell: NotebookNode) -> None:
+        try:
+            status = self._ready(index)
+        except KernelStartError as error:
+            self._add(cell, status=NOT_GRADED, points=None, reason=str(error))
+            return
+        exercise = self.lab.exercise(cell.metadata.vitedu.exercise)
+        draw = Draw(self.secret, exercise.id, variant_of(self.secret, self.student, exercise.id))
+        cases = self.reference.cases(exercise, draw)
+        started = time.monotonic()
+        if status == OK:
+            replies, run = ask_exercise(self.kernel, cases, self._left(self.limits.probe))
+            status = GRADED if run.status in (OK, ERROR) else run.status
+        else:
+            replies = [Reply(None)] * len(cases)
+        probed = time.monotonic()
+        failure, reason = self.failures.get(exercise.id, ("", ""))
+        verdict = self._add(cell, status=status, points=0.0, reason=reason)
+        verdict.variant = int(draw.key[2])
+        judge(self.reference, exercise, draw, replies, self.named, verdict)
+        if verdict.status == NOT_ANSWERED and failure:  # it was answered, but its cell did not get through
+            verdict.status = failure
+        for diagnosis in verdict.diagnoses:
+            if diagnosis.whole and not diagnosis.carried:
+                self.named[exercise.id] = diagnosis.misconception
+        verdict.seconds = {"probe": probed - started, "judge": time.monotonic() - probed}
+        self.done.seconds["probes"] += verdict.seconds["probe"]
+        self.done.seconds["judge"] += verdict.seconds["judge"]
+        self._ask_common(exercise, verdict)
+        if not self.kernel.alive:
+            self.killers[index] = DIED
+
+    def _ask_common(self, exercise: Exercise, verdict: Verdict) -> None:
+        """Put the variant common to the class, so that equal unexplained answers can be grouped."""
+        if not self.kernel.alive or self._left(1) <= 0 or verdict.status in (TIMED_OUT, DIED):
+            return
+        cases = self.reference.cases(exercise, Draw(self.secret, exercise.id, COMMON))
+        started = time.monotonic()
+        replies, _ = ask_exercise(self.kernel, cases, self._left(self.limits.probe))
+        self.done.seconds["probes"] += time.monotonic() - started
+        wrong = any(not case.right for case in verdict.cases)
+        if wrong and not verdict.diagnoses and verdict.status == GRADED:
+            verdict.signature = signature(replies, cases)
+
+    def _add(self, cell: NotebookNode, status: str, points: float | None, reason: str) -> Verdict:
+        verdict = Verdict(
+            exercise=cell.metadata.vitedu.exercise, grade_id=cell.metadata.nbgrader.grade_id, status=status,
+            points=points, max_points=float(cell.metadata.nbgrader.points), reason=reason,
+        )  # fmt: skip
+        self.done.verdicts.append(verdict)
+        return verdict

@@ -1,0 +1,114 @@
+"""The feedback page of one student, made by nbgrader's generate_feedback from cleaned parts only.
+
+Everything a submission brought along is untrusted. `Clean` rebuilds each cell from scratch, with
+sanitised outputs of four kinds (text, HTML, PNG, JPEG); the page's Content-Security-Policy
+forbids scripts and everything from elsewhere, as a second wall. As scripts are forbidden,
+formulas cannot be set: the course text is left out but for its headings; students have it.
+"""
+
+from __future__ import annotations
+
+import html as entities
+from pathlib import Path
+from typing import Any
+
+from jinja2 import pass_context
+from nbconvert.exporters import HTMLExporter
+from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor
+from nbformat import NotebookNode
+from nbgrader.preprocessors import GetGrades, NbGraderPreprocessor
+from traitlets.config import Config
+
+from . import untrusted, words
+from .looks import look
+from .results import Cell, Submission, read
+from .showable import MAX_TEXT, showable
+from .verdict import NOT_ANSWERED
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def configure(c: Config) -> None:
+    """Make `nbgrader generate_feedback` and formgrader's button write our feedback page.
+
+    Call it from nbgrader_config.py with `c = get_config()`.
+    """
+    c.GenerateFeedback.preprocessors = [GetGrades, Clean, CSSHTMLHeaderPreprocessor]
+    c.GenerateFeedback.exporter_class = FeedbackExporter
+    # Set for our exporter alone: formgrader's own pages use HTMLExporter with another template.
+    c.FeedbackExporter.template_name = "vitedu_feedback"
+    c.FeedbackExporter.extra_template_basedirs = [str(TEMPLATES)]
+    c.CSSHTMLHeaderPreprocessor.style = "default"
+
+
+class FeedbackExporter(HTMLExporter):
+    """HTML with a markdown filter that sanitises what it made."""
+
+    exclude_anchor_links = True
+
+    def default_filters(self):
+        yield from super().default_filters()
+        yield "safe_markdown", self.safe_markdown
+
+    @pass_context
+    def safe_markdown(self, context: Any, source: str) -> str:
+        """Markdown as sanitised HTML; as plain text when the renderer gives up."""
+        try:
+            return untrusted.html(self.markdown2html(context, source))
+        except Exception:  # deep nesting and broken attachments raise all kinds of errors in the renderer
+            return f"<pre>{entities.escape(untrusted.text(source, MAX_TEXT))}</pre>"
+
+
+class Clean(NbGraderPreprocessor):
+    """Rebuild the notebook as the feedback page shows it, and add the summary as `resources["vitedu"]`."""
+
+    def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
+        """Runs in the course folder, after GetGrades, like every stage of nbgrader's converters."""
+        names = resources["nbgrader"]
+        found = read(names["db_url"], Path("verdicts"), [names["assignment"]], [names["student"]])
+        submission = found[names["assignment"]][0]
+        cells = [cell for cell in submission.cells if cell.notebook == names["notebook"]]
+        rows = {cell.grade_id: _row(cell, i) for i, cell in enumerate(cells)}
+        shown = [clean for cell in nb.cells if (clean := showable(cell, rows)) is not None]
+        for i, cell in enumerate(shown):
+            cell["id"] = f"cell-{i}"  # nbformat's own are random, and no two pages would be equal
+        resources["vitedu"] = _summary(submission, cells, list(rows.values()), names)
+        return NotebookNode(nbformat=4, nbformat_minor=5, metadata=_python(), cells=shown), resources
+
+
+def _python() -> NotebookNode:
+    return NotebookNode(language_info=NotebookNode(name="python", pygments_lexer="ipython3"))
+
+
+def _row(cell: Cell, place: int) -> NotebookNode:
+    """One line of the summary, plain text; the template escapes it."""
+    kind, sign = look(cell)
+    said = [sentence for sentence in words.full(cell) if sentence not in (NOT_ANSWERED, "waits for grading")]
+    questions = [f"Ask: {untrusted.terminal(d.question, 400)}" for d in cell.verdict.diagnoses] if cell.verdict else []
+    return NotebookNode(
+        name=untrusted.terminal(cell.name, 80), parts=words.breakable(cell.name), anchor=f"result-{place}",
+        look=kind, sign=sign, said=said + questions,
+        points=words.points(cell.points), max_points=words.points(cell.max_points),
+        status={"full": "right", "part": "partly right", "wait": "waits for grading"}.get(kind, cell.status),
+    )  # fmt: skip
+
+
+def _summary(
+    submission: Submission, cells: list[Cell], rows: list[NotebookNode], names: dict[str, Any]
+) -> dict[str, Any]:
+    """What stands above the cells."""
+    undecided = any(cell.missing for cell in cells)
+    total = None if undecided else max(0.0, sum(cell.points or 0.0 for cell in cells) - submission.penalty)
+    late = f"late submission: {words.points(submission.penalty)} points taken off" if submission.penalty else ""
+    return {
+        "student": untrusted.terminal(names["student"], 80),
+        "assignment": untrusted.terminal(names["assignment"], 80),
+        "notebook": untrusted.terminal(names["notebook"], 80),
+        "style": (TEMPLATES / "style.css").read_text("utf-8"),
+        "rows": rows,
+        "total": words.points(total),
+        "max_points": words.points(sum(cell.max_points for cell in cells)),
+        "note": "; ".join(part for part in (submission.note, late) if part),
+        "mended": submission.mended,
+        "unsandboxed": submission.sandbox is False,
+    }

@@ -1,0 +1,167 @@
+"""The judge: compares a student's answers with the model answer's, and names what went wrong.
+
+It sees answers only. It runs nothing of the student's, and nothing that it knows goes into the
+student's process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import torch
+
+from vitedu import findings
+from vitedu.compare import TOLERANCE, Expected, Facts, explain, facts, right, same
+from vitedu.probe import Answer, Case
+
+from .exam import Draw, Exercise
+from .reference import Context, Reference
+from .verdict import ERROR, GRADED, NOT_ANSWERED, CaseVerdict, Diagnosis, Verdict
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer as it came, and the dtype in which the case was asked; None: no answer came."""
+
+    answer: Answer | None
+    dtype: torch.dtype = torch.float64
+
+
+NO_ANSWER = Answer("silent")
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """The replies read with certain misconceptions of earlier exercises in place."""
+
+    context: Context
+    rights: list[bool]
+    whole: list[str]
+    per_case: list[list[str]]
+
+
+def judge(
+    reference: Reference,
+    exercise: Exercise,
+    draw: Draw,
+    replies: Sequence[Reply],
+    earlier: Mapping[str, str],
+    verdict: Verdict,
+) -> Verdict:
+    """Decide on one exercise.
+
+    Args:
+        replies: one for each case of `draw`.
+        earlier: exercise id -> misconception id, as judged in this student's earlier exercises.
+            Only such a mistake can be carried over; it is never inferred from this exercise.
+        verdict: what is known so far; its status stays when it already names a failure.
+
+    Returns:
+        The verdict with cases, points, status, diagnoses, and remarks.
+    """
+    cases = reference.cases(exercise, draw)
+    found = [_facts(reply, case) for reply, case in zip(replies, cases, strict=True)]
+    best = _best_reading(reference, exercise, draw, cases, replies, found, earlier)
+    model = reference.model(exercise, draw, best.context)
+
+    verdict.cases = [
+        CaseVerdict(case.name, ok, case.share, "" if ok else _note(reply, f, e, case), matches)
+        for case, reply, f, e, ok, matches in zip(cases, replies, found, model, best.rights, best.per_case, strict=True)
+    ]
+    shares = sum(case.share for case in cases)
+    earned = sum(case.share for case, ok in zip(cases, best.rights, strict=True) if ok)
+    verdict.points = round(verdict.max_points * earned / shares, 2)
+    if verdict.status == GRADED and earned == 0:
+        states = {reply.answer.status if reply.answer else "silent" for reply in replies}
+        verdict.status = NOT_ANSWERED if states <= {"undone", "missing"} else ERROR if states == {"error"} else GRADED
+    verdict.diagnoses = _diagnoses(reference, exercise, best)
+    verdict.remarks += _remarks(replies, cases)
+    return verdict
+
+
+def _note(reply: Reply, found: Facts, expected: Expected, case: Case) -> str:
+    """What was found instead, without a single expected value."""
+    if reply.answer is None:
+        return "no answer came back"
+    if case.raises is not None and found.status == "error" and set(case.raises) <= found.integers:
+        return "counts only when another case of it is right"
+    return findings.note(reply.answer, found, expected.facts, case, TOLERANCE[reply.dtype], values=False)
+
+
+def _facts(reply: Reply, case: Case) -> Facts:
+    return facts(reply.answer or NO_ANSWER, case, TOLERANCE[reply.dtype])
+
+
+def _best_reading(
+    reference: Reference,
+    exercise: Exercise,
+    draw: Draw,
+    cases: Sequence[Case],
+    replies: Sequence[Reply],
+    found: Sequence[Facts],
+    earlier: Mapping[str, str],
+) -> _Reading:
+    """Read the answers as they are, then with each set of the student's earlier mistakes in place."""
+    tolerances = [TOLERANCE[reply.dtype] for reply in replies]
+    best: _Reading | None = None
+    for size in range(len(earlier) + 1):
+        for context in combinations(earlier.items(), size):
+            model = reference.model(exercise, draw, context)
+            rights = [
+                right(f, e.facts, case, t) or bool(context and same(f, e.facts, t, nan=True))
+                for f, e, case, t in zip(found, model, cases, tolerances, strict=True)
+            ]
+            whole, per_case = [], [[] for _ in cases]
+            if not all(rights) and any(f.status not in ("undone", "missing", "silent") for f in found):
+                wrong = {m.id: reference.misconception(exercise, draw, m.id, context) for m in exercise.misconceptions}
+                whole, per_case = explain(found, rights, wrong, tolerances)
+            rights = _paired(rights, cases)  # for the points, not for the name: an error alone explains nothing
+            reading = _Reading(context, rights, whole, per_case)
+            if all(rights) or (best is None) or _rank(reading) > _rank(best):
+                best = reading
+            if all(rights):
+                return best
+    return best
+
+
+def _rank(reading: _Reading) -> tuple[bool, int, int]:
+    return bool(reading.whole), sum(reading.rights), -len(reading.context)
+
+
+def _paired(rights: list[bool], cases: Sequence[Case]) -> list[bool]:
+    """An expected error counts only when the same object also gave right numbers somewhere."""
+    useful = {case.thing for case, ok in zip(cases, rights, strict=True) if ok and case.raises is None}
+    return [ok and (case.raises is None or case.thing in useful) for case, ok in zip(cases, rights, strict=True)]
+
+
+def _diagnoses(reference: Reference, exercise: Exercise, reading: _Reading) -> list[Diagnosis]:
+    named = []
+    for earlier, id in reading.context:
+        m = reference.lab.exercise(earlier).misconception(id)
+        named.append(Diagnosis(m.id, earlier, m.idea, m.question, carried=True))
+    own = reading.whole[:1] or list(dict.fromkeys(ids[0] for ids in reading.per_case if ids))
+    for id in own:
+        m = exercise.misconception(id)
+        named.append(Diagnosis(m.id, exercise.id, m.idea, m.question, whole=bool(reading.whole)))
+    return named
+
+
+def _remarks(replies: Sequence[Reply], cases: Sequence[Case]) -> list[str]:
+    if any(reply.dtype == torch.float32 for reply in replies):
+        return ["The result was float32 for float64 inputs: keep the dtype of the inputs. It cost no points."]
+    return []
+
+
+def signature(replies: Sequence[Reply], cases: Sequence[Case]) -> str:
+    """A digest of the answers to the variant common to the class: equal mistakes give equal digests."""
+    digest = hashlib.sha256()
+    for reply, case in zip(replies, cases, strict=True):
+        f = _facts(reply, case)
+        digest.update(repr((f.status, f.error, f.message, f.keys, f.repeatable, f.changed)).encode())
+        for name, value in sorted(f.values.items()):
+            rounded = (value.double().nan_to_num() * 1e4).round().to(torch.int64)
+            digest.update(repr((name, tuple(value.shape), rounded.flatten()[:4096].tolist())).encode())
+    return digest.hexdigest()[:16]

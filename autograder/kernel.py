@@ -1,0 +1,285 @@
+"""One student's kernel: run a cell, ask a probe, and believe nothing that comes back.
+
+The client keeps what nbclient would keep of a cell's outputs, and nothing else: messages that
+reach into other cells (update_display_data, clear_output, comms, widgets) are not followed, every
+message is read defensively, and outputs are counted in bytes. It never waits for a promise of the
+kernel alone: the shell's reply ends a cell, a deadline ends a hanging one, and a dead process is
+noticed.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import zmq
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import KernelManager
+from nbformat import NotebookNode
+from nbformat.v4 import new_output
+
+from vitedu import wire
+from vitedu.probe import Answer, Case, request
+
+from .untrusted import json_safe, text
+
+OK, ERROR, TIMED_OUT, DIED = "ok", "error", "timed out", "kernel died"
+SHOWN = ("text/plain", "text/html", "image/png", "image/jpeg")  # other kinds of output are dropped
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one notebook may use; seconds are wall time.
+
+    Attributes:
+        cell, probe: of one cell, and of one exercise's probe.
+        notebook: of all cells and probes of a notebook, replays included.
+        replays: how often a fresh kernel replays the cells after one died.
+        output_bytes, outputs: kept of one cell.
+        message_bytes: of one message; the connection of a larger one is cut.
+    """
+
+    start: float = 60.0
+    cell: float = 60.0
+    probe: float = 30.0
+    notebook: float = 300.0
+    replays: int = 2
+    output_bytes: int = 2 * 2**20
+    outputs: int = 200
+    message_bytes: int = 64 * 2**20
+    messages: int = 20_000
+
+
+class KernelStartError(RuntimeError):
+    """The kernel did not start: our failure, not the student's."""
+
+
+@dataclass
+class Run:
+    """How a cell ended and what it showed."""
+
+    status: str
+    outputs: list[NotebookNode] = field(default_factory=list)
+    answers: dict[int, Answer] = field(default_factory=dict)
+    error: str = ""
+    refused: int = 0  # messages that could not be read
+
+
+class StudentKernel:
+    """A kernel with an empty scratch folder and a bare environment. Use it in a `with`."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._folder = Path(tempfile.mkdtemp(prefix="vitedu-"))
+        self._context = zmq.Context()
+        self._context.maxmsgsize = limits.message_bytes  # default of every socket made from it
+        self._context.linger = 0
+        self._manager: KernelManager | None = None
+        try:
+            self._start()
+        except Exception as error:
+            self.close()
+            raise KernelStartError(f"the kernel did not start: {error or type(error).__name__}") from error
+
+    def _start(self) -> None:
+        scratch = self._folder / "scratch"
+        scratch.mkdir()
+        manager = KernelManager(context=self._context, transport="ipc", ip=str(self._folder / "socket"))
+        manager.connection_file = str(self._folder / "connection.json")
+        manager._kernel_spec = KernelSpec(
+            argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}",
+                  "--HistoryManager.enabled=False", "--IPKernelApp.log_level=50"],
+            display_name="student", language="python",
+        )  # fmt: skip
+        self._manager = manager
+        manager.start_kernel(cwd=str(scratch), env=bare_environment(scratch), stdin=None, start_new_session=True)
+        self._client = manager.client(context=self._context)
+        self._client.start_channels(hb=False, stdin=False)
+        self._client.wait_for_ready(timeout=self.limits.start)
+
+    def __enter__(self) -> StudentKernel:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill the kernel (never ask it to leave: a student's code can refuse) and remove its folder."""
+        if self._manager is not None:
+            if hasattr(self, "_client"):
+                self._client.stop_channels()
+            if self._manager.has_kernel:
+                self._manager.shutdown_kernel(now=True)
+            self._manager = None
+        self._context.destroy(linger=0)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the kernel's process runs."""
+        return self._manager is not None and self._manager.is_alive()
+
+    def run(self, code: str, seconds: float) -> Run:
+        """Execute a cell of the student's."""
+        return self._execute(code, seconds, nonce=None)
+
+    def ask(self, cases: list[Case], dtype: torch.dtype, seconds: float) -> Run:
+        """Put cases to the student's objects; the answers that came in time are in `Run.answers`."""
+        nonce = secrets.token_hex(16)
+        data = request(cases, str(dtype).removeprefix("torch."), nonce)
+        call = f"__import__('vitedu.probe').probe.answer({base64.b64encode(data).decode()!r}, globals())"
+        return self._execute(call, seconds, nonce, len(cases))
+
+    def _execute(self, code: str, seconds: float, nonce: str | None, count: int = 0) -> Run:
+        if not self.alive:
+            return Run(DIED)
+        run, kept = Run(OK), _Outputs(self.limits)
+        parent = self._client.execute(code, store_history=nonce is None, allow_stdin=False, stop_on_error=False)
+        deadline, idle, reply, interrupted = time.monotonic() + seconds, False, None, False
+        poller = zmq.Poller()
+        channels = {c.socket: c for c in (self._client.iopub_channel, self._client.shell_channel)}
+        for socket in channels:
+            poller.register(socket, zmq.POLLIN)
+        for _ in range(self.limits.messages):
+            if reply is not None and idle:
+                break
+            ready = dict(poller.poll(200))
+            for socket in ready:
+                message = _read(channels[socket], run)
+                if message is None or message["parent"] != parent:
+                    continue
+                if message["type"] == "execute_reply":
+                    reply, deadline = message["content"], min(deadline, time.monotonic() + 2)
+                elif message["type"] == "status" and message["content"].get("execution_state") == "idle":
+                    idle = True
+                elif nonce is not None:
+                    _keep_answer(message, nonce, count, run)
+                else:
+                    kept.add(message)
+            if not ready and not self.alive:
+                run.status = DIED
+                break
+            if time.monotonic() > deadline:
+                if reply is not None:  # everything is done, only the idle message got lost
+                    break
+                run.status = TIMED_OUT
+                if interrupted:
+                    self.kill()
+                    break
+                # A cell that heeds the interrupt leaves the kernel, and what it defined, intact.
+                interrupted, deadline = True, time.monotonic() + 3
+                self._manager.interrupt_kernel()
+        else:
+            run.status = TIMED_OUT
+            run.error = f"more than {self.limits.messages} messages in one cell"
+            self.kill()
+        if run.status == OK and reply is not None and reply.get("status") == "error":
+            run.status = ERROR
+            run.error = text(f"{reply.get('ename', '')}: {reply.get('evalue', '')}", 300)
+        run.outputs = kept.outputs
+        return run
+
+    def kill(self) -> None:
+        """End the kernel's process at once."""
+        if self._manager is not None and self._manager.has_kernel:
+            self._manager.shutdown_kernel(now=True)
+
+
+def bare_environment(scratch: Path) -> dict[str, str]:
+    """What a kernel sees of our environment: where programs are, and nothing else."""
+    caches = scratch.parent / "caches"
+    caches.mkdir(exist_ok=True)
+    return {
+        "PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "HOME": str(scratch), "TMPDIR": str(scratch),
+        "IPYTHONDIR": str(caches / "ipython"), "MPLCONFIGDIR": str(caches / "matplotlib"),
+        "JUPYTER_PLATFORM_DIRS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONNOUSERSITE": "1",
+        "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
+    }  # fmt: skip
+
+
+def _read(channel: Any, run: Run) -> dict[str, Any] | None:
+    """One message as plain data, or None; anything wrong with it is the submission's own affair."""
+    try:
+        message = channel.get_msg(timeout=0)
+        content, header, parent = message["content"], message["header"], message["parent_header"]
+        kind, parent = header["msg_type"], parent.get("msg_id")
+        if isinstance(content, dict) and isinstance(kind, str):
+            return {"type": kind, "parent": parent, "content": content}
+    except Exception:
+        # A bad signature, broken JSON, nesting too deep: whatever it was, the next one is read.
+        pass
+    run.refused += 1
+    return None
+
+
+def _keep_answer(message: dict[str, Any], nonce: str, count: int, run: Run) -> None:
+    """Keep the first answer of each case that carries this probe's nonce; all else is ignored."""
+    if message["type"] != "display_data":
+        return
+    data = message["content"].get("data")
+    encoded = data.get(wire.MIME) if isinstance(data, dict) else None
+    if not isinstance(encoded, str) or len(encoded) > 2 * wire.MAX_BYTES:
+        return
+    try:
+        header, tensors = wire.unpack(base64.b64decode(encoded, validate=True))
+        index = header.get("case")
+        if header.get("nonce") == nonce and isinstance(index, int) and 0 <= index < count and index not in run.answers:
+            run.answers[index] = Answer.read(header, tensors)
+    except (wire.WireError, ValueError):
+        run.refused += 1
+
+
+class _Outputs:
+    """A cell's outputs as the notebook stores them, cut at the limits."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.outputs: list[NotebookNode] = []
+        self._bytes = 0
+        self._full = False
+
+    def add(self, message: dict[str, Any]) -> None:
+        """Take one message; kinds that reach beyond their own cell are ignored."""
+        if self._full:
+            return
+        output = _output(message["type"], message["content"])
+        if output is None:
+            return
+        self._bytes += len(json.dumps(output))
+        last = self.outputs[-1] if self.outputs else None
+        if self._bytes > self.limits.output_bytes or len(self.outputs) >= self.limits.outputs:
+            self._full = True
+            limit = f"{self.limits.output_bytes} bytes or {self.limits.outputs} outputs"
+            output = new_output("stream", name="stderr", text=f"[The output of this cell was cut here, at {limit}.]\n")
+        if last is not None and output.output_type == last.output_type == "stream" and output.name == last.name:
+            last.text += output.text
+        else:
+            self.outputs.append(output)
+
+
+def _output(kind: str, content: dict[str, Any]) -> NotebookNode | None:
+    if kind == "stream":
+        name = "stderr" if content.get("name") == "stderr" else "stdout"
+        return new_output("stream", name=name, text=text(content.get("text"), 2**20))
+    if kind in ("display_data", "execute_result"):
+        data = content.get("data")
+        if not isinstance(data, dict):
+            return None
+        shown = {mime: json_safe(data[mime]) for mime in SHOWN if isinstance(data.get(mime), str)}
+        return new_output("display_data", data=shown) if shown else None
+    if kind == "error":
+        lines = content.get("traceback")
+        lines = [text(line, 10_000) for line in lines[:100]] if isinstance(lines, list) else []
+        name, value = text(content.get("ename"), 200), text(content.get("evalue"), 2000)
+        return new_output("error", ename=name, evalue=value, traceback=lines)
+    return None

@@ -1,0 +1,5 @@
+"""nbgrader's configuration for a vitedu course: copy this file into the course folder."""
+
+from autograder.course import configure
+
+configure(get_config())  # noqa: F821

@@ -1,0 +1,38 @@
+"""Do the exams tell right from wrong under this secret? Asked of our own code, in this process."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from vitedu.compare import TOLERANCE, Expected, facts, right
+from vitedu.probe import Case, ask
+
+from .exam import VARIANTS, Draw
+from .reference import Reference
+
+
+def escapes(reference: Reference, secret: bytes) -> list[str]:
+    """Each misconception and variant that would get full marks under this secret, in words.
+
+    A judge-level check of seconds, for every release; `autograder verify` asks the same of
+    students' kernels, and more.
+    """
+    found = []
+    for exercise in reference.lab.exercises:
+        for variant in range(VARIANTS):
+            draw = Draw(secret, exercise.id, variant)
+            cases = reference.cases(exercise, draw)
+            for m in exercise.misconceptions:
+                space = reference.namespace([(exercise.id, m.code)])
+                # Case by case: the first wrong one is enough, and most mistakes show at once.
+                if all(_right(space[c.thing], c, e) for c, e in zip(cases, reference.model(exercise, draw), strict=True)):
+                    found.append(f"the misconception {m.id} of {exercise.id} on variant {variant}")
+    return found
+
+
+def _right(thing: Any, case: Case, expected: Expected) -> bool:
+    tolerance = max(TOLERANCE.values())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return right(facts(ask(thing, case), case, tolerance), expected.facts, case, tolerance)

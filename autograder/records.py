@@ -1,0 +1,34 @@
+"""The record of one graded notebook: verdicts/STUDENT/ASSIGNMENT/NOTEBOOK.json, read defensively."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from . import untrusted
+from .errors import UserError
+from .verdict import Verdict
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """One verdicts file, its texts cleaned, its exercises as `Verdict`; {} when there is none.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        data = untrusted.json_safe(json.loads(path.read_text("utf-8")))
+        return {
+            "exercises": [Verdict.from_json(entry) for entry in data["exercises"]],
+            "written": [{"grade_id": e["grade_id"], "answered": bool(e["answered"])} for e in data.get("written", [])],
+            "mended": [untrusted.text(sentence, 300) for sentence in data.get("mended", [])],
+            "seconds": {untrusted.terminal(k, 30): float(s or 0.0) for k, s in data.get("seconds", {}).items()},
+            "sandbox": data.get("sandbox") is True,
+            "modified": path.stat().st_mtime,
+        }
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        where = "/".join(path.parts[-3:])
+        raise UserError(f"verdicts/{where} is damaged ({type(error).__name__}); grade this submission again") from None

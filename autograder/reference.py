@@ -1,0 +1,95 @@
+"""What the model answer, a misconception, or an alternative gives for a case.
+
+There is no second copy of a reference implementation: the solution cells of the notebook are run
+as they stand, with one cell replaced where a wrong or another answer is wanted. This code is our
+own, so it runs in this process; a student's never does.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from vitedu.compare import TOLERANCE, Expected, facts, same
+from vitedu.probe import Case, ask
+
+from .exam import Draw, Exercise
+from .lab import Lab, without_marks
+
+Context = tuple[tuple[str, str], ...]  # ((exercise id, misconception id), ...): ideas already in place
+KEPT = 4096  # answers of this many (exercise, variant, code) triples stay in memory
+
+
+class Reference:
+    """Answers of a lab's own code, each computed once per variant and kept."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self._spaces: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
+        self._answers: OrderedDict[Any, list[Expected]] = OrderedDict()
+        self._cases: OrderedDict[Any, list[Case]] = OrderedDict()
+
+    def cases(self, exercise: Exercise, draw: Draw) -> list[Case]:
+        """The cases of one variant."""
+        return _remember(self._cases, (exercise.id, draw.key), lambda: exercise.cases(draw))
+
+    def model(self, exercise: Exercise, draw: Draw, context: Context = ()) -> list[Expected]:
+        """The model answer, with the misconceptions of `context` in earlier exercises."""
+        return self._expected(exercise, draw, self._codes(context), key=("model", context))
+
+    def misconception(self, exercise: Exercise, draw: Draw, id: str, context: Context = ()) -> list[Expected]:
+        """The answer of one misconception, with those of `context` in earlier exercises."""
+        context = (*context, (exercise.id, id))
+        return self._expected(exercise, draw, self._codes(context), key=("misconception", context))
+
+    def namespace(self, codes: Sequence[tuple[str, str]]) -> dict[str, Any]:
+        """The notebook's names after its cells ran with some solution cells replaced.
+
+        Args:
+            codes: (grade_id, code) of the replaced cells.
+        """
+        key = tuple(codes)
+        if key not in self._spaces:
+            replaced, space = dict(codes), {"__name__": f"{self.lab.key}_solution"}
+            for cell in self.lab.cells:
+                if cell.kind == "code" and cell.role in ("setup", "solution"):
+                    source = replaced.get(cell.grade_id, without_marks(cell.source))
+                    exec(compile(source, f"<{self.lab.key}: {cell.grade_id}>", "exec"), space)
+            self._spaces[key] = space
+        return self._spaces[key]
+
+    def _codes(self, context: Context) -> list[tuple[str, str]]:
+        return [(exercise, self.lab.exercise(exercise).misconception(id).code) for exercise, id in context]
+
+    def _expected(self, exercise: Exercise, draw: Draw, codes: list[tuple[str, str]], key: Any) -> list[Expected]:
+        def compute() -> list[Expected]:
+            space, tolerance = self.namespace(codes), TOLERANCE[torch.float64]
+            found = []
+            for case in self.cases(exercise, draw):
+                first, second = (facts(ask(space[case.thing], case, seed=seed), case, tolerance) for seed in (0, 1))
+                found.append(Expected(first, by_chance=not same(first, second, tolerance, nan=True)))
+            return found
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # some wrong ideas make torch warn; that is their business
+            return _remember(self._answers, (exercise.id, draw.key, key), compute)
+
+
+def differ(some: Sequence[Expected], others: Sequence[Expected]) -> bool:
+    """Whether two lists of answers to the same cases differ anywhere."""
+    tolerance = TOLERANCE[torch.float64]
+    return not all(same(a.facts, b.facts, tolerance, nan=True) for a, b in zip(some, others, strict=True))
+
+
+def _remember(store: OrderedDict[Any, Any], key: Any, compute: Any) -> Any:
+    """The stored value of a key, computed when missing; the oldest leaves when there are too many."""
+    if key not in store:
+        store[key] = compute()
+        if len(store) > KEPT:
+            store.popitem(last=False)
+    store.move_to_end(key)
+    return store[key]

@@ -1,0 +1,241 @@
+"""What the gradebook and the verdicts say together: the one reader behind export, report and feedback.
+
+Points come from nbgrader's gradebook, because an instructor may have changed them there; status
+and words come from verdicts/STUDENT/ASSIGNMENT/NOTEBOOK.json. Points that nobody has decided yet
+are None, where nbgrader itself would say 0.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nbgrader.api import Assignment, Grade, Gradebook, SubmittedAssignment, SubmittedNotebook
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import selectinload, undefer
+
+from .errors import UserError
+from .records import read_record
+from .verdict import GRADED, NOT_ANSWERED, NOT_GRADED, Verdict
+
+WAITING = "waiting"  # a written answer that nobody has read yet
+NOT_SUBMITTED = "not submitted"
+
+
+@dataclass
+class Cell:
+    """One graded cell of one submission.
+
+    Attributes:
+        name: the exercise's or the written question's name.
+        points: None while nobody has decided.
+        verdict: None for written answers, and where no verdict was found.
+        by_hand: an instructor set the points.
+        missing: why there are no points: a sentence, or "".
+    """
+
+    notebook: str
+    grade_id: str
+    written: bool
+    max_points: float
+    points: float | None
+    status: str
+    verdict: Verdict | None = None
+    by_hand: bool = False
+    missing: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.grade_id.removeprefix("exam-")
+
+
+@dataclass
+class Submission:
+    """One student's work on one assignment; `penalty` are the points taken off for lateness."""
+
+    student: str
+    first_name: str
+    last_name: str
+    email: str
+    assignment: str
+    max_points: float
+    submitted: bool = False
+    penalty: float = 0.0
+    cells: list[Cell] = field(default_factory=list)
+    mended: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    sandbox: bool | None = None
+    graded_at: float | None = None
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def ungraded(self) -> list[Cell]:
+        return [cell for cell in self.cells if cell.status == NOT_GRADED]
+
+    @property
+    def waiting(self) -> int:
+        return sum(cell.status == WAITING for cell in self.cells)
+
+    @property
+    def score(self) -> float | None:
+        """Decided points less the penalty, at least 0; None when something was not graded or not submitted."""
+        if not self.submitted or self.ungraded:
+            return None
+        return max(0.0, sum(cell.points or 0.0 for cell in self.cells) - self.penalty)
+
+    @property
+    def status(self) -> str:
+        if not self.submitted:
+            return NOT_SUBMITTED
+        return NOT_GRADED if self.ungraded else WAITING if self.waiting else GRADED
+
+    @property
+    def note(self) -> str:
+        """Why the score is missing or not final, in words."""
+        reasons = [f"{cell.name} was not graded ({cell.missing})" for cell in self.ungraded]
+        if self.waiting:
+            reasons.append(written_waiting(self.waiting))
+        return "; ".join([*reasons, *self.problems]) if self.submitted else NOT_SUBMITTED
+
+
+def written_waiting(count: int) -> str:
+    """"2 written answers wait for grading"."""
+    return f"{count} written answer{'s wait' if count > 1 else ' waits'} for grading"
+
+
+def database(course: Path) -> str:
+    """The address of a course folder's gradebook.
+
+    Raises:
+        UserError: there is no course folder or no gradebook.
+    """
+    if not course.is_dir():
+        raise UserError(f"expected a course folder at {course}, found none; give the folder that holds gradebook.db")
+    path = course / "gradebook.db"
+    if not path.is_file():  # nbgrader would make an empty one
+        raise UserError(f"expected a gradebook at {path}, found none; grade an assignment first")
+    return f"sqlite:///{path.resolve()}"
+
+
+def read(
+    db_url: str, verdicts: Path, assignments: Iterable[str] = (), students: Iterable[str] = ()
+) -> dict[str, list[Submission]]:
+    """Every student's submission to every assignment, by assignment, sorted by student.
+
+    Args:
+        assignments, students: read only these; empty for all.
+
+    Raises:
+        UserError: the gradebook cannot be read, or has no such assignment or student.
+    """
+    only, who = list(assignments), {str(student) for student in students}
+    try:
+        with Gradebook(db_url) as gradebook:
+            people = sorted((p for p in gradebook.students if not who or p.id in who), key=lambda p: p.id)
+            if missing := who - {p.id for p in people}:
+                raise UserError(f"the gradebook has no student {', '.join(sorted(missing))}")
+            names = [assignment.name for assignment in gradebook.assignments]
+            if missing := [name for name in only if name not in names]:
+                known = ", ".join(sorted(names)) or "none at all"
+                raise UserError(f"the gradebook has no assignment {missing[0]}; it has {known}")
+            return {name: _assignment(gradebook, name, people, verdicts) for name in only or sorted(names)}
+    except SQLAlchemyError as error:
+        what = str(getattr(error, "orig", None) or type(error).__name__)
+        raise UserError(f"expected nbgrader's gradebook, found something unreadable ({what})") from None
+
+
+def read_assignment(course: Path, assignment: str, db_url: str | None = None) -> list[Submission]:
+    """The submissions to one assignment of a course folder.
+
+    Args:
+        db_url: the gradebook's address; None: gradebook.db in the course folder.
+
+    Raises:
+        UserError: no gradebook, no such assignment, or nothing graded yet.
+    """
+    submissions = read(db_url or database(course), course / "verdicts", [assignment])[assignment]
+    if not any(submission.submitted for submission in submissions):
+        raise UserError(f"nothing of {assignment} is graded yet; run `nbgrader autograde {assignment}` first")
+    return submissions
+
+
+def _assignment(gradebook: Gradebook, name: str, people: list[Any], verdicts: Path) -> list[Submission]:
+    total = gradebook.find_assignment(name).max_score
+    stored = _stored(gradebook, name, [person.id for person in people])
+    submissions = []
+    for person in people:
+        names = (person.first_name or "", person.last_name or "", person.email or "")
+        submission = Submission(person.id, *names, name, total)
+        if person.id in stored:
+            _fill(submission, stored[person.id], verdicts)
+        submissions.append(submission)
+    _sort_cells(submissions)
+    return submissions
+
+
+def _stored(gradebook: Gradebook, name: str, students: list[str]) -> dict[str, SubmittedAssignment]:
+    """The gradebook's submissions by student, read in a few queries, not in a few for each cell."""
+    found = gradebook.db.query(SubmittedAssignment).join(Assignment).filter(Assignment.name == name)
+    if len(students) == 1:
+        found = found.filter(SubmittedAssignment.student_id == students[0])
+    notebooks = selectinload(SubmittedAssignment.notebooks)
+    grades = notebooks.selectinload(SubmittedNotebook.grades)
+    found = found.options(
+        notebooks.selectinload(SubmittedNotebook.notebook),
+        grades.options(undefer(Grade.max_score), undefer(Grade.cell_type), selectinload(Grade.cell)),
+    )
+    return {submission.student_id: submission for submission in found}
+
+
+def _fill(submission: Submission, stored: SubmittedAssignment, verdicts: Path) -> None:
+    submission.submitted = True
+    submission.penalty = sum(notebook.late_submission_penalty or 0.0 for notebook in stored.notebooks)
+    for notebook in stored.notebooks:
+        path = verdicts / submission.student / submission.assignment / f"{notebook.name}.json"
+        try:
+            record = read_record(path)
+        except UserError as error:
+            submission.problems.append(str(error))
+            record = {}
+        submission.mended += record.get("mended", [])
+        for stage, seconds in record.get("seconds", {}).items():
+            submission.seconds[stage] = submission.seconds.get(stage, 0.0) + seconds
+        if record:
+            submission.sandbox = record["sandbox"] and submission.sandbox is not False
+            submission.graded_at = max(record["modified"], submission.graded_at or 0.0)
+        submission.cells += _cells(notebook, record)
+
+
+def _cells(notebook: SubmittedNotebook, record: dict[str, Any]) -> list[Cell]:
+    found = {verdict.grade_id: verdict for verdict in record.get("exercises", [])}
+    answered = {entry["grade_id"]: entry["answered"] for entry in record.get("written", [])}
+    order = [*found, *answered]
+    cells = []
+    for grade in notebook.grades:
+        name = grade.name
+        written = name in answered or (name not in found and grade.cell_type != "code")
+        decided = grade.manual_score is not None or grade.auto_score is not None
+        if written and grade.manual_score is not None and grade.needs_manual_grade:
+            decided = False  # marked once, but the answer has changed since
+        cell = Cell(notebook.name, name, written, grade.max_score, grade.score if decided else None, GRADED)
+        cell.verdict, cell.by_hand = found.get(name), grade.manual_score is not None
+        if not decided:
+            cell.status = WAITING if written else NOT_GRADED
+        elif not cell.by_hand:
+            unanswered = written and not answered.get(name, bool(cell.points))
+            cell.status = cell.verdict.status if cell.verdict else NOT_ANSWERED if unanswered else GRADED
+        if cell.status == NOT_GRADED:
+            cell.points = None
+            cell.missing = (cell.verdict.reason if cell.verdict else "") or "no verdict was recorded"
+        cells.append(cell)
+    return sorted(cells, key=lambda c: (order.index(c.grade_id) if c.grade_id in order else len(order), c.grade_id))
+
+
+def _sort_cells(submissions: list[Submission]) -> None:
+    """One order of cells for the class: the longest record knows best, the gradebook knows none."""
+    longest = max((s.cells for s in submissions), key=lambda cells: sum(bool(c.verdict) for c in cells), default=[])
+    order = {(cell.notebook, cell.grade_id): place for place, cell in enumerate(longest)}
+    for submission in submissions:
+        submission.cells.sort(key=lambda c: (c.written, order.get((c.notebook, c.grade_id), 999), c.grade_id))

@@ -1,0 +1,105 @@
+"""A sample class: notebooks as students hand them in, made from the release by filling cells in."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell
+
+from .lab import Lab, without_marks
+
+Codes = dict[str, str]  # solution cell -> its code
+
+
+@dataclass(frozen=True)
+class Student:
+    """One member of the class.
+
+    Attributes:
+        about: what is special about the submission.
+        codes: the code in each solution cell; cells not named stay as released.
+        mend: what else happens to the notebook before it is handed in.
+    """
+
+    id: str
+    about: str
+    codes: Codes
+    mend: Callable[[NotebookNode], None] = lambda nb: None
+
+
+def hand_in(release: NotebookNode, student: Student) -> NotebookNode:
+    """The student's notebook: the release with their code in it."""
+    nb = copy.deepcopy(release)
+    for cell in nb.cells:
+        if cell.metadata.nbgrader.grade_id in student.codes:
+            cell.source = student.codes[cell.metadata.nbgrader.grade_id]
+    student.mend(nb)
+    return nb
+
+
+def model_codes(lab: Lab) -> Codes:
+    """The solution of every exercise."""
+    return {cell.grade_id: without_marks(cell.source) for cell in lab.cells if cell.role == "solution"}
+
+
+def wrong(lab: Lab, **ideas: str) -> Codes:
+    """The solution, with one misconception in each named exercise."""
+    named = {exercise: lab.exercise(exercise).misconception(id).code for exercise, id in ideas.items()}
+    return model_codes(lab) | named
+
+
+def sample_class(lab: Lab) -> list[Student]:
+    """The class of the demo, for Lab 1."""
+    model = model_codes(lab)
+    other = {exercise.id: exercise.alternatives[i % 3].code for i, exercise in enumerate(lab.exercises)}
+    first_two = dict(list(model.items())[:2])
+    raising = model | {"MultiHeadAttention": model["MultiHeadAttention"].replace("self.to_out(", "self.to_output(")}
+    noisy = {name: _with_noise(code) for name, code in model.items()}
+    killer = model | {"multi_head_attention_einsum": _killing(model["multi_head_attention_einsum"])}
+    return [
+        Student("ada", "the model answer, and written answers", model | _written(lab)),
+        Student("blaise", "right in another style", other | _written(lab)),
+        Student("carl", "blank", {}),
+        Student("dora", "half done", first_two),
+        Student("emmy", "two misconceptions in one notebook", wrong(
+            lab, attention_weights="softmax-over-queries", multi_head_attention_einsum="scores-without-the-head-letter")),
+        Student("felix", "the mask the wrong way round", wrong(lab, scaled_dot_product_attention="mask-inverted")),
+        Student("grace", "a mistake that later exercises build on", wrong(lab, scaled_dot_product_attention="no-scale")),
+        Student("hugo", "queries and keys swapped", wrong(lab, AttentionHead="query-and-key-swapped")),
+        Student("ines", "heads split without a transpose", wrong(lab, MultiHeadAttention="split-by-view-alone")),
+        Student("jonas", "no output projection", wrong(lab, MultiHeadAttention="no-output-layer") | _written(lab)),
+        Student("karl", "one exercise raises", raising),
+        Student("lena", "a copied, a deleted and a retagged graded cell", model, _muddle),
+        Student("milo", "right code that prints warnings and a progress bar", noisy),
+        Student("nora", "one exercise kills the kernel", killer),
+    ]  # fmt: skip
+
+
+def _written(lab: Lab) -> Codes:
+    text = "Without the scale the scores grow with K, so the softmax saturates and its gradient vanishes."
+    return {cell.grade_id: text for cell in lab.cells if cell.role == "written"}
+
+
+def _with_noise(code: str) -> str:
+    """Code that warns and draws a progress bar when its cell runs, and is right all the same."""
+    noise = "import warnings\nfrom tqdm.auto import tqdm\nwarnings.warn('this is only a warning')\nfor _ in tqdm(range(3)):\n    pass\n"
+    return noise + code
+
+
+def _killing(code: str) -> str:
+    """Code that ends the process when it is called."""
+    return code.replace("    q = torch", "    import os\n    os._exit(1)\n    q = torch", 1)
+
+
+def _muddle(nb: NotebookNode) -> None:
+    """Copy one graded cell, delete another, give a third a foreign id, points and tags."""
+    exams = [i for i, cell in enumerate(nb.cells) if cell.metadata.vitedu.role == "exam"]
+    nb.cells[exams[2]].metadata = NotebookNode(
+        {"nbgrader": {"grade": True, "grade_id": "mine", "points": 100, "locked": False, "solution": False}, "tags": ["skip"]}
+    )
+    removed = nb.cells.pop(exams[1])
+    nb.cells.insert(exams[0] + 1, NotebookNode(copy.deepcopy(nb.cells[exams[0]]), id="copied"))
+    nb.cells.append(new_code_cell(f"# what was here before: {removed.metadata.nbgrader.grade_id}"))

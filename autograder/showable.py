@@ -1,0 +1,135 @@
+"""A notebook's cells made anew from what is safe to show: text, sanitised HTML, PNG and JPEG."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import Any
+
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_output, new_raw_cell
+
+from . import untrusted
+
+MAX_TEXT = 20_000  # characters of one cell or one text output
+MAX_OUTPUTS = 30  # outputs of one cell
+MAX_PICTURE = 2_000_000  # characters of base64
+QUIET = ("setup", "display")  # author cells: shown only when they failed
+HIDDEN = re.compile(r"^[^\n]*### BEGIN (HIDDEN TESTS|MARK SCHEME)\b.*?(?:### END \1[^\n]*(?:\n|\Z)|\Z)", re.S | re.M)
+PASTED = re.compile(r"attachment:(?=([^\s)>\"']+))")
+HEADING = re.compile(r"^#{1,6} .*$", re.M)
+
+
+def showable(cell: NotebookNode, rows: dict[str, NotebookNode]) -> NotebookNode | None:
+    """A cell as the page shows it; None for what the page leaves out.
+
+    Args:
+        rows: the summary's lines by grade_id; a graded cell carries its own along.
+    """
+    grading = _mapping(cell.get("metadata"), "nbgrader")
+    role = _mapping(cell.get("metadata"), "vitedu").get("role")
+    row = rows.get(grading.get("grade_id")) if grading.get("grade") else None
+    facts = {"row": row, "comment": _text(grading.get("comment")), "exam": False}
+    source = _source(cell, role)
+    if cell.get("cell_type") == "markdown":
+        if role == "prose":
+            heading = HEADING.search(source)
+            return new_markdown_cell(heading.group(), metadata={"vitedu": facts}) if heading else None
+        kept = _attachments(cell)
+        # The renderer refuses a whole cell that names an attachment it lacks.
+        source = PASTED.sub(lambda found: found[0] if found[1] in kept else "missing:", source)
+        return new_markdown_cell(source, metadata={"vitedu": facts}, attachments=kept)
+    if cell.get("cell_type") == "raw":
+        return new_raw_cell(source, metadata={"vitedu": facts})
+
+    outputs = [output for output in _list(cell.get("outputs")) if isinstance(output, dict)]
+    if row is not None and not grading.get("solution"):
+        # Only what the judge wrote: anything else in an exam's cell came from the student's process.
+        facts["exam"], source = True, ""
+        outputs = [o for o in outputs if _mapping(o.get("metadata"), "vitedu").get("verdict") is True]
+    elif role in QUIET and not any(o.get("output_type") == "error" for o in outputs):
+        return None
+    shown = [clean for output in outputs[:MAX_OUTPUTS] for clean in _output(output)]
+    if len(outputs) > MAX_OUTPUTS:
+        shown.append(_note(f"{len(outputs) - MAX_OUTPUTS} more outputs are not shown"))
+    return new_code_cell(source, metadata={"vitedu": facts}, outputs=shown)
+
+
+def _source(cell: NotebookNode, role: Any) -> str:
+    """A cell's text, without hidden tests and mark schemes should one ever have come this far."""
+    source = HIDDEN.sub("", _text(cell.get("source")))
+    if role in ("exam", *QUIET):
+        source = "\n".join(line for line in source.split("\n") if "examine(" not in line)
+    return source
+
+
+def _output(output: dict[str, Any]) -> list[NotebookNode]:
+    """An output as text, sanitised HTML, PNG or JPEG; [] when it is none of nbformat's kinds."""
+    kind = output.get("output_type")
+    if kind == "stream":
+        name = "stderr" if output.get("name") == "stderr" else "stdout"
+        return [new_output("stream", name=name, text=_text(output.get("text")))]
+    if kind == "error":
+        said = f"{_text(output.get('ename'))}: {_text(output.get('evalue'))}"
+        trace = "\n".join(_text(line) for line in _list(output.get("traceback"))[:200]) or said
+        return [new_output("error", ename="", evalue="", traceback=[untrusted.text(trace, MAX_TEXT)])]
+    if kind in ("display_data", "execute_result"):
+        return [_rich(_mapping(output, "data"))]
+    return []
+
+
+def _rich(data: dict[str, Any]) -> NotebookNode:
+    """The best safe form of a display: HTML, else a picture, else its text."""
+    if "text/html" in data:
+        return new_output("display_data", data={"text/html": untrusted.html(_joined(data["text/html"]))})
+    for mime in ("image/png", "image/jpeg"):
+        if (picture := _picture(data.get(mime))) is not None:
+            return new_output("display_data", data={mime: picture})
+    for mime in ("text/plain", "text/markdown", "text/latex"):
+        if mime in data:
+            return new_output("display_data", data={"text/plain": _text(data[mime])})
+    return _note("an output that is neither text nor a picture is not shown")
+
+
+def _picture(value: Any) -> str | None:
+    """Base64 of a picture, decoded and encoded again so that nothing else can hide in it."""
+    encoded = _joined(value)
+    if not encoded or len(encoded) > MAX_PICTURE:
+        return None
+    try:
+        return base64.b64encode(base64.b64decode(encoded.encode("ascii", "replace"))).decode()
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _attachments(cell: NotebookNode) -> dict[str, dict[str, str]]:
+    """A markdown cell's pasted pictures, PNG and JPEG only."""
+    kept = {}
+    for name, data in list(_mapping(cell, "attachments").items())[:MAX_OUTPUTS]:
+        data = data if isinstance(data, dict) else {}
+        if pictures := {mime: p for mime in ("image/png", "image/jpeg") if (p := _picture(data.get(mime)))}:
+            kept[untrusted.text(name, 200)] = pictures
+    return kept
+
+
+def _note(sentence: str) -> NotebookNode:
+    return new_output("stream", name="stdout", text=f"[{sentence}]")
+
+
+def _text(value: Any) -> str:
+    return untrusted.text(_joined(value), MAX_TEXT)
+
+
+def _joined(value: Any) -> str:
+    """nbformat stores long texts as lists of lines."""
+    return "".join(map(str, value)) if isinstance(value, list) else str(value or "")
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _mapping(value: Any, key: str) -> dict[str, Any]:
+    found = value.get(key) if isinstance(value, dict) else None
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,245 @@
+"""The stages of nbgrader that we replace: rebuild, examine, record.
+
+nbgrader keeps metadata, releases, the gradebook, formgrader and feedback. Its own way from a
+submission to a score goes through the outputs of the student's process, which the student writes;
+ours goes through the judge's verdicts, which never leave this process on their way to the gradebook.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbconvert.exporters import NotebookExporter
+from nbformat import NotebookNode
+from nbformat.v4 import new_notebook
+from nbgrader.api import Gradebook
+from nbgrader.converters import Autograde
+from nbgrader.converters.base import NbGraderException
+from nbgrader.coursedir import CourseDirectory
+from nbgrader.preprocessors import NbGraderPreprocessor
+from nbgrader.utils import parse_utc
+from traitlets import Float, Integer
+
+from .course import read_secret, read_verdicts, verdict_path, write_atomically
+from .examiner import examine
+from .kernel import Limits
+from .lab import Lab, find_lab
+from .proof import escapes
+from .rebuild import Unreadable, is_unchanged, read_submission, rebuild
+from .reference import Reference
+from .verdict import NOT_GRADED, Verdict
+from .verdict_cell import verdict_output
+
+_references: dict[str, Reference] = {}
+
+
+def reference_of(assignment: str) -> Reference:
+    """The reference answers of a lab, kept for all submissions that this process grades."""
+    if assignment not in _references:
+        _references[assignment] = Reference(find_lab(assignment))
+    return _references[assignment]
+
+
+class SubmissionExporter(NotebookExporter):
+    """Reads a submission without trusting it, and everything else as nbgrader does."""
+
+    def from_filename(self, filename: str, resources: Any = None, **kwargs: Any) -> tuple[str, Any]:
+        if not self.parent._sanitizing:
+            return super().from_filename(filename, resources, **kwargs)
+        try:
+            resources["vitedu"] = {"submitted": read_submission(Path(filename)), "problem": ""}
+        except Unreadable as problem:
+            resources["vitedu"] = {"submitted": [], "problem": str(problem)}
+        return self.from_notebook_node(new_notebook(), resources, **kwargs)
+
+
+class WalledAutograde(Autograde):
+    """nbgrader's converter, except that files beside a submitted notebook have no effect.
+
+    Links are not followed, nothing is copied, and a timestamp that cannot be read is no timestamp.
+    """
+
+    def init_destination(self, assignment_id: str, student_id: str) -> bool:
+        with self._files_left_alone():
+            return super().init_destination(assignment_id, student_id)
+
+    def init_assignment(self, assignment_id: str, student_id: str) -> None:
+        with self._files_left_alone():
+            super().init_assignment(assignment_id, student_id)
+            submitted_at = self.coursedir.get_existing_timestamp(self._format_source(assignment_id, student_id))
+        if submitted_at is not None:  # nbgrader tells a newer submission by this file
+            folder = Path(self._format_dest(assignment_id, student_id))
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "timestamp.txt").write_text(f"{submitted_at.isoformat(' ')} UTC\n")
+
+    @contextmanager
+    def _files_left_alone(self) -> Iterator[None]:
+        ignored = self.coursedir.ignore
+        self.coursedir.ignore = ["*", ".*"]
+        self.coursedir.get_existing_timestamp = _timestamp
+        try:
+            yield
+        finally:
+            self.coursedir.ignore = ignored
+            del self.coursedir.get_existing_timestamp
+
+
+def _timestamp(folder: str) -> datetime | None:
+    path = Path(folder) / "timestamp.txt"
+    try:
+        info = os.lstat(path)
+        if not stat.S_ISREG(info.st_mode) or info.st_size > 200:
+            return None
+        return parse_utc(path.read_text().strip())
+    except Exception:  # dateutil has many ways to fail on a text that is no time
+        return None
+
+
+class _Stage(NbGraderPreprocessor):
+    """What the stages know of the notebook they are given."""
+
+    @property
+    def coursedir(self) -> CourseDirectory:
+        return self.parent.parent.coursedir
+
+    def _place(self, resources: Any) -> tuple[str, str, str]:
+        place = resources["nbgrader"]
+        return place["student"], place["assignment"], place["notebook"]
+
+    def _release(self, assignment: str, notebook: str) -> NotebookNode:
+        folder = self.coursedir.format_path(self.coursedir.release_directory, ".", assignment)
+        path = Path(folder) / f"{notebook}.ipynb"
+        if not path.exists():
+            raise NbGraderException(
+                f"expected the released notebook at {path}, found none; run: nbgrader generate_assignment {assignment}"
+            )
+        return nbformat.read(path, as_version=4)
+
+
+class Rebuild(_Stage):
+    """First stage: put the submission back into the shape of the release."""
+
+    def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
+        started = time.monotonic()
+        _, assignment, notebook = self._place(resources)
+        release = self._release(assignment, notebook)
+        with Gradebook(resources["nbgrader"]["db_url"]) as gradebook:
+            points = {cell.name: float(cell.max_score) for cell in gradebook.find_notebook(notebook, assignment).grade_cells}
+        released = {c.metadata.nbgrader.grade_id for c in release.cells if c.metadata.nbgrader.get("grade")}
+        if released != points.keys():
+            raise NbGraderException(
+                f"the release of {assignment} and the gradebook name different graded cells "
+                f"({', '.join(sorted(released ^ points.keys()))}); run: nbgrader generate_assignment {assignment} --force"
+            )
+        handed_in = resources["vitedu"]
+        nb, mended = rebuild(handed_in["submitted"], release, points)
+        if handed_in["problem"]:
+            mended = [f"The notebook could not be read, so nothing in it could be graded: {handed_in['problem']}."]
+        nb.metadata["vitedu"] = {"mended": mended, "rebuild_seconds": time.monotonic() - started}
+        return nb, resources
+
+
+class Examine(_Stage):
+    """Second stage: run the student's cells, put the probes, judge, and write the judge's outputs."""
+
+    cell_seconds = Float(Limits.cell, help="Wall time that one cell of a student may take.").tag(config=True)
+    probe_seconds = Float(Limits.probe, help="Wall time that one exercise's probe may take.").tag(config=True)
+    notebook_seconds = Float(Limits.notebook, help="Wall time of all cells and probes of a notebook.").tag(config=True)
+    replays = Integer(Limits.replays, help="How often a fresh kernel replays a notebook after one died.").tag(config=True)
+
+    def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
+        student, assignment, _ = self._place(resources)
+        reference = reference_of(assignment)
+        limits = Limits(
+            cell=self.cell_seconds, probe=self.probe_seconds, notebook=self.notebook_seconds, replays=self.replays
+        )
+        secret = read_secret(Path(self.coursedir.root))
+        examination = examine(nb, reference.lab, reference, student, secret, limits)
+        for index, outputs in examination.outputs.items():
+            nb.cells[index].outputs = outputs
+        by_cell = {verdict.grade_id: verdict for verdict in examination.verdicts}
+        for cell in nb.cells:
+            if cell.metadata.vitedu.role == "exam":  # written last, when the kernel is dead
+                cell.outputs = [verdict_output(by_cell[cell.metadata.nbgrader.grade_id])]
+        seconds = {"rebuild": nb.metadata.vitedu.pop("rebuild_seconds", 0.0)} | examination.seconds
+        resources["vitedu"] = {"verdicts": examination.verdicts, "seconds": seconds}
+        return nb, resources
+
+
+class Record(_Stage):
+    """Third stage: the judge's verdicts into the gradebook, never anything read from an output."""
+
+    def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
+        started = time.monotonic()
+        student, assignment, notebook = self._place(resources)
+        path = verdict_path(Path(self.coursedir.root), student, assignment, notebook)
+        before = read_verdicts(path).get("answers", {})
+        release = {c.metadata.nbgrader.grade_id: c for c in self._release(assignment, notebook).cells}
+        verdicts: list[Verdict] = resources["vitedu"]["verdicts"]
+        answers = _answers(nb)
+        written = []
+        with Gradebook(resources["nbgrader"]["db_url"]) as gradebook:
+            place = (notebook, assignment, student)
+            for verdict in verdicts:
+                same = before.get(verdict.exercise) == answers.get(verdict.exercise)
+                grade = gradebook.find_grade(verdict.grade_id, *place)
+                grade.auto_score = verdict.points
+                # A mark given by hand stays in force and needs no second look while the answer is the same.
+                by_hand = grade.manual_score is not None
+                grade.needs_manual_grade = (verdict.status == NOT_GRADED and not by_hand) or (by_hand and not same)
+            for cell in nb.cells:
+                role, grade_id = cell.metadata.vitedu.role, cell.metadata.get("nbgrader", {}).get("grade_id")
+                if role not in ("written", "solution"):
+                    continue
+                empty = is_unchanged(cell.source, release[grade_id].source)
+                gradebook.find_comment(grade_id, *place).auto_comment = "No response." if empty else None
+                if role == "written":
+                    grade = gradebook.find_grade(grade_id, *place)
+                    by_hand, same = grade.manual_score is not None, before.get(grade_id) == answers[grade_id]
+                    grade.auto_score = 0.0 if empty else None
+                    grade.needs_manual_grade = not same if by_hand else not empty
+                    points = float(cell.metadata.nbgrader.points)
+                    written.append({"grade_id": grade_id, "max_points": points, "answered": not empty})
+            gradebook.db.commit()
+        seconds = resources["vitedu"]["seconds"] | {"record": time.monotonic() - started}
+        record = {
+            "student": student, "assignment": assignment, "notebook": notebook,
+            "mended": nb.metadata.vitedu.get("mended", []), "seconds": seconds, "sandbox": False,
+            "exercises": [verdict.as_json() for verdict in verdicts], "written": written, "answers": answers,
+        }  # fmt: skip
+        write_atomically(path, json.dumps(record, indent=1))
+        return nb, resources
+
+
+def _answers(nb: NotebookNode) -> dict[str, str]:
+    """A digest of each of the student's answers, by grade_id."""
+    return {
+        cell.metadata.nbgrader.grade_id: hashlib.sha256(cell.source.encode()).hexdigest()
+        for cell in nb.cells
+        if cell.metadata.vitedu.role in ("solution", "written")
+    }
+
+
+class CheckSecret(_Stage):
+    """Before a release: under this course's secret, does every named mistake lose points?"""
+
+    def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
+        _, assignment, _ = self._place(resources)
+        lab: Lab = find_lab(assignment)
+        found = escapes(reference_of(lab.assignment), read_secret(Path(self.coursedir.root)))
+        if found:
+            raise NbGraderException(
+                f"{lab.assignment} is not released: under this course's secret {found[0]} would not lose points "
+                f"({len(found)} such draws); delete the file {self.coursedir.root}/course_secret to draw another secret"
+            )
+        return nb, resources

@@ -1,0 +1,164 @@
+"""Everything that comes from a submission is untrusted text; these functions make it showable.
+
+Each takes a value of any type and never raises, so that one strange submission cannot stop the
+page, the table, or the export of a class.
+"""
+
+from __future__ import annotations
+
+import html as entities
+import math
+import re
+import unicodedata
+from collections import Counter
+from typing import Any
+
+import bleach
+from bs4 import BeautifulSoup
+
+try:
+    from bleach.css_sanitizer import CSSSanitizer
+except ImportError:  # without tinycss2 no style can be checked, so none is let through
+    CSSSanitizer = None
+
+# Terminal escapes: CSI (colours, cursor), OSC, DCS and their like (titles, links, clipboard), the rest.
+ESCAPES = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
+    r"|\x1b[ -/]*[0-~]?"
+)
+# Control characters but tab and newline; marks that reorder, or vanish from, what a reader sees.
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+SURROGATES = re.compile("[\ud800-\udfff]")
+FORMULA = "=+-@\t\r"  # what makes a spreadsheet compute a cell instead of showing it
+CUT = " ..."
+
+MAX_MARKUP = 2_000_000  # characters of one output; embedded pictures count
+MAX_TAGS = 20_000  # tags and entities of one output: what a parser is slow at
+MAX_DEPTH = 100  # of JSON
+MAX_NESTING = 200  # open tags: parsers take quadratic time
+TAGS = frozenset(
+    "p br hr h1 h2 h3 h4 h5 h6 ul ol li dl dt dd blockquote pre code kbd samp var em strong b i u s del ins sub sup"
+    " small span div table thead tbody tfoot tr th td caption img figure figcaption details summary".split()
+)
+GONE = "script style svg math template iframe object embed noscript textarea title head select canvas audio video form"
+PICTURE = re.compile(r"data:image/(?:png|jpeg);base64,[A-Za-z0-9+/=\s]+")
+STYLES = (
+    "color background-color font-weight font-style font-family font-size text-align text-decoration vertical-align"
+    " white-space width max-width height padding padding-top padding-right padding-bottom padding-left"
+    " border border-top border-right border-bottom border-left border-color border-style border-width"
+    " border-collapse border-radius line-height display"
+).split()
+
+
+def text(value: Any, limit: int = 2000) -> str:
+    """Plain text: no control characters or terminal escapes, at most `limit` characters."""
+    value = _string(value)[: 4 * limit + 100]  # escapes may shrink it, so cut once before and once after
+    value = CONTROLS.sub("", ESCAPES.sub("", value.replace("\r\n", "\n").replace("\r", "\n")))
+    value = SURROGATES.sub("\ufffd", re.sub("[\u2028\u2029]", "\n", value))
+    return value if len(value) <= limit else value[: max(limit - len(CUT), 0)] + CUT[:limit]
+
+
+def terminal(value: Any, limit: int = 2000) -> str:
+    """One line of plain text for a terminal."""
+    return " ".join(text(value, limit).split())
+
+
+def csv_field(value: Any) -> str | int | float:
+    """A field no spreadsheet takes for a formula: numbers as numbers, texts on one line."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return value if math.isfinite(value) else ""
+    if value is None:
+        return ""
+    if _string(value)[:1] in tuple(FORMULA):
+        return "'" + terminal(value)
+    value = terminal(value)
+    # Some spreadsheets take the full-width signs too, and look past blanks.
+    return "'" + value if unicodedata.normalize("NFKC", value[:1]) in tuple(FORMULA) else value
+
+
+def json_safe(value: Any, depth: int = MAX_DEPTH) -> Any:
+    """Plain JSON that every database and parser takes: NUL, lone surrogates, NaN and infinities replaced."""
+    if depth == 0:
+        return None
+    if isinstance(value, dict):
+        return {json_safe(_string(key)): json_safe(entry, depth - 1) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_safe(entry, depth - 1) for entry in value]
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int(value) if value.bit_length() <= 63 else None
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return SURROGATES.sub("\ufffd", _string(value).replace("\x00", "\ufffd"))
+
+
+def html(markup: Any) -> str:
+    """Markup that shows text, tables and embedded PNG or JPEG pictures, and does nothing else.
+
+    Scripts, SVG, frames and forms go with their contents; links become their text; other tags and
+    attributes are dropped, inline styles are reduced to a harmless subset.
+    """
+    markup = _string(markup)
+    tags = markup.count("<") + markup.count("&")
+    if len(markup) > MAX_MARKUP or tags > MAX_TAGS or _nesting(markup) > MAX_NESTING:
+        return f"<p>[an output of {len(markup)} characters is too large, or nested too deeply, to be shown]</p>"
+    try:
+        return _cleaner().clean(_without(markup, GONE.split()))
+    except (ValueError, TypeError, AttributeError, RecursionError, AssertionError):  # a parser gave up
+        return f"<pre>{entities.escape(text(markup, 20_000))}</pre>"
+
+
+def _nesting(markup: str) -> int:
+    """How many tags are open at once, at most; a closing tag counts only for an open one of its name."""
+    still: Counter[str] = Counter()
+    deepest = now = 0
+    for closing, name in re.findall(r"<(/?)([a-zA-Z][^\s/>]*)", markup):
+        name = name.lower()
+        if closing and still[name]:
+            still[name] -= 1
+            now -= 1
+        elif not closing and name not in ("br", "hr", "img", "col", "wbr", "input", "meta", "link"):
+            still[name] += 1
+            now += 1
+            deepest = max(deepest, now)
+    return deepest
+
+
+def _without(markup: str, tags: list[str]) -> str:
+    """The markup without the contents of `tags`; a picture from elsewhere becomes a sentence."""
+    soup = BeautifulSoup(SURROGATES.sub("\ufffd", CONTROLS.sub("", markup)), "html.parser")
+    for found in soup.find_all(tags):
+        if not found.decomposed:
+            found.decompose()
+    for picture in soup.find_all("img"):
+        if not PICTURE.fullmatch(str(picture.get("src", "")).strip()):
+            picture.replace_with("[a picture from elsewhere is not shown]")
+    return str(soup)
+
+
+def _cleaner() -> bleach.Cleaner:
+    def picture(_tag: str, name: str, value: str) -> bool:
+        return name in ("alt", "width", "height") or (name == "src" and PICTURE.fullmatch(value.strip()) is not None)
+
+    def style(_tag: str, name: str, value: str) -> bool:
+        return name == "style" and CSSSanitizer is not None and not re.search(r"url|expression|[\\@]|/\*", value, re.I)
+
+    def cell(tag: str, name: str, value: str) -> bool:
+        return name in ("colspan", "rowspan", "scope") or style(tag, name, value)
+
+    return bleach.Cleaner(
+        tags=TAGS,
+        attributes={"img": picture, "td": cell, "th": cell, "*": style},
+        protocols={"data"},
+        strip=True,
+        css_sanitizer=CSSSanitizer(allowed_css_properties=STYLES) if CSSSanitizer else None,
+    )
+
+
+def _string(value: Any) -> str:
+    try:
+        return value if type(value) is str else str(value)
+    except Exception:  # an object whose __str__ raises, an int too long to print
+        return ""

@@ -1,0 +1,83 @@
+"""What the judge decided about one exercise, and about one notebook."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+GRADED = "graded"
+NOT_ANSWERED = "not answered"
+ERROR = "error"
+TIMED_OUT = "timed out"
+DIED = "kernel died"
+NOT_GRADED = "not graded"  # our own failure: no score at all, never a zero
+
+
+@dataclass
+class CaseVerdict:
+    """One case: whether it was right, and what is worth telling about it.
+
+    Attributes:
+        note: what was found instead, in words ("shape (2, 3): expected (2, 3, 5)").
+        matches: ids of the misconceptions whose answer to this case equals the student's.
+    """
+
+    name: str
+    right: bool
+    share: float
+    note: str = ""
+    matches: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Diagnosis:
+    """A named idea.
+
+    Attributes:
+        carried: it was marked in the earlier exercise `exercise`, and costs nothing here.
+        whole: it explains every case, not only some of them.
+    """
+
+    misconception: str
+    exercise: str
+    idea: str
+    question: str
+    carried: bool = False
+    whole: bool = True
+
+
+@dataclass
+class Verdict:
+    """The judge's decision on one exercise.
+
+    Attributes:
+        points: None when the status is "not graded".
+        remarks: things worth knowing that cost nothing.
+        signature: digest of a wrong, unexplained answer to the variant common to the class.
+        seconds: time of the probe and the judge by stage.
+    """
+
+    exercise: str
+    grade_id: str
+    status: str
+    points: float | None
+    max_points: float
+    cases: list[CaseVerdict] = field(default_factory=list)
+    diagnoses: list[Diagnosis] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    reason: str = ""
+    signature: str = ""
+    variant: int | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data for verdicts/STUDENT/LAB/NOTEBOOK.json."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Verdict:
+        """The verdict that `as_json` wrote."""
+        data = dict(data)
+        data["cases"] = [CaseVerdict(**case) for case in data["cases"]]
+        data["diagnoses"] = [Diagnosis(**diagnosis) for diagnosis in data["diagnoses"]]
+        return cls(**data)

@@ -1,0 +1,282 @@
+"""Prove the exams: every wrong idea caught and named, every right answer accepted, on every variant.
+
+Codes are run in real kernels and judged by the same functions that judge students: `ask_exercise`
+and `judge`. A code that slips through on one variant of one secret is a problem, and so is a
+right answer that loses a point.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from tqdm import tqdm
+
+from vitedu.probe import Answer, Case, ask
+
+from .course import STUB
+from .exam import VARIANTS, Draw, Exercise
+from .examiner import ask_exercise
+from .judge import Reply, judge
+from .kernel import OK, Limits, StudentKernel
+from .lab import Lab, find_lab, without_marks
+from .reference import Reference, differ
+from .verdict import GRADED, NOT_ANSWERED, Verdict
+
+SECRETS = (b"verify: first", b"verify: second", b"verify: third")
+SECONDS = 120.0  # a probe's limit here; generous, because this machine may be busy
+
+
+@dataclass
+class Proof:
+    """What was shown of one exam; numbers count codes, each over all `draws`.
+
+    Attributes:
+        carried: (earlier misconception, this exercise) pairs in which the later answer changes,
+            and which cost points once.
+        operations: the tensor operations that each alternative calls.
+        problems: one sentence for each thing that is not as it must be.
+    """
+
+    exam: str
+    misconceptions: int = 0
+    caught: int = 0
+    named: int = 0
+    alternatives: int = 0
+    accepted: int = 0
+    nulls: int = 0
+    nulls_refused: int = 0
+    carried: int = 0
+    carried_free: int = 0
+    draws: int = 0
+    operations: dict[str, list[str]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def verify(labs: list[Lab], workers: int = 2) -> list[Proof]:
+    """Prove all exams of some labs, several at a time, with a progress bar."""
+    tasks = [(lab.assignment, exercise.id) for lab in labs for exercise in lab.exercises]
+    proofs = {}
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        waiting = {pool.submit(prove, *task): task for task in reversed(tasks)}
+        for done in tqdm(as_completed(waiting), total=len(tasks), desc="exams proven", unit="exam"):
+            proofs[waiting[done]] = done.result()
+    return [proofs[task] for task in tasks]
+
+
+def prove(assignment: str, exercise_id: str, draws: list[Draw] | None = None) -> Proof:
+    """Prove one exam.
+
+    Args:
+        draws: the variants to use; None: all of three secrets.
+    """
+    torch.set_num_threads(1)
+    lab = find_lab(assignment)
+    exercise = lab.exercise(exercise_id)
+    draws = draws or [Draw(secret, exercise_id, v) for secret in SECRETS for v in range(VARIANTS)]
+    proof = Proof(f"{lab.key}/{exercise_id}", draws=len(draws))
+    bench = _Bench(lab, exercise, draws, proof)
+    with StudentKernel(Limits(start=120)) as bench.kernel:
+        bench.define({})
+        bench.right_answers()
+        bench.wrong_answers()
+        bench.no_answers()
+        bench.carried_answers()
+    proof.operations = {a.name: operations(bench.reference, exercise, draws[0], a.code) for a in exercise.alternatives}
+    names = list(proof.operations)
+    for i, name in enumerate(names):
+        for other in names[:i]:
+            if proof.operations[name] == proof.operations[other]:
+                proof.problems.append(f"the alternatives {other!r} and {name!r} call the same operations")
+    return proof
+
+
+class _Bench:
+    """One exam on the bench: a kernel in which the lab's cells ran, and codes to try in it."""
+
+    kernel: StudentKernel
+
+    def __init__(self, lab: Lab, exercise: Exercise, draws: list[Draw], proof: Proof) -> None:
+        self.lab, self.exercise, self.draws, self.proof = lab, exercise, draws, proof
+        self.reference = Reference(lab)
+
+    def define(self, replaced: dict[str, str]) -> None:
+        """Run the lab's cells with some solution cells replaced."""
+        for cell in self.lab.cells:
+            if cell.kind == "code" and cell.role in ("setup", "solution"):
+                run = self.kernel.run(replaced.get(cell.grade_id, without_marks(cell.source)), SECONDS)
+                if run.status != OK:
+                    self.proof.problems.append(f"the cell {cell.grade_id} ended with {run.status}: {run.error}")
+
+    def judged(self, code: str, exercise: Exercise | None = None, earlier: dict[str, str] | None = None) -> Iterator[Verdict]:
+        """The verdicts on a code, one a draw."""
+        exercise = exercise or self.exercise
+        run = self.kernel.run(code, SECONDS)
+        if run.status != OK:
+            self.proof.problems.append(f"a code for {exercise.id} ended with {run.status}: {run.error}")
+        for draw in self.draws:
+            draw = Draw(draw.key[0], exercise.id, draw.key[2])
+            replies, run = ask_exercise(self.kernel, self.reference.cases(exercise, draw), SECONDS)
+            status = GRADED if run.status == OK else run.status
+            yield self.judge(exercise, draw, replies, earlier or {}, status)
+
+    def judge(self, exercise: Exercise, draw: Draw, replies: list[Reply], earlier: dict[str, str], status: str = GRADED) -> Verdict:
+        """One verdict, out of one point."""
+        verdict = Verdict(exercise.id, f"exam-{exercise.id}", status, 0.0, 1.0)
+        return judge(self.reference, exercise, draw, replies, earlier, verdict)
+
+    def check(self, what: str, verdicts: Iterator[Verdict], good: Callable[[Verdict], bool], words: str) -> bool:
+        """Whether all verdicts are good; else one problem that names the draws."""
+        bad = [str(i) for i, verdict in enumerate(verdicts) if not good(verdict)]
+        if bad:
+            self.proof.problems.append(f"{what} {words} on {len(bad)} of {len(self.draws)} draws (first: draw {bad[0]})")
+        return not bad
+
+    def right_answers(self) -> None:
+        """The model answer and every alternative get full marks and no diagnosis."""
+        model = self.model(self.exercise)
+        for name, code in [("the model answer", model), *((a.name, a.code) for a in self.exercise.alternatives)]:
+            full = self.check(name, self.judged(code), lambda v: v.points == 1.0 and not v.diagnoses, "loses points")
+            self.proof.accepted += full and code is not model
+        self.proof.alternatives = len(self.exercise.alternatives)
+        if self.proof.alternatives < 6:
+            self.proof.problems.append(f"has {self.proof.alternatives} alternatives; at least 6 are asked for")
+
+    def wrong_answers(self) -> None:
+        """Every misconception loses points and is named; a blank cell earns nothing."""
+        for m in self.exercise.misconceptions:
+            self.proof.misconceptions += 1
+            verdicts = list(self.judged(m.code))
+            self.proof.caught += self.check(m.id, iter(verdicts), lambda v: v.points < 1.0, "gets full marks")
+            named = lambda v, id=m.id: [d.misconception for d in v.diagnoses if d.whole] == [id]  # noqa: E731
+            self.proof.named += self.check(m.id, iter(verdicts), named, "is not named as itself")
+        blank = lambda v: v.points == 0.0 and v.status == NOT_ANSWERED and not v.diagnoses  # noqa: E731
+        self.check("the released stub", self.judged(self.stub()), blank, "is not 'not answered' with 0 points")
+
+    def no_answers(self) -> None:
+        """Answers that need no idea at all earn nothing: zeros, ones, an echo, NaN, a raised ValueError."""
+        self.kernel.run(self.model(self.exercise), SECONDS)
+        asked = [ask_exercise(self.kernel, self.reference.cases(self.exercise, d), SECONDS)[0] for d in self.draws]
+        for name, null in NULLS.items():
+            verdicts = (
+                self.judge(self.exercise, draw, [Reply(null(r.answer, case)) for r, case in zip(replies, self.cases(draw), strict=True)], {})
+                for draw, replies in zip(self.draws, asked, strict=True)
+            )
+            self.proof.nulls += 1
+            self.proof.nulls_refused += self.check(f"the null answer {name!r}", verdicts, lambda v: v.points == 0.0, "earns points")
+
+    def carried_answers(self) -> None:
+        """A mistake of an earlier exercise that shows in this one costs nothing here, and is named as carried."""
+        exercises = list(self.lab.exercises)
+        for earlier in exercises[: exercises.index(self.exercise)]:
+            for m in earlier.misconceptions:
+                if not self._shows(earlier, m.id):
+                    continue
+                self.define({earlier.id: m.code})
+                free = lambda v, id=m.id: v.points == 1.0 and [d.misconception for d in v.diagnoses if d.carried] == [id]  # noqa: E731
+                verdicts = self.judged(self.model(self.exercise), earlier={earlier.id: m.id})
+                self.proof.carried += 1
+                what = f"right code here, after {m.id} in {earlier.id},"
+                self.proof.carried_free += self.check(what, verdicts, free, "loses points again")
+        self.define({})
+
+    def _shows(self, earlier: Exercise, id: str) -> bool:
+        """Whether an earlier misconception changes this exercise's answer."""
+        draw = self.draws[0]
+        return differ(self.reference.model(self.exercise, draw), self.reference.model(self.exercise, draw, ((earlier.id, id),)))
+
+    def cases(self, draw: Draw) -> list[Case]:
+        """The exercise's cases on a draw."""
+        return self.reference.cases(self.exercise, draw)
+
+    def model(self, exercise: Exercise) -> str:
+        """The solution cell's code."""
+        return next(without_marks(cell.source) for cell in self.lab.cells if cell.grade_id == exercise.id)
+
+    def stub(self) -> str:
+        """The solution cell as students get it."""
+        source = next(cell.source for cell in self.lab.cells if cell.grade_id == self.exercise.id)
+        lines, inside = [], False
+        for line in source.split("\n"):
+            if line.strip() == "### BEGIN SOLUTION":
+                inside = True
+                lines += [line[: len(line) - len(line.lstrip())] + stub for stub in STUB.split("\n")]
+            elif line.strip() == "### END SOLUTION":
+                inside = False
+            elif not inside:
+                lines.append(line)
+        return "\n".join(lines)
+
+
+def _filled(fill: Callable[[torch.Tensor, Case], torch.Tensor]) -> Callable[[Answer, Case], Answer]:
+    """A null answer: the model's form, with every number replaced."""
+
+    def null(answer: Answer, case: Case) -> Answer:
+        tensors = {
+            name: value if name.startswith("after.") else fill(value, case)
+            for name, value in answer.tensors.items()
+        }
+        return Answer("ok", answer.kind or "Tensor", tensors=tensors)
+
+    return null
+
+
+def _echo(value: torch.Tensor, case: Case) -> torch.Tensor:
+    inputs = [t for t in case.inputs().values() if t.is_floating_point()]
+    alike = [t for t in inputs if t.shape == value.shape]
+    return (alike or inputs or [value * 0])[0]
+
+
+NULLS = {
+    "zeros": _filled(lambda t, case: torch.zeros_like(t)),
+    "ones": _filled(lambda t, case: torch.ones_like(t)),
+    "uniform": _filled(lambda t, case: torch.full_like(t, 1 / t.shape[-1])),
+    "echo of an input": _filled(_echo),
+    "empty": _filled(lambda t, case: t.new_empty(0)),
+    "NaN": _filled(lambda t, case: torch.full_like(t, float("nan"))),
+    "ValueError": lambda answer, case: Answer(
+        "error", error={"type": "ValueError", "message": "", "where": "", "integers": list(case.raises or ())}
+    ),
+}
+
+
+def operations(reference: Reference, exercise: Exercise, draw: Draw, code: str) -> list[str]:
+    """The tensor operations that a code calls on the first case, as torch's dispatcher names them."""
+    seen: set[str] = set()
+
+    class Trace(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
+            seen.add(str(function).removeprefix("aten.").split(".")[0])
+            return function(*args, **(kwargs or {}))
+
+    case = reference.cases(exercise, draw)[0]
+    thing = reference.namespace([(exercise.id, code)])[case.thing]
+    with Trace():
+        ask(thing, case)
+    return sorted(seen)
+
+
+def table(proofs: list[Proof]) -> str:
+    """The proofs as a table, and the problems in words under it."""
+    head = ("exam", "misconceptions", "caught", "named", "alternatives", "accepted", "nulls refused", "carried once", "draws")
+    rows = [
+        (p.exam, str(p.misconceptions), str(p.caught), str(p.named), str(p.alternatives), str(p.accepted),
+         f"{p.nulls_refused} of {p.nulls}", f"{p.carried_free} of {p.carried}", str(p.draws))
+        for p in proofs
+    ]  # fmt: skip
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    lines = ["  ".join(v.ljust(w) if i == 0 else v.rjust(w) for i, (v, w) in enumerate(zip(row, widths, strict=True))) for row in [head, *rows]]
+    problems = [f"{p.exam}: {problem}" for p in proofs for problem in p.problems]
+    return "\n".join([*lines, *problems])
+
+
+def write_json(proofs: list[Proof], path: Path) -> None:
+    """The proofs as a JSON list."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([asdict(proof) for proof in proofs], indent=1) + "\n", encoding="utf-8")

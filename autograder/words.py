@@ -1,0 +1,78 @@
+"""A result in words: short enough for a table's cell, or in full."""
+
+from __future__ import annotations
+
+import re
+
+from . import untrusted
+from .results import WAITING, Cell
+from .verdict import GRADED, NOT_ANSWERED, NOT_GRADED, Diagnosis, Verdict
+
+
+def points(value: float | None) -> str:
+    """Points as people write them: 2, 1.5, 1.33; "?" when nobody has decided."""
+    return "?" if value is None else f"{round(value, 2):g}"
+
+
+def exercise_name(id: str) -> str:
+    """The exercise without its lab: "lab1/attention_weights" -> "attention_weights"."""
+    return untrusted.terminal(id, 80).rpartition("/")[2]
+
+
+def named(diagnosis: Diagnosis) -> str:
+    """A misconception's id as words: "softmax-over-queries" -> "softmax over queries"."""
+    return untrusted.terminal(diagnosis.misconception, 60).replace("-", " ")
+
+
+def full(cell: Cell) -> list[str]:
+    """Every sentence worth telling about a cell, plain text; [] for a right answer."""
+    if cell.status == WAITING:
+        return ["waits for grading"]
+    if cell.status == NOT_GRADED:
+        return [f"not graded: {untrusted.terminal(cell.missing, 300)}"]
+    if cell.verdict is None:
+        return [cell.status] if cell.status == NOT_ANSWERED else []
+    return ["points given by hand"] * cell.by_hand + _of_verdict(cell.verdict)
+
+
+def _of_verdict(verdict: Verdict) -> list[str]:
+    sentences = []
+    if verdict.status not in (GRADED, NOT_GRADED):
+        reason = untrusted.terminal(verdict.reason, 300)
+        sentences.append(f"{verdict.status}: {reason}" if reason else verdict.status)
+    for diagnosis in verdict.diagnoses:
+        carried = f" (carried over from {exercise_name(diagnosis.exercise)})" if diagnosis.carried else ""
+        sentences.append(untrusted.terminal(diagnosis.idea, 400) + carried)
+    own = [d for d in verdict.diagnoses if not d.carried]
+    wrong = [case for case in verdict.cases if not case.right]
+    known = verdict.status != GRADED and len(wrong) == len(verdict.cases)  # the reason said it all
+    if wrong and not own and not known:
+        sentences.append(f"{len(verdict.cases) - len(wrong)} of {len(verdict.cases)} cases right")
+        notes = {untrusted.terminal(case.note, 200): untrusted.terminal(case.name, 80) for case in reversed(wrong)}
+        sentences += [f"{name}: {note}" if note else name for note, name in reversed(notes.items())][:3]
+    return sentences + [untrusted.terminal(remark, 300) for remark in verdict.remarks]
+
+
+def reason(cell: Cell) -> str:
+    """Why a cell has the status it has, cut to a few words; "" when the status says it all."""
+    return untrusted.text(untrusted.terminal(cell.missing or (cell.verdict.reason if cell.verdict else "")), 80)
+
+
+def short(cell: Cell) -> str:
+    """The same in a few words; "" for a right answer."""
+    verdict = cell.verdict
+    if cell.status != GRADED or verdict is None:
+        return cell.status if cell.status != GRADED else ""
+    if verdict.diagnoses:
+        first = min(verdict.diagnoses, key=lambda d: d.carried)
+        more = sum(d.carried == first.carried for d in verdict.diagnoses) - 1
+        return ("carried over: " if first.carried else "") + named(first) + (f" (+{more})" if more else "")
+    wrong = [case for case in verdict.cases if not case.right]
+    if not wrong:
+        return "with a remark" if verdict.remarks else ""
+    return untrusted.text(untrusted.terminal(wrong[0].note), 60) or "wrong values"
+
+
+def breakable(name: str) -> list[str]:
+    """A name's parts, between which a line may break: a_long_name, ACamelCaseName."""
+    return re.findall(r"[^_-]+?(?:[_-]|(?<=[a-z0-9])(?=[A-Z])|$)", untrusted.terminal(name, 60)) or [name]

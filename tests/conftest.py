@@ -1,0 +1,23 @@
+"""What several test files share: the browser they drive."""
+
+import os
+import shutil
+
+import pytest
+
+
+def missing(what: str):
+    """Skip the test on a person's machine; fail it in CI, where nothing may be left untested unseen."""
+    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(what)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of the browser: VITEDU_CHROMIUM, or the first of chromium and google-chrome on PATH.
+
+    For Playwright: `playwright.chromium.launch(executable_path=chromium)`.
+    """
+    for name in filter(None, (os.environ.get("VITEDU_CHROMIUM"), "chromium", "google-chrome")):
+        if path := shutil.which(name):
+            return path
+    missing("no browser: install chromium (Debian: apt-get install chromium), or name one in VITEDU_CHROMIUM")

@@ -1,0 +1,464 @@
+"""The notebook's instant checks, on a small lab made here: what a student reads in each state."""
+
+import base64
+import io
+import math
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from vitedu import check, display, examine, stored, when_ready
+from vitedu.checks import CheckFailed
+from vitedu.compare import TOLERANCE, Expected, facts
+from vitedu.findings import note
+from vitedu.probe import Case, ask
+from vitedu.stored import Fingerprint, Named
+
+T = TOLERANCE[torch.float64]
+X = torch.randn(4, 5, generator=torch.Generator().manual_seed(0)).double()
+B = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(1)).double()
+WEIGHTS = {"to_q.weight": X, "to_q.bias": X[:, 0].clone()}
+
+
+def rows_to_one(x):
+    return x.softmax(-1)
+
+
+class Layer(nn.Module):
+    def __init__(self, dim, out):
+        super().__init__()
+        if dim < 1:
+            raise ValueError(f"dim {dim}")
+        self.to_q = nn.Linear(dim, out)
+
+    def forward(self, x):
+        return rows_to_one(self.to_q(x))
+
+
+ROWS = [
+    Case("a matrix", "rows_to_one", args=(X,), gradients=True),
+    Case("a batch", "rows_to_one", args=(B,), share=2.0),
+]
+LAYER = [
+    Case("values", "Layer", args=(B,), init=(5, 4), weights=WEIGHTS),
+    Case("a size that cannot be", "Layer", init=(-3, 4), call=False, raises=(-3,)),
+]
+
+
+class ColumnsLayer(Layer):
+    def forward(self, x):
+        return self.to_q(x).softmax(-2)
+
+
+def idea(thing, cases, text, question="Which dimension?", earlier=""):
+    return Named(text, question, [Expected(facts(ask(thing, c), c, T)) for c in cases], earlier)
+
+
+def dropped(x):
+    return nn.functional.dropout(x).softmax(-1)
+
+
+@pytest.fixture(autouse=True)
+def lab(tmp_path, monkeypatch):
+    """A lab of two exercises, the second built on the first, as an author's build would store it."""
+    monkeypatch.setattr(stored, "FOLDER", tmp_path)
+    monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
+    by_chance = Named(
+        "dropout stays on.", "When?", [Expected(facts(ask(dropped, c), c, T), by_chance=True) for c in ROWS]
+    )
+    made = {
+        "rows_to_one": Fingerprint(ROWS, [facts(ask(rows_to_one, c), c, T) for c in ROWS], {
+            "over-columns": idea(lambda x: x.softmax(-2), ROWS, "the softmax runs over the columns"),
+            "over-first": idea(lambda x: x.softmax(0), ROWS, "the softmax runs over dim 0"),
+            "no-softmax": idea(lambda x: x, ROWS, "there is no softmax."),
+            "dropout": by_chance,
+        }),
+        "Layer": Fingerprint(LAYER, [facts(ask(Layer, c), c, T) for c in LAYER], {
+            "over-columns": idea(ColumnsLayer, LAYER, "the softmax runs over the columns", earlier="rows_to_one"),
+        }),
+    }  # fmt: skip
+    stored.save(tmp_path / "lab1.safetensors", made, source="abc")
+    return made
+
+
+def todo(x):
+    raise NotImplementedError("TODO")
+
+
+def test_a_right_answer(lab):
+    report = check("lab1/rows_to_one", rows_to_one)
+    assert report.passed and repr(report) == "rows_to_one: right"
+    assert "a matrix" in report._repr_html_() and "<img" not in report._repr_html_()
+
+
+def test_a_todo():
+    report = check("lab1/rows_to_one", todo)
+    assert not report.passed
+    assert repr(report).startswith("rows_to_one: not answered yet\n") and "todo, which is still a TODO" in repr(report)
+
+
+def test_a_todo_in_an_exercise_that_this_one_needs(monkeypatch):
+    def rows_to_one(x):
+        raise NotImplementedError("TODO")
+
+    rows_to_one.__code__ = rows_to_one.__code__.replace(co_qualname="rows_to_one")
+    monkeypatch.setitem(globals(), "rows_to_one", rows_to_one)
+    text = repr(check("lab1/Layer", Layer))
+    assert text.startswith("Layer: not finished yet\n  It needs rows_to_one, which is still a TODO.")
+    assert "not yet values" in text and "right   a size that cannot be" in text
+
+
+def test_an_exercises_own_todo_is_named():
+    class Layer(nn.Module):
+        def __init__(self, dim, out):
+            raise NotImplementedError("TODO")
+
+    Layer.__init__.__code__ = Layer.__init__.__code__.replace(co_qualname="Layer.__init__")
+    assert repr(check("lab1/Layer", Layer)) == "Layer: not answered yet\n  Layer.__init__ is still a TODO."
+
+
+def test_a_wrong_idea_is_named_with_a_question_and_a_picture():
+    report = check("lab1/rows_to_one", lambda x: x.softmax(-2))
+    text = " ".join(repr(report).split())
+    assert "This equals what comes out when the softmax runs over the columns. Ask yourself: Which dimension?" in text
+    assert "2 of 2 cases differ" in text and "at [0, 0] expected" in text
+    html = report._repr_html_()
+    assert "Ask yourself: Which dimension?" in html
+    (png,) = re.findall(r'src="data:image/png;base64,([^"]+)"', html)
+    assert Image.open(io.BytesIO(base64.b64decode(png))).size[0] > 500
+    assert re.search(r'alt="Heat maps of 4 by 5 values: expected, yours, and the difference, which is at most', html)
+
+
+def test_ideas_that_explain_single_cases_are_named_there():
+    text = " ".join(repr(check("lab1/rows_to_one", lambda x: x.softmax(-2) if x.ndim == 2 else x)).split())
+    assert 'In "a matrix" this equals what comes out when the softmax runs over the columns.' in text
+    assert 'In "a batch" this equals what comes out when there is no softmax. Ask' in text
+
+
+def test_a_mistake_of_an_earlier_exercise_is_placed_there():
+    text = repr(check("lab1/Layer", ColumnsLayer))
+    assert "That happens in rows_to_one: mend it there first." in " ".join(text.split())
+
+
+def test_an_answer_by_chance_is_recognised():
+    text = repr(check("lab1/rows_to_one", lambda x: nn.functional.dropout(x).softmax(-1)))
+    assert "dropout stays on. Ask" not in text and "when dropout stays on." in text
+    assert "two calls with equal inputs gave different results" in text
+
+
+def in_place(x):
+    x *= 2
+    return (x / 2).softmax(-1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda x: x.softmax(-1) + 0.125, "(20 of 20 values differ)"),
+        (lambda x: x.mT.softmax(-1), "shape: expected (4, 5), got (5, 4)"),
+        (lambda x: x.softmax(-1)[None], "shape: expected (4, 5), got (1, 4, 5)"),
+        (lambda x: x.softmax(-1)[:0], "shape: expected (4, 5), got (0, 5)"),
+        (lambda x: x.argmax(-1, keepdim=True).expand(x.shape), "dtype: expected float64, got int64"),
+        (lambda x: x / 0 * 0, "NaN at [0, 0] (20 of 20 values are not finite)"),
+        (lambda x: x.exp() / 0, "infinity at [0, 0]"),
+        (lambda x: x.softmax(-1).detach(), "no gradient flows back"),
+        (lambda x: x.detach().softmax(-1) + 0 * x, "but the gradient of x is not"),
+        (in_place, "changed its argument x in place"),
+        (lambda x: torch.rand_like(x), "two calls with equal inputs gave different results"),
+        (lambda x: None, "expected a tensor, got None: is a return missing?"),
+        (lambda x: x.tolist(), "expected a tensor, got list"),
+        (lambda x: (x.softmax(-1), x), "expected one tensor, got tuple"),
+        (lambda x: x.to_sparse(), "TypeError: expected a plain tensor of real numbers"),
+        (lambda: 3, "takes 0 positional arguments but 1 was given"),
+    ],
+)
+def test_what_was_found_in_words(wrong, said):
+    report = check("lab1/rows_to_one", wrong)
+    assert not report.passed and said in " ".join(repr(report).split())
+    report._repr_html_()
+
+
+class WithoutBias(Layer):
+    def __init__(self, dim, out):
+        super().__init__(dim, out)
+        self.to_q = nn.Linear(dim, out, bias=False)
+
+
+class WithMore(Layer):
+    def __init__(self, dim, out):
+        super().__init__(dim, out)
+        self.more = nn.Linear(1, 1, bias=False)
+
+
+class Misshapen(Layer):
+    def __init__(self, dim, out):
+        super().__init__(out, dim)
+
+
+class NeverRefuses(Layer):
+    def __init__(self, dim, out):
+        super().__init__(abs(dim), out)
+
+
+class RefusesWithoutNumber(Layer):
+    def __init__(self, dim, out):
+        if dim < 1:
+            raise ValueError("too small")
+        super().__init__(dim, out)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (WithoutBias, "wrong values: the state_dict lacks to_q.bias"),
+        (WithMore, "wrong values: the state_dict should not hold more.weight"),
+        (Misshapen, "in the state_dict, to_q.weight: expected (4, 5), got (5, 4)"),
+        (NeverRefuses, "expected a ValueError whose message names -3; got no error"),
+        (RefusesWithoutNumber, "names -3; got ValueError: too small (in RefusesWithoutNumber.__init__, line"),
+        (lambda dim, out: abs(dim), "TypeError: expected an nn.Module, got int"),
+    ],
+)
+def test_what_was_found_in_a_module(wrong, said):
+    assert said in " ".join(repr(check("lab1/Layer", wrong)).split())
+
+
+def test_an_exception_is_shown_with_its_place():
+    space = {}
+    exec(compile("def f(x):\n    y = x\n    return y @ x\n", "/home/student/cell.py", "exec"), space)
+    assert "RuntimeError: mat1 and mat2 shapes cannot be multiplied (4x5 and 4x5) (in f, line 3)" in " ".join(
+        repr(check("lab1/rows_to_one", space["f"])).split()
+    )
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x.float().softmax(-1),
+        lambda x: (x @ torch.eye(5)).softmax(-1),
+        lambda x: nn.functional.linear(x, torch.eye(5)).softmax(-1),
+    ],
+)
+def test_float32_is_accepted_with_a_remark(f):
+    report = check("lab1/rows_to_one", f)
+    assert report.passed and "keep the dtype of the inputs" in repr(report)
+    assert "keep the dtype of the inputs" in report._repr_html_()
+
+
+def test_what_a_student_prints_and_warnings_are_seen(capsys):
+    def f(x):
+        print("shape", tuple(x.shape))
+        return x.softmax(-1)
+
+    assert check("lab1/rows_to_one", f).passed and "shape (4, 5)" in capsys.readouterr().out
+    with pytest.warns(UserWarning, match="Implicit dimension choice"):
+        check("lab1/rows_to_one", nn.functional.softmax)
+
+
+def test_nothing_is_left_changed():
+    def f(x):
+        torch.manual_seed(7)
+        torch.set_grad_enabled(False)
+        torch.set_default_dtype(torch.float64)
+        return x.softmax(-1)
+
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    check("lab1/rows_to_one", f)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.is_grad_enabled() and torch.get_default_dtype() == torch.float32
+    with torch.no_grad():
+        assert check("lab1/rows_to_one", rows_to_one).passed
+        assert not torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("lab9/x", todo), "There are no checks for 'lab9': the labs with checks are lab1."),
+        (("../lab1/x", todo), "There are no checks for '..'"),
+        (("rows_to_one", todo), "There are no checks for 'rows_to_one'"),
+        (("lab1/nothing", todo), "lab1 has no check 'nothing'; its checks are lab1/rows_to_one, lab1/Layer."),
+        (("lab1/rows_to_one",), 'found 0; write check("lab1/rows_to_one", rows_to_one)'),
+        (("lab1/rows_to_one", todo, todo), "found 2; write"),
+        (("lab1/rows_to_one", None), "expected the function or class itself, found None"),
+        (("lab1/rows_to_one", X), "found an object of type Tensor"),
+        (("lab1/Layer", Layer(2, 3)), "found an object of type Layer"),
+    ],
+)
+def test_a_wrong_call_is_one_clear_sentence(arguments, said):
+    with pytest.raises(ValueError) as error:
+        check(*arguments)
+    assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_damaged_fingerprints_are_one_clear_sentence(tmp_path):
+    (tmp_path / "lab1.safetensors").write_bytes(b"broken")
+    with pytest.raises(ValueError, match=r"The checks in lab1.safetensors cannot be read .*: install vitedu again"):
+        check("lab1/rows_to_one", rows_to_one)
+
+
+def boom(x):
+    raise ValueError("two\nlines")
+
+
+@pytest.mark.parametrize(
+    ("f", "said"),
+    [
+        (todo, "not answered yet. It needs todo, which is still a TODO."),
+        (boom, "2 of 2 cases differ. ValueError: two lines (in boom, line"),
+        (lambda x: x.softmax(-2), "This equals what comes out when the softmax runs over the columns."),
+        (lambda x: None, "expected a tensor, got None"),
+    ],
+)
+def test_validate_never_passes_what_is_not_right(f, said, monkeypatch):
+    monkeypatch.setenv("NBGRADER_EXECUTION", "validate")
+    with pytest.raises(CheckFailed) as error:
+        check("lab1/rows_to_one", f)
+    (line,) = error.value._render_traceback_()
+    assert line == str(error.value) and line.startswith("rows_to_one: not ") and "\n" not in line and said in line
+
+
+def test_validate_passes_what_is_right(monkeypatch):
+    monkeypatch.setenv("NBGRADER_EXECUTION", "validate")
+    assert check("lab1/rows_to_one", rows_to_one).passed
+
+
+def test_ipython_shows_one_line_and_no_traceback(monkeypatch, capsys):
+    from IPython.core.interactiveshell import InteractiveShell
+
+    monkeypatch.setenv("NBGRADER_EXECUTION", "validate")
+    shell = InteractiveShell()
+    shell.user_ns.update(check=check, todo=todo)
+    shell.run_cell('check("lab1/rows_to_one", todo)')
+    shown = capsys.readouterr().out.strip()
+    assert "not answered yet" in shown and "Traceback" not in shown and "\n" not in shown
+
+
+def test_when_ready(capsys):
+    def rows(x, scale=1):
+        return x * scale
+
+    assert when_ready(rows)(3, scale=2) == 6 and when_ready(rows).__name__ == "rows"
+    assert when_ready(lambda: todo(1))() is None
+    assert capsys.readouterr().out == "This appears when todo is written.\n"
+    assert isinstance(when_ready(Layer)(2, 3), Layer)
+
+
+@pytest.mark.parametrize("error", [ValueError("real"), NotImplementedError("masks come later")])
+def test_when_ready_lets_real_bugs_through(error):
+    def f():
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        when_ready(f)()
+    assert caught.traceback[-1].name == "f"
+
+
+def test_examine(monkeypatch):
+    assert examine("lab1/rows_to_one") is None
+    monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+    with pytest.raises(RuntimeError, match=r"load autograder/nbgrader_config\.py"):
+        examine("lab1/rows_to_one")
+
+
+def test_everything_in_html_is_escaped():
+    def f(x):
+        raise ValueError("<script>alert(1)</script> \"quoted\" 'too' & <img onerror=x>")
+
+    f.__code__ = f.__code__.replace(co_qualname="<b>f</b>")
+    html = check("lab1/rows_to_one", f)._repr_html_()
+    assert "<script" not in html and "<img" not in html and "<b>f" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &quot;quoted&quot; &#x27;too&#x27; &amp;" in html
+    nasty = "<script>'\""
+    card = display.Card(nasty, nasty, display.WRONG, [(nasty, nasty)], [(False, nasty, nasty)], [nasty])
+    assert "<script" not in display.html(card, (b"", nasty)) and 'alt="&lt;script&gt;&#x27;&quot;"' in display.html(
+        card, (b"", nasty)
+    )
+
+
+def test_html_uses_plain_tags_with_inline_style_only():
+    html = check("lab1/rows_to_one", lambda x: x.softmax(-2))._repr_html_()
+    html += check("lab1/rows_to_one", rows_to_one)._repr_html_()
+    tags = set(re.findall(r"<([a-z]+)", html))
+    assert tags <= {"div", "b", "span", "br", "table", "tbody", "tr", "td", "details", "summary", "img", "p"}
+    assert set(re.findall(r" ([a-z-]+)=\"", html)) <= {"style", "alt", "src"}
+
+
+def test_the_same_note_is_not_said_twice():
+    card = display.Card(
+        "e",
+        "s",
+        display.WRONG,
+        rows=[(False, "one", "n"), (False, "two", "n"), (True, "three", ""), (True, "four", "")],
+    )
+    assert display.text(card).split("\n")[1:] == [
+        "  wrong   one: n",
+        "  wrong   two: the same",
+        "  right   three",
+        "  right   four",
+    ]
+    assert display.html(card).count("the same") == 1
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 4), (200, 3), (2, 2, 5, 1), (0 + 1, 9, 70)])
+def test_heatmaps_of_any_size(shape):
+    torch.manual_seed(0)
+    expected = torch.randn(shape)
+    png, alt = display.heatmaps(expected, expected + torch.zeros(shape).index_fill_(0, torch.tensor(shape[0] - 1), 2.0))
+    assert Image.open(io.BytesIO(png)).format == "PNG" and "at most 2" in alt
+
+
+def test_the_matrix_that_differs_most_is_shown():
+    expected = torch.zeros(2, 3, 4, 5)
+    got = expected.clone()
+    got[1, 2, 0, 0], got[0, 0, 0, 0] = -3, 1
+    assert "at [1, 2]" in display.heatmaps(expected, got)[1]
+
+
+def test_words_without_the_names_of_arguments():
+    case = Case("", "f", args=(X, X), gradients=True)
+    model, found = (ask(f, case) for f in (lambda a, b: a * b, lambda a, b: a * b.detach()))
+    said = note(found, facts(found, case, T), facts(model, case, T), case, T)
+    assert said == "the values are right, but no gradient reaches 2"
+
+
+def test_fingerprints_come_back_and_are_the_same_bytes_twice(lab, tmp_path):
+    loaded = stored.load("lab1")
+    assert list(loaded) == ["rows_to_one", "Layer"] and stored.source(tmp_path / "lab1.safetensors") == "abc"
+    for id, fingerprint in lab.items():
+        assert loaded[id].things == [id]
+        for case, back in zip(fingerprint.cases, loaded[id].cases, strict=True):
+            assert (back.name, back.share, back.raises, back.init) == (case.name, case.share, case.raises, case.init)
+            assert all(torch.equal(back.inputs()[name], value) for name, value in case.inputs().items())
+            assert back.weights.keys() == case.weights.keys()
+        for mine, back in zip(fingerprint.expected, loaded[id].expected, strict=True):
+            assert {**vars(mine), "values": None} == {**vars(back), "values": None}
+            assert all(torch.equal(back.values[name], value) for name, value in mine.values.items())
+        assert [(k, m.idea, m.question, m.earlier) for k, m in loaded[id].misconceptions.items()] == [
+            (k, m.idea, m.question, m.earlier) for k, m in fingerprint.misconceptions.items()
+        ]
+        assert [e.by_chance for m in loaded[id].misconceptions.values() for e in m.expected] == [
+            e.by_chance for m in fingerprint.misconceptions.values() for e in m.expected
+        ]
+    stored.save(tmp_path / "again.safetensors", lab, source="abc")
+    assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "lab1.safetensors").read_bytes()
+
+
+def test_values_too_large_for_float32_are_kept_as_they_are(tmp_path):
+    case = Case("", "f", args=(X,))
+    huge = facts(ask(lambda x: x * 1e200, case), case, T)
+    one = Fingerprint([case], [facts(ask(rows_to_one, case), case, T)], {"huge": Named("", "", [Expected(huge)])})
+    stored.save(tmp_path / "lab2.safetensors", {"f": one})
+    (back,) = stored.load("lab2")["f"].misconceptions["huge"].expected
+    assert torch.equal(back.facts.values["out"], huge.values["out"]) and math.isfinite(huge.values["out"].max())
+
+
+def test_the_package_is_light():
+    heavy = "matplotlib", "IPython", "torchvision", "autograder"
+    code = f"import sys, vitedu; print([m for m in {heavy} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

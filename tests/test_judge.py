@@ -1,0 +1,165 @@
+"""The judge on Lab 1's own exams: points, names, what is carried over, and what never counts."""
+
+import pytest
+import torch
+
+from autograder.exam import VARIANTS, Draw, variant_of
+from autograder.judge import Reply, judge, signature
+from autograder.lab import find_lab
+from autograder.reference import Reference
+from autograder.verdict import ERROR, GRADED, NOT_ANSWERED, Verdict
+from vitedu.probe import Answer, ask
+
+SECRET = b"a secret for tests"
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    return Reference(find_lab("lab1"))
+
+
+def replies(reference, exercise_id, replaced=(), dtype=torch.float64, variant=3):
+    """What a student with these misconceptions ((exercise, id), ...) answers."""
+    exercise = reference.lab.exercise(exercise_id)
+    codes = [(id, reference.lab.exercise(id).misconception(m).code) for id, m in replaced]
+    space = reference.namespace(codes)
+    draw = Draw(SECRET, exercise_id, variant)
+    return exercise, draw, [Reply(ask(space[c.thing], c, dtype), dtype) for c in reference.cases(exercise, draw)]
+
+
+def verdict_on(reference, exercise_id, replaced=(), earlier=None, dtype=torch.float64):
+    exercise, draw, given = replies(reference, exercise_id, replaced, dtype)
+    return judged(reference, exercise, draw, given, earlier)
+
+
+def judged(reference, exercise, draw, given, earlier=None, status=GRADED):
+    return judge(reference, exercise, draw, given, earlier or {}, Verdict(exercise.id, "exam", status, 0.0, 4.0))
+
+
+def test_every_exercise_has_three_cases_and_partial_credit(reference):
+    for exercise in reference.lab.exercises:
+        assert len(exercise.cases(Draw(SECRET, exercise.id, 0))) >= 3
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_the_model_answer_gets_full_marks(reference, dtype):
+    for exercise in reference.lab.exercises:
+        verdict = verdict_on(reference, exercise.id, dtype=dtype)
+        assert (verdict.points, verdict.status, verdict.diagnoses) == (4.0, GRADED, [])
+        assert bool(verdict.remarks) == (dtype == torch.float32)
+
+
+def test_a_misconception_loses_points_and_is_named_with_its_question(reference):
+    verdict = verdict_on(reference, "attention_weights", [("attention_weights", "softmax-over-queries")])
+    assert verdict.points < 4.0
+    (diagnosis,) = verdict.diagnoses
+    assert (diagnosis.misconception, diagnosis.carried, diagnosis.whole) == ("softmax-over-queries", False, True)
+    assert diagnosis.idea and diagnosis.question
+
+
+def test_part_of_the_cases_right_gives_part_of_the_points(reference):
+    verdict = verdict_on(reference, "attention_weights", [("attention_weights", "exp-overflows")])
+    assert 0 < verdict.points < 4.0
+    assert any(case.right for case in verdict.cases) and not all(case.right for case in verdict.cases)
+
+
+def test_a_mistake_is_carried_over_only_when_it_was_judged_earlier(reference):
+    mistake = ("scaled_dot_product_attention", "no-scale")
+    carried = verdict_on(reference, "MultiHeadAttention", [mistake], earlier=dict([mistake]))
+    assert carried.points == 4.0
+    assert [(d.misconception, d.exercise, d.carried) for d in carried.diagnoses] == [("no-scale", mistake[0], True)]
+    alone = verdict_on(reference, "MultiHeadAttention", [mistake])
+    assert alone.points < 4.0
+    other = verdict_on(reference, "MultiHeadAttention", [mistake], earlier={mistake[0]: "mask-inverted"})
+    assert other.points < 4.0
+
+
+def test_an_own_mistake_is_named_on_top_of_a_carried_one(reference):
+    earlier = ("scaled_dot_product_attention", "no-scale")
+    own = ("MultiHeadAttention", "split-by-view-alone")
+    verdict = verdict_on(reference, "MultiHeadAttention", [earlier, own], earlier=dict([earlier]))
+    assert verdict.points < 4.0
+    assert [(d.misconception, d.carried) for d in verdict.diagnoses] == [("no-scale", True), ("split-by-view-alone", False)]
+
+
+def test_right_code_after_a_mistake_that_it_does_not_use_is_just_right(reference):
+    verdict = verdict_on(reference, "multi_head_attention_einsum", earlier={"scaled_dot_product_attention": "no-scale"})
+    assert (verdict.points, verdict.diagnoses) == (4.0, [])
+
+
+def test_no_answer_is_no_points(reference):
+    exercise, draw, given = replies(reference, "attention_weights")
+    silent = judged(reference, exercise, draw, [Reply(None)] * len(given))
+    assert silent.points == 0 and {case.note for case in silent.cases} == {"no answer came back"}
+    some = judged(reference, exercise, draw, [given[0]] + [Reply(None)] * (len(given) - 1), status="timed out")
+    assert 0 < some.points < 4.0 and some.status == "timed out"
+
+
+@pytest.mark.parametrize(
+    "answer, status",
+    [
+        (Answer("undone", error={"type": "NotImplementedError", "message": "TODO", "where": "f", "line": 1, "integers": []}), NOT_ANSWERED),
+        (Answer("missing"), NOT_ANSWERED),
+        (Answer("error", error={"type": "TypeError", "message": "no", "where": "f", "line": 1, "integers": []}), ERROR),
+    ],
+)
+def test_states_are_distinct(reference, answer, status):
+    exercise, draw, given = replies(reference, "AttentionHead")
+    verdict = judged(reference, exercise, draw, [Reply(answer)] * len(given))
+    assert (verdict.status, verdict.points) == (status, 0.0)
+
+
+def test_an_expected_error_counts_only_beside_right_numbers(reference):
+    exercise, draw, given = replies(reference, "MultiHeadAttention")
+    cases = reference.cases(exercise, draw)
+    refused = [i for i, case in enumerate(cases) if case.raises is not None]
+    assert refused
+    error = {"type": "ValueError", "message": "", "where": "", "line": 0, "integers": sorted({n for i in refused for n in cases[i].raises})}
+    always = [Reply(Answer("error", error=error))] * len(given)
+    assert judged(reference, exercise, draw, always).points == 0
+    wrong_numbers = list(given)
+    wrong_numbers[refused[0]] = Reply(Answer("error", error=error | {"integers": [1]}))
+    assert not judged(reference, exercise, draw, wrong_numbers).cases[refused[0]].right
+
+
+def test_shape_and_dtype_are_checked_before_values_and_without_broadcasting(reference):
+    exercise, draw, given = replies(reference, "attention_weights")
+    for change in (lambda t: t[..., :1], lambda t: t.unsqueeze(0), lambda t: t.long(), lambda t: t[:0]):
+        broken = [Reply(Answer("ok", "Tensor", tensors={n: change(t) if n in ("out", "again") else t for n, t in r.answer.tensors.items()}))
+                  for r in given]  # fmt: skip
+        assert judged(reference, exercise, draw, broken).points == 0
+
+
+def test_notes_hold_no_expected_value(reference):
+    verdict = verdict_on(reference, "scaled_dot_product_attention", [("scaled_dot_product_attention", "no-scale")])
+    notes = {case.note for case in verdict.cases if not case.right}
+    assert notes and all("." not in note for note in notes), notes
+
+
+def test_equal_answers_have_equal_signatures(reference):
+    def sign(*replaced):
+        exercise, draw, given = replies(reference, "attention_weights", replaced, variant="common")
+        return signature(given, reference.cases(exercise, draw))
+
+    assert sign() == sign()
+    assert sign(("attention_weights", "no-scale")) == sign(("attention_weights", "no-scale"))
+    assert sign(("attention_weights", "no-scale")) != sign(("attention_weights", "sigmoid"))
+
+
+def test_variants_depend_on_student_exercise_and_secret():
+    seen = {variant_of(SECRET, f"student{i}", "attention_weights") for i in range(200)}
+    assert seen == set(range(VARIANTS))
+    assert variant_of(SECRET, "a", "x") == variant_of(SECRET, "a", "x")
+    many = [(variant_of(SECRET, f"s{i}", "x"), variant_of(SECRET, f"s{i}", "y"), variant_of(b"other secret", f"s{i}", "x")) for i in range(50)]
+    assert any(a != b for a, b, _ in many) and any(a != c for a, _, c in many)
+
+
+def test_sizes_are_distinct_and_draws_repeat():
+    draw, again = Draw(SECRET, "x", 1), Draw(SECRET, "x", 1)
+    sizes = draw.sizes(5, 2, 9)
+    assert len(set(sizes)) == 5 and sizes == again.sizes(5, 2, 9)
+    assert torch.equal(draw.normal(3, 4), again.normal(3, 4))
+    mask = draw.mask(2, 4, 5)
+    assert mask.any(-1).all() and not mask.all(-1).any()
+    with pytest.raises(ValueError, match="at least 9 sizes"):
+        draw.sizes(9, 2, 9)
