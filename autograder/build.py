@@ -67,11 +67,15 @@ def _notebook_cell(lab: Lab, cell: Cell) -> NotebookNode:
     source = cell.source
     if cell.role == "exam":
         if not cell.exercise or not cell.points:
-            raise UserError(f"{lab.source.name}: the exam cell {cell.grade_id} needs exercise= and points= in its header.")
+            raise UserError(
+                f"{lab.source.name}: the exam cell {cell.grade_id} needs exercise= and points= in its header."
+            )
         # Above the check, whose report is the cell's last expression and so its output.
         source = f'### BEGIN HIDDEN TESTS\nexamine("{lab.key}/{cell.exercise}")\n### END HIDDEN TESTS\n{source}'
     if cell.role == "display" and (names := bound_names(source)):
-        raise UserError(f"{lab.source.name}: the display cell {cell.grade_id} binds {', '.join(names)}; make its role setup.")
+        raise UserError(
+            f"{lab.source.name}: the display cell {cell.grade_id} binds {', '.join(names)}; make its role setup."
+        )
     made = new_markdown_cell(source) if cell.kind == "markdown" else new_code_cell(source)
     made.id = re.sub(r"[^A-Za-z0-9_-]", "-", cell.grade_id)[:64]  # jupytext's ids are new at every conversion
     made.metadata = NotebookNode({
@@ -80,7 +84,8 @@ def _notebook_cell(lab: Lab, cell: Cell) -> NotebookNode:
             "grade_id": cell.grade_id,
             "locked": cell.role not in ("solution", "written", "playground"),
             "schema_version": 3,
-            "solution": cell.role in ("solution", "written", "playground"),
+            # A playground is nobody's solution: nbgrader would put a stub in its place.
+            "solution": cell.role in ("solution", "written"),
             "task": False,
         }),
         "vitedu": NotebookNode({"role": cell.role}),
@@ -97,7 +102,16 @@ def _notebook_cell(lab: Lab, cell: Cell) -> NotebookNode:
 def bound_names(source: str) -> list[str]:
     """Names that a cell binds at its top level."""
     names = []
-    scopes = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+    scopes = (
+        ast.FunctionDef,
+        ast.AsyncFunctionDef,
+        ast.ClassDef,
+        ast.Lambda,
+        ast.ListComp,
+        ast.SetComp,
+        ast.DictComp,
+        ast.GeneratorExp,
+    )
     waiting: list[ast.AST] = [ast.parse(source)]
     while waiting:
         node = waiting.pop()
@@ -119,7 +133,9 @@ def execute(nb: NotebookNode, folder: Path) -> None:
         UserError: a cell raised.
     """
     try:
-        NotebookClient(nb, timeout=300, kernel_name="python3", record_timing=False, resources={"metadata": {"path": str(folder)}}).execute()
+        NotebookClient(
+            nb, timeout=300, kernel_name="python3", record_timing=False, resources={"metadata": {"path": str(folder)}}
+        ).execute()
     except CellExecutionError as error:
         raise UserError(f"A cell of the notebook raised:\n{error}") from None
 
@@ -139,7 +155,9 @@ def release(source: NotebookNode, lab: Lab) -> NotebookNode:
         config.NbGraderAPI.log_level = config.Application.log_level = 40
         result = NbGraderAPI(config=config).generate_assignment(lab.assignment)
         if not result["success"]:
-            raise UserError(f"nbgrader could not make the release of {lab.assignment}:\n{result['error'] or result['log']}")
+            raise UserError(
+                f"nbgrader could not make the release of {lab.assignment}:\n{result['error'] or result['log']}"
+            )
         return nbformat.read(root / "release" / lab.assignment / f"{lab.notebook}.ipynb", as_version=4)
 
 

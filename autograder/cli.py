@@ -18,11 +18,16 @@ def main(argv: list[str] | None = None) -> int:
         print(f"autograder: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("autograder: stopped; what was finished is kept, and the same command goes on from there.", file=sys.stderr)
+        print(
+            "autograder: stopped; what was finished is kept, and the same command goes on from there.", file=sys.stderr
+        )
         return 130
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        print(f"autograder: the system said: {error.strerror or error}{where}; mend that and run the command again.", file=sys.stderr)
+        print(
+            f"autograder: the system said: {error.strerror or error}{where}; mend that and run the command again.",
+            file=sys.stderr,
+        )
         return 2
 
 
@@ -30,7 +35,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="autograder", description=__doc__.split(":", 1)[1].strip())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    command = commands.add_parser("verify", help="prove the exams: wrong ideas caught and named, right answers accepted")
+    command = commands.add_parser(
+        "verify", help="prove the exams: wrong ideas caught and named, right answers accepted"
+    )
     command.add_argument("labs", nargs="*", metavar="LAB", help="such as lab1_attention; none: all labs")
     command.add_argument("--json", type=Path, metavar="FILE", help="write the table as JSON, too")
     command.add_argument("--workers", type=_count, default=2, help="exams proven at a time (default 2)")

@@ -39,7 +39,10 @@ def configure(c: Config, root: Path | None = None) -> None:
     # nbgrader copies every other file of a lab's folder into the release and each submission.
     c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", ".pytest_cache", "*.py"]
     c.ClearSolutions.code_stub = {"python": STUB}
-    c.GenerateAssignment.preprocessors = [stages.CheckSecret, *GenerateAssignment.class_traits()["preprocessors"].default_args[0]]
+    c.GenerateAssignment.preprocessors = [
+        stages.CheckSecret,
+        *GenerateAssignment.class_traits()["preprocessors"].default_args[0],
+    ]
     c.Autograde.exporter_class = stages.SubmissionExporter
     c.Autograde.sanitize_preprocessors = [stages.Rebuild]
     c.Autograde.autograde_preprocessors = [stages.Examine, stages.Record, AssignLatePenalties]
@@ -68,7 +71,9 @@ def read_secret(root: Path) -> bytes:
     except ValueError:
         secret = b""
     if len(secret) < 16:
-        raise UserError(f"{path} should hold at least 32 hexadecimal digits, the course secret; restore it from a backup.")
+        raise UserError(
+            f"{path} should hold at least 32 hexadecimal digits, the course secret; restore it from a backup."
+        )
     return secret
 
 

@@ -24,7 +24,9 @@ def demo(folder: Path, assignment: str = "lab1_attention") -> int:
     if not (folder / SECRET).exists():
         write_atomically(folder / SECRET, DEMO_SECRET + "\n")
         (folder / SECRET).chmod(0o600)
-    print(f"1. Release {lab.assignment} with nbgrader (every exam is first proven under the course's secret)", flush=True)
+    print(
+        f"1. Release {lab.assignment} with nbgrader (every exam is first proven under the course's secret)", flush=True
+    )
     released = _release(folder, lab)
     print("2. A sample class hands in:", flush=True)
     for student in sample_class(lab):

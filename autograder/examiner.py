@@ -128,7 +128,11 @@ class _Sitting:
         self._start()
         started = time.monotonic()
         for place, cell in enumerate(self.notebook.cells[:index]):
-            if cell.cell_type == "code" and cell.metadata.vitedu.role not in ("display", "exam") and place not in self.killers:
+            if (
+                cell.cell_type == "code"
+                and cell.metadata.vitedu.role not in ("display", "exam")
+                and place not in self.killers
+            ):
                 self.kernel.run(cell.source, self._left(self.limits.cell))
         self.done.seconds["replays"] += time.monotonic() - started
         return OK if self.kernel.alive else DIED

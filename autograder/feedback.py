@@ -14,7 +14,7 @@ from typing import Any
 
 from jinja2 import pass_context
 from nbconvert.exporters import HTMLExporter
-from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor
+from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor, Preprocessor
 from nbformat import NotebookNode
 from nbgrader.preprocessors import GetGrades, NbGraderPreprocessor
 from traitlets.config import Config
@@ -39,6 +39,23 @@ def configure(c: Config) -> None:
     c.FeedbackExporter.template_name = "vitedu_feedback"
     c.FeedbackExporter.extra_template_basedirs = [str(TEMPLATES)]
     c.CSSHTMLHeaderPreprocessor.style = "default"
+    # Formgrader shows a submission inside the instructor's own session.
+    c.HTMLExporter.preprocessors = [Harmless]
+
+
+class Harmless(Preprocessor):
+    """Sanitise what a student wrote or displayed, for formgrader's page; the verdicts stay as they are."""
+
+    def preprocess_cell(self, cell: NotebookNode, resources: Any, index: int) -> tuple[NotebookNode, Any]:
+        """One cell; text, PNG and JPEG need nothing, and other kinds of output were never kept."""
+        if cell.cell_type != "code":
+            if cell.metadata.get("vitedu", {}).get("role") != "prose":
+                cell.source = untrusted.html(cell.source)
+            return cell, resources
+        for output in cell.outputs:
+            if "text/html" in output.get("data", {}) and not output.metadata.get("vitedu", {}).get("verdict"):
+                output.data["text/html"] = untrusted.html(output.data["text/html"])
+        return cell, resources
 
 
 class FeedbackExporter(HTMLExporter):

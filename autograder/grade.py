@@ -46,7 +46,8 @@ def grade(course: Path, lab_name: str, students: list[str] | None = None, regrad
     released = course / "release" / lab.assignment / f"{lab.notebook}.ipynb"
     if not released.exists():
         raise UserError(
-            f"Expected the release at {released}, found none; in {course} run: nbgrader generate_assignment {lab.assignment}"
+            f"Expected the release at {released}, found none; "
+            f"in {course} run: nbgrader generate_assignment {lab.assignment}"
         )
     submissions = _handed_in(course, lab, students)
     api = course_api(course)
@@ -78,11 +79,14 @@ def _handed_in(course: Path, lab: Lab, students: list[str] | None) -> dict[str, 
     }
     if not found:
         raise UserError(
-            f"Nothing to grade: expected files submitted/STUDENT/{lab.assignment}/{lab.notebook}.ipynb in {course}, found none."
+            f"Nothing to grade: expected files submitted/STUDENT/{lab.assignment}/{lab.notebook}.ipynb "
+            f"in {course}, found none."
         )
     unknown = [student for student in students or [] if student not in found]
     if unknown:
-        raise UserError(f"{', '.join(unknown)} handed in nothing for {lab.assignment}; check the spelling of --student.")
+        raise UserError(
+            f"{', '.join(unknown)} handed in nothing for {lab.assignment}; check the spelling of --student."
+        )
     return {student: path for student, path in found.items() if not students or student in students}
 
 
@@ -117,7 +121,12 @@ def _stamp(submission: Path, code: str) -> str:
 
 def _code_hash(lab: Lab, released: Path, secret: bytes) -> str:
     """Whatever else decides a score: the exams, this code, the release, the secret, torch."""
-    files = [released, lab.source, *sorted((ROOT / "autograder").rglob("*.py")), *sorted((ROOT / "vitedu").rglob("*.py"))]
+    files = [
+        released,
+        lab.source,
+        *sorted((ROOT / "autograder").rglob("*.py")),
+        *sorted((ROOT / "vitedu").rglob("*.py")),
+    ]
     digest = hashlib.sha256(secret + torch.__version__.encode())
     for path in files:
         digest.update(path.read_bytes())

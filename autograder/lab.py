@@ -79,7 +79,9 @@ class Lab:
 
 def all_labs() -> list[Lab]:
     """Every lab that there is, in order."""
-    return [Lab(path.parent.name) for path in sorted(SOLUTIONS.glob("lab*_*/*.py")) if Lab(path.parent.name).source == path]
+    return [
+        Lab(path.parent.name) for path in sorted(SOLUTIONS.glob("lab*_*/*.py")) if Lab(path.parent.name).source == path
+    ]
 
 
 def find_lab(name: str) -> Lab:
@@ -108,9 +110,13 @@ def read_cells(path: Path) -> list[Cell]:
         role = meta.get("role", "prose" if cell.cell_type == "markdown" else "setup")
         start = cell.source.strip().split("\n")[0][:60]
         if not meta.get("grade_id"):
-            raise UserError(f"{path.name}: the cell that starts with {start!r} has no grade_id in its header; give it one.")
+            raise UserError(
+                f"{path.name}: the cell that starts with {start!r} has no grade_id in its header; give it one."
+            )
         if role not in ROLES:
-            raise UserError(f"{path.name}: cell {meta['grade_id']} has the role {role!r}; expected one of {', '.join(ROLES)}.")
+            raise UserError(
+                f"{path.name}: cell {meta['grade_id']} has the role {role!r}; expected one of {', '.join(ROLES)}."
+            )
         if any(meta["grade_id"] == other.grade_id for other in cells):
             raise UserError(f"{path.name}: the grade_id {meta['grade_id']} stands twice; every cell needs its own.")
         points = float(meta.get("points", 0))

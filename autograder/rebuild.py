@@ -52,7 +52,9 @@ def read_submission(path: Path) -> list[SubmittedCell]:
     try:
         data = json.loads(path.read_bytes().decode("utf-8-sig", errors="replace"))
     except (ValueError, RecursionError) as error:
-        raise Unreadable(f"{path.name} is not JSON ({type(error).__name__}): the file is damaged or no notebook") from None
+        raise Unreadable(
+            f"{path.name} is not JSON ({type(error).__name__}): the file is damaged or no notebook"
+        ) from None
     cells = data.get("cells") if isinstance(data, dict) else None
     if cells is None and isinstance(data, dict):  # notebook format 3 kept its cells in worksheets
         sheets = data.get("worksheets")
@@ -133,7 +135,9 @@ def _known_cell(original: NotebookNode, copies: list[SubmittedCell], mended: lis
         return cell
     if role not in STUDENT_ROLES:
         if len(copies) > 1:
-            mended.append(f"The locked cell {grade_id} was there {len(copies)} times; it was put back once, as released.")
+            mended.append(
+                f"The locked cell {grade_id} was there {len(copies)} times; it was put back once, as released."
+            )
         elif not is_unchanged(copies[0].source, original.source):
             mended.append(f"The locked cell {grade_id} had been changed; it was put back as released.")
         return cell
@@ -142,7 +146,9 @@ def _known_cell(original: NotebookNode, copies: list[SubmittedCell], mended: lis
     if len(copies) > 1:
         mended.append(f"The cell {grade_id} was there {len(copies)} times; the first changed one counts.")
     if chosen.kind != cell.cell_type:
-        mended.append(f"The cell {grade_id} had become a {chosen.kind} cell; it was made a {cell.cell_type} cell again.")
+        mended.append(
+            f"The cell {grade_id} had become a {chosen.kind} cell; it was made a {cell.cell_type} cell again."
+        )
     cell.source = chosen.source
     return cell
 

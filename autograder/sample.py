@@ -64,10 +64,10 @@ def sample_class(lab: Lab) -> list[Student]:
         Student("blaise", "right in another style", other | _written(lab)),
         Student("carl", "blank", {}),
         Student("dora", "half done", first_two),
-        Student("emmy", "two misconceptions in one notebook", wrong(
-            lab, attention_weights="softmax-over-queries", multi_head_attention_einsum="scores-without-the-head-letter")),
+        Student("emmy", "two misconceptions in one notebook", wrong(lab, attention_weights="softmax-over-queries",
+                multi_head_attention_einsum="scores-without-the-head-letter")),
         Student("felix", "the mask the wrong way round", wrong(lab, scaled_dot_product_attention="mask-inverted")),
-        Student("grace", "a mistake that later exercises build on", wrong(lab, scaled_dot_product_attention="no-scale")),
+        Student("grace", "a mistake that later ones build on", wrong(lab, scaled_dot_product_attention="no-scale")),
         Student("hugo", "queries and keys swapped", wrong(lab, AttentionHead="query-and-key-swapped")),
         Student("ines", "heads split without a transpose", wrong(lab, MultiHeadAttention="split-by-view-alone")),
         Student("jonas", "no output projection", wrong(lab, MultiHeadAttention="no-output-layer") | _written(lab)),
@@ -85,8 +85,8 @@ def _written(lab: Lab) -> Codes:
 
 def _with_noise(code: str) -> str:
     """Code that warns and draws a progress bar when its cell runs, and is right all the same."""
-    noise = "import warnings\nfrom tqdm.auto import tqdm\nwarnings.warn('this is only a warning')\nfor _ in tqdm(range(3)):\n    pass\n"
-    return noise + code
+    noise = ["import warnings", "from tqdm.auto import tqdm", "warnings.warn('only a warning')"]
+    return "\n".join([*noise, "for _ in tqdm(range(3)):", "    pass", code])
 
 
 def _killing(code: str) -> str:
@@ -98,7 +98,10 @@ def _muddle(nb: NotebookNode) -> None:
     """Copy one graded cell, delete another, give a third a foreign id, points and tags."""
     exams = [i for i, cell in enumerate(nb.cells) if cell.metadata.vitedu.role == "exam"]
     nb.cells[exams[2]].metadata = NotebookNode(
-        {"nbgrader": {"grade": True, "grade_id": "mine", "points": 100, "locked": False, "solution": False}, "tags": ["skip"]}
+        {
+            "nbgrader": {"grade": True, "grade_id": "mine", "points": 100, "locked": False, "solution": False},
+            "tags": ["skip"],
+        }
     )
     removed = nb.cells.pop(exams[1])
     nb.cells.insert(exams[0] + 1, NotebookNode(copy.deepcopy(nb.cells[exams[0]]), id="copied"))

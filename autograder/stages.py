@@ -134,12 +134,15 @@ class Rebuild(_Stage):
         _, assignment, notebook = self._place(resources)
         release = self._release(assignment, notebook)
         with Gradebook(resources["nbgrader"]["db_url"]) as gradebook:
-            points = {cell.name: float(cell.max_score) for cell in gradebook.find_notebook(notebook, assignment).grade_cells}
+            points = {
+                cell.name: float(cell.max_score) for cell in gradebook.find_notebook(notebook, assignment).grade_cells
+            }
         released = {c.metadata.nbgrader.grade_id for c in release.cells if c.metadata.nbgrader.get("grade")}
         if released != points.keys():
             raise NbGraderException(
                 f"the release of {assignment} and the gradebook name different graded cells "
-                f"({', '.join(sorted(released ^ points.keys()))}); run: nbgrader generate_assignment {assignment} --force"
+                f"({', '.join(sorted(released ^ points.keys()))}); "
+                f"run: nbgrader generate_assignment {assignment} --force"
             )
         handed_in = resources["vitedu"]
         nb, mended = rebuild(handed_in["submitted"], release, points)
@@ -155,7 +158,9 @@ class Examine(_Stage):
     cell_seconds = Float(Limits.cell, help="Wall time that one cell of a student may take.").tag(config=True)
     probe_seconds = Float(Limits.probe, help="Wall time that one exercise's probe may take.").tag(config=True)
     notebook_seconds = Float(Limits.notebook, help="Wall time of all cells and probes of a notebook.").tag(config=True)
-    replays = Integer(Limits.replays, help="How often a fresh kernel replays a notebook after one died.").tag(config=True)
+    replays = Integer(Limits.replays, help="How often a fresh kernel replays a notebook after one died.").tag(
+        config=True
+    )
 
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
         student, assignment, _ = self._place(resources)

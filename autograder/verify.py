@@ -114,7 +114,9 @@ class _Bench:
                 if run.status != OK:
                     self.proof.problems.append(f"the cell {cell.grade_id} ended with {run.status}: {run.error}")
 
-    def judged(self, code: str, exercise: Exercise | None = None, earlier: dict[str, str] | None = None) -> Iterator[Verdict]:
+    def judged(
+        self, code: str, exercise: Exercise | None = None, earlier: dict[str, str] | None = None
+    ) -> Iterator[Verdict]:
         """The verdicts on a code, one a draw."""
         exercise = exercise or self.exercise
         run = self.kernel.run(code, SECONDS)
@@ -126,7 +128,9 @@ class _Bench:
             status = GRADED if run.status == OK else run.status
             yield self.judge(exercise, draw, replies, earlier or {}, status)
 
-    def judge(self, exercise: Exercise, draw: Draw, replies: list[Reply], earlier: dict[str, str], status: str = GRADED) -> Verdict:
+    def judge(
+        self, exercise: Exercise, draw: Draw, replies: list[Reply], earlier: dict[str, str], status: str = GRADED
+    ) -> Verdict:
         """One verdict, out of one point."""
         verdict = Verdict(exercise.id, f"exam-{exercise.id}", status, 0.0, 1.0)
         return judge(self.reference, exercise, draw, replies, earlier, verdict)
@@ -135,7 +139,9 @@ class _Bench:
         """Whether all verdicts are good; else one problem that names the draws."""
         bad = [str(i) for i, verdict in enumerate(verdicts) if not good(verdict)]
         if bad:
-            self.proof.problems.append(f"{what} {words} on {len(bad)} of {len(self.draws)} draws (first: draw {bad[0]})")
+            self.proof.problems.append(
+                f"{what} {words} on {len(bad)} of {len(self.draws)} draws (first: draw {bad[0]})"
+            )
         return not bad
 
     def right_answers(self) -> None:
@@ -154,10 +160,8 @@ class _Bench:
             self.proof.misconceptions += 1
             verdicts = list(self.judged(m.code))
             self.proof.caught += self.check(m.id, iter(verdicts), lambda v: v.points < 1.0, "gets full marks")
-            named = lambda v, id=m.id: [d.misconception for d in v.diagnoses if d.whole] == [id]  # noqa: E731
-            self.proof.named += self.check(m.id, iter(verdicts), named, "is not named as itself")
-        blank = lambda v: v.points == 0.0 and v.status == NOT_ANSWERED and not v.diagnoses  # noqa: E731
-        self.check("the released stub", self.judged(self.stub()), blank, "is not 'not answered' with 0 points")
+            self.proof.named += self.check(m.id, iter(verdicts), named_as(m.id), "is not named as itself")
+        self.check("the released stub", self.judged(self.stub()), unanswered, "is not 'not answered' with 0 points")
 
     def no_answers(self) -> None:
         """Answers that need no idea at all earn nothing: zeros, ones, an echo, NaN, a raised ValueError."""
@@ -165,11 +169,18 @@ class _Bench:
         asked = [ask_exercise(self.kernel, self.reference.cases(self.exercise, d), SECONDS)[0] for d in self.draws]
         for name, null in NULLS.items():
             verdicts = (
-                self.judge(self.exercise, draw, [Reply(null(r.answer, case)) for r, case in zip(replies, self.cases(draw), strict=True)], {})
+                self.judge(
+                    self.exercise,
+                    draw,
+                    [Reply(null(r.answer, case)) for r, case in zip(replies, self.cases(draw), strict=True)],
+                    {},
+                )
                 for draw, replies in zip(self.draws, asked, strict=True)
             )
             self.proof.nulls += 1
-            self.proof.nulls_refused += self.check(f"the null answer {name!r}", verdicts, lambda v: v.points == 0.0, "earns points")
+            self.proof.nulls_refused += self.check(
+                f"the null answer {name!r}", verdicts, lambda v: v.points == 0.0, "earns points"
+            )
 
     def carried_answers(self) -> None:
         """A mistake of an earlier exercise that shows in this one costs nothing here, and is named as carried."""
@@ -179,17 +190,18 @@ class _Bench:
                 if not self._shows(earlier, m.id):
                     continue
                 self.define({earlier.id: m.code})
-                free = lambda v, id=m.id: v.points == 1.0 and [d.misconception for d in v.diagnoses if d.carried] == [id]  # noqa: E731
                 verdicts = self.judged(self.model(self.exercise), earlier={earlier.id: m.id})
                 self.proof.carried += 1
                 what = f"right code here, after {m.id} in {earlier.id},"
-                self.proof.carried_free += self.check(what, verdicts, free, "loses points again")
+                self.proof.carried_free += self.check(what, verdicts, carried_as(m.id), "loses points again")
         self.define({})
 
     def _shows(self, earlier: Exercise, id: str) -> bool:
         """Whether an earlier misconception changes this exercise's answer."""
         draw = self.draws[0]
-        return differ(self.reference.model(self.exercise, draw), self.reference.model(self.exercise, draw, ((earlier.id, id),)))
+        return differ(
+            self.reference.model(self.exercise, draw), self.reference.model(self.exercise, draw, ((earlier.id, id),))
+        )
 
     def cases(self, draw: Draw) -> list[Case]:
         """The exercise's cases on a draw."""
@@ -214,13 +226,27 @@ class _Bench:
         return "\n".join(lines)
 
 
+def named_as(id: str) -> Callable[[Verdict], bool]:
+    """Whether a verdict names this misconception, and no other, behind the whole answer."""
+    return lambda verdict: [d.misconception for d in verdict.diagnoses if d.whole] == [id]
+
+
+def carried_as(id: str) -> Callable[[Verdict], bool]:
+    """Whether a verdict takes no points for this earlier misconception, and says so."""
+    return lambda verdict: verdict.points == 1.0 and [d.misconception for d in verdict.diagnoses if d.carried] == [id]
+
+
+def unanswered(verdict: Verdict) -> bool:
+    """Whether a verdict says "not answered", without points and without a diagnosis."""
+    return verdict.points == 0.0 and verdict.status == NOT_ANSWERED and not verdict.diagnoses
+
+
 def _filled(fill: Callable[[torch.Tensor, Case], torch.Tensor]) -> Callable[[Answer, Case], Answer]:
     """A null answer: the model's form, with every number replaced."""
 
     def null(answer: Answer, case: Case) -> Answer:
         tensors = {
-            name: value if name.startswith("after.") else fill(value, case)
-            for name, value in answer.tensors.items()
+            name: value if name.startswith("after.") else fill(value, case) for name, value in answer.tensors.items()
         }
         return Answer("ok", answer.kind or "Tensor", tensors=tensors)
 
@@ -251,7 +277,7 @@ def operations(reference: Reference, exercise: Exercise, draw: Draw, code: str) 
     seen: set[str] = set()
 
     class Trace(TorchDispatchMode):
-        def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
             seen.add(str(function).removeprefix("aten.").split(".")[0])
             return function(*args, **(kwargs or {}))
 
@@ -264,14 +290,27 @@ def operations(reference: Reference, exercise: Exercise, draw: Draw, code: str) 
 
 def table(proofs: list[Proof]) -> str:
     """The proofs as a table, and the problems in words under it."""
-    head = ("exam", "misconceptions", "caught", "named", "alternatives", "accepted", "nulls refused", "carried once", "draws")
+    head = (
+        "exam",
+        "misconceptions",
+        "caught",
+        "named",
+        "alternatives",
+        "accepted",
+        "nulls refused",
+        "carried once",
+        "draws",
+    )
     rows = [
         (p.exam, str(p.misconceptions), str(p.caught), str(p.named), str(p.alternatives), str(p.accepted),
          f"{p.nulls_refused} of {p.nulls}", f"{p.carried_free} of {p.carried}", str(p.draws))
         for p in proofs
     ]  # fmt: skip
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    lines = ["  ".join(v.ljust(w) if i == 0 else v.rjust(w) for i, (v, w) in enumerate(zip(row, widths, strict=True))) for row in [head, *rows]]
+    lines = [
+        "  ".join(v.ljust(w) if i == 0 else v.rjust(w) for i, (v, w) in enumerate(zip(row, widths, strict=True)))
+        for row in [head, *rows]
+    ]
     problems = [f"{p.exam}: {problem}" for p in proofs for problem in p.problems]
     return "\n".join([*lines, *problems])
 

@@ -185,3 +185,24 @@ def test_the_command_line_and_the_formgrader_write_the_same_page(tmp_path, marku
     result = api.generate_feedback(LAB, "mallory", force=True)
     assert result["success"], result["log"]
     assert page_of(course) == markup["mallory"]
+
+
+def test_formgraders_page_is_sanitised_but_the_verdict_stays():
+    from nbconvert.exporters import HTMLExporter
+    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+    from traitlets.config import Config
+
+    from autograder import feedback
+
+    verdict = new_output("display_data", data={"text/html": '<div class="kept">verdict</div>'})
+    verdict.metadata["vitedu"] = {"verdict": True}
+    shown = new_output("display_data", data={"text/html": "<img src=x onerror=alert(1)>shown"})
+    nb = new_notebook(cells=[
+        new_markdown_cell("<script>alert(2)</script> my answer", metadata={"vitedu": {"role": "written"}}),
+        new_code_cell("1", outputs=[shown, verdict], metadata={"vitedu": {"role": "own"}}),
+    ])  # fmt: skip
+    config = Config()
+    feedback.configure(config)
+    page, _ = HTMLExporter(config=config).from_notebook_node(nb)
+    assert "alert(" not in page
+    assert '<div class="kept">verdict</div>' in page and "my answer" in page and "shown" in page

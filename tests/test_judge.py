@@ -79,7 +79,10 @@ def test_an_own_mistake_is_named_on_top_of_a_carried_one(reference):
     own = ("MultiHeadAttention", "split-by-view-alone")
     verdict = verdict_on(reference, "MultiHeadAttention", [earlier, own], earlier=dict([earlier]))
     assert verdict.points < 4.0
-    assert [(d.misconception, d.carried) for d in verdict.diagnoses] == [("no-scale", True), ("split-by-view-alone", False)]
+    assert [(d.misconception, d.carried) for d in verdict.diagnoses] == [
+        ("no-scale", True),
+        ("split-by-view-alone", False),
+    ]
 
 
 def test_right_code_after_a_mistake_that_it_does_not_use_is_just_right(reference):
@@ -98,7 +101,13 @@ def test_no_answer_is_no_points(reference):
 @pytest.mark.parametrize(
     "answer, status",
     [
-        (Answer("undone", error={"type": "NotImplementedError", "message": "TODO", "where": "f", "line": 1, "integers": []}), NOT_ANSWERED),
+        (
+            Answer(
+                "undone",
+                error={"type": "NotImplementedError", "message": "TODO", "where": "f", "line": 1, "integers": []},
+            ),
+            NOT_ANSWERED,
+        ),
         (Answer("missing"), NOT_ANSWERED),
         (Answer("error", error={"type": "TypeError", "message": "no", "where": "f", "line": 1, "integers": []}), ERROR),
     ],
@@ -114,7 +123,13 @@ def test_an_expected_error_counts_only_beside_right_numbers(reference):
     cases = reference.cases(exercise, draw)
     refused = [i for i, case in enumerate(cases) if case.raises is not None]
     assert refused
-    error = {"type": "ValueError", "message": "", "where": "", "line": 0, "integers": sorted({n for i in refused for n in cases[i].raises})}
+    error = {
+        "type": "ValueError",
+        "message": "",
+        "where": "",
+        "line": 0,
+        "integers": sorted({n for i in refused for n in cases[i].raises}),
+    }
     always = [Reply(Answer("error", error=error))] * len(given)
     assert judged(reference, exercise, draw, always).points == 0
     wrong_numbers = list(given)
@@ -125,7 +140,8 @@ def test_an_expected_error_counts_only_beside_right_numbers(reference):
 def test_shape_and_dtype_are_checked_before_values_and_without_broadcasting(reference):
     exercise, draw, given = replies(reference, "attention_weights")
     for change in (lambda t: t[..., :1], lambda t: t.unsqueeze(0), lambda t: t.long(), lambda t: t[:0]):
-        broken = [Reply(Answer("ok", "Tensor", tensors={n: change(t) if n in ("out", "again") else t for n, t in r.answer.tensors.items()}))
+        broken = [Reply(Answer("ok", "Tensor", tensors=
+                  {n: change(t) if n in ("out", "again") else t for n, t in r.answer.tensors.items()}))
                   for r in given]  # fmt: skip
         assert judged(reference, exercise, draw, broken).points == 0
 
@@ -150,7 +166,10 @@ def test_variants_depend_on_student_exercise_and_secret():
     seen = {variant_of(SECRET, f"student{i}", "attention_weights") for i in range(200)}
     assert seen == set(range(VARIANTS))
     assert variant_of(SECRET, "a", "x") == variant_of(SECRET, "a", "x")
-    many = [(variant_of(SECRET, f"s{i}", "x"), variant_of(SECRET, f"s{i}", "y"), variant_of(b"other secret", f"s{i}", "x")) for i in range(50)]
+    many = [
+        (variant_of(SECRET, f"s{i}", "x"), variant_of(SECRET, f"s{i}", "y"), variant_of(b"other secret", f"s{i}", "x"))
+        for i in range(50)
+    ]
     assert any(a != b for a, b, _ in many) and any(a != c for a, _, c in many)
 
 

@@ -9,12 +9,24 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from autograder.rebuild import SubmittedCell, Unreadable, is_unchanged, read_submission, rebuild
 
-ROLES = {"intro": "prose", "imports": "setup", "answer": "solution", "exam": "exam", "why": "written", "play": "playground"}
+ROLES = {
+    "intro": "prose",
+    "imports": "setup",
+    "answer": "solution",
+    "exam": "exam",
+    "why": "written",
+    "play": "playground",
+}
 
 
 def cell(id: str, source: str, kind: str = "code") -> NotebookNode:
     made = new_code_cell(source) if kind == "code" else new_markdown_cell(source)
-    nbgrader = {"grade_id": id, "grade": id in ("exam", "why"), "solution": id in ("answer", "why", "play"), "locked": True}
+    nbgrader = {
+        "grade_id": id,
+        "grade": id in ("exam", "why"),
+        "solution": id in ("answer", "why", "play"),
+        "locked": True,
+    }
     if nbgrader["grade"]:
         nbgrader["points"] = 2.0
     made.metadata = NotebookNode({"nbgrader": NotebookNode(nbgrader), "vitedu": NotebookNode({"role": ROLES[id]})})
@@ -68,7 +80,9 @@ def test_locked_cells_come_back(release):
     assert len(mended) == 2 and "imports" in mended[0] and "exam" in mended[1]
 
 
-@pytest.mark.parametrize("order", [("stub", "first", "second"), ("first", "second", "stub"), ("first", "stub", "second")])
+@pytest.mark.parametrize(
+    "order", [("stub", "first", "second"), ("first", "second", "stub"), ("first", "stub", "second")]
+)
 def test_first_changed_copy_counts(release, order):
     texts = {"stub": release.cells[2].source, "first": "def f(): return 1", "second": "def f(): return 2"}
     cells = submitted(release)
@@ -139,7 +153,10 @@ def write(path: Path, content) -> Path:
 
 
 def test_reads_any_format_version(tmp_path):
-    v4 = {"nbformat": 4, "cells": [{"cell_type": "code", "source": ["a\r\n", "b"], "metadata": {"nbgrader": {"grade_id": "x"}}}]}
+    v4 = {
+        "nbformat": 4,
+        "cells": [{"cell_type": "code", "source": ["a\r\n", "b"], "metadata": {"nbgrader": {"grade_id": "x"}}}],
+    }
     v3 = {"nbformat": 3, "worksheets": [{"cells": [{"cell_type": "code", "input": "a\nb", "metadata": {}}]}]}
     assert read_submission(write(tmp_path / "4.ipynb", v4)) == [SubmittedCell("code", "a\nb", "x")]
     assert read_submission(write(tmp_path / "3.ipynb", v3)) == [SubmittedCell("code", "a\nb", None)]

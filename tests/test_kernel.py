@@ -1,0 +1,268 @@
+"""A student's kernel: outputs kept as a notebook keeps them, and nothing that it sends is believed."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from autograder.kernel import DIED, ERROR, OK, TIMED_OUT, KernelStartError, Limits, Run, StudentKernel
+from vitedu.probe import Case
+
+SMALL = Limits(output_bytes=50_000, outputs=20, message_bytes=2**20)
+X = torch.arange(6, dtype=torch.float64).view(2, 3)
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+# What a hostile notebook can reach: the kernel's own session and sockets.
+FORGE = """
+import base64, sys, threading, time
+import torch
+from IPython.display import HTML, clear_output, display, publish_display_data
+from vitedu import probe, wire
+kernel = get_ipython().kernel
+
+def forge(kind, content, parent=None):
+    kernel.session.send(kernel.iopub_socket, kind, content, parent=parent or kernel.get_parent())
+
+def forge_reply():
+    ident = kernel._get_shell_context_var(kernel._shell_parent_ident)
+    kernel.session.send(kernel.shell_stream, "execute_reply", {"status": "ok"}, kernel.get_parent(), ident=ident)
+
+def question():
+    frame = sys._getframe()
+    while "header" not in frame.f_locals or "nonce" not in frame.f_locals["header"]:
+        frame = frame.f_back
+    return frame.f_locals["header"]
+
+def forge_answer(nonce, case, value):
+    out = torch.full((2, 3), float(value), dtype=torch.float64)
+    data = probe.pack_answer(probe.Answer("ok", "Tensor", tensors={"out": out}), nonce, case)
+    publish_display_data({wire.MIME: base64.b64encode(data).decode()})
+"""
+
+
+@pytest.fixture(scope="module")
+def kernel():
+    """One kernel for the tests that leave it alive: a start takes seconds."""
+    with StudentKernel(SMALL) as kernel:
+        assert kernel.run(FORGE, 60).status == OK
+        yield kernel
+
+
+def shown(run: Run) -> list[str]:
+    """Each output as one text."""
+    return [o.text if o.output_type == "stream" else o.get("evalue", o.get("data", {}).get("text/plain")) for o in run.outputs]
+
+
+def asked(kernel: StudentKernel, *things: str, seconds: float = 20) -> tuple[Run, dict[int, float | str]]:
+    """A probe with one case a thing; the first number of each answer, or its status."""
+    run = kernel.ask([Case("", thing, (X,)) for thing in things], torch.float64, seconds)
+    assert all(a.tensors.keys() <= {"out", "again", "after.0"} for a in run.answers.values())
+    return run, {i: a.tensors["out"].flatten()[0].item() if "out" in a.tensors else a.status for i, a in run.answers.items()}
+
+
+def test_outputs_are_kept_as_a_notebook_keeps_them(kernel):
+    run = kernel.run(
+        "print('one')\nprint('two')\nprint('careful', file=sys.stderr)\ndisplay(HTML('<b>bold</b>'))\n"
+        f"publish_display_data({{'image/png': '{PIXEL}', 'image/svg+xml': '<svg/>', 'text/plain': 'a pixel'}})\n"
+        "'the last expression'",
+        20,
+    )
+    assert run.status == OK
+    assert [o.output_type for o in run.outputs] == ["stream", "stream", "display_data", "display_data", "display_data"]
+    assert [o.name for o in run.outputs[:2]] == ["stdout", "stderr"]
+    assert run.outputs[0].text == "one\ntwo\n"
+    assert run.outputs[2].data["text/html"] == "<b>bold</b>"
+    assert run.outputs[3].data == {"text/plain": "a pixel", "image/png": PIXEL}
+    assert shown(run)[4] == "'the last expression'"
+
+
+def test_an_error_is_kept_and_named(kernel):
+    run = kernel.run("print('before')\nraise ValueError('no such thing')", 20)
+    assert (run.status, run.error) == (ERROR, "ValueError: no such thing")
+    assert run.outputs[0].text == "before\n"
+    assert (run.outputs[1].ename, run.outputs[1].evalue) == ("ValueError", "no such thing")
+    assert any("no such thing" in line for line in run.outputs[1].traceback)
+
+
+def test_a_later_cell_cannot_change_an_earlier_one(kernel):
+    first = kernel.run("handle = display('first', display_id='shared')\nmine = kernel.get_parent()", 20)
+    before = str(first.outputs)
+    second = kernel.run(
+        "handle.update('second')\nclear_output()\nforge('comm_open', {'comm_id': 'x', 'target_name': 'y', 'data': {}})\n"
+        "forge('stream', {'name': 'stdout', 'text': 'for the first'}, mine)\nprint('kept')",
+        20,
+    )
+    assert str(first.outputs) == before and "first" in before
+    assert shown(second) == ["kept\n"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["for i in range(100_000):\n    print('x' * 100)", "for i in range(300):\n    display(i)", "print('y' * 700_000)"],
+    ids=["many lines", "many displays", "one long line"],
+)
+def test_too_much_output_is_cut_and_the_cell_goes_on(kernel, code):
+    started = time.monotonic()
+    run = kernel.run(f"{code}\ndone = True", 60)
+    assert run.status == OK and time.monotonic() - started < 40
+    assert len(run.outputs) <= SMALL.outputs + 1 and len(str(run.outputs)) < 2 * SMALL.output_bytes
+    assert "was cut here" in shown(run)[-1]
+    assert shown(kernel.run("print(done); done = False", 20)) == ["True\n"]
+
+
+def test_a_message_beyond_the_limit_costs_its_own_cell_only(kernel):
+    run = kernel.run("publish_display_data({'text/plain': 'z' * 5_000_000})", 20)
+    assert len(str(run.outputs)) < 2 * SMALL.output_bytes
+    assert kernel.alive
+    assert asked(kernel, "torch.relu")[1] == {0: "missing"}
+    assert shown(kernel.run("print('still here')", 20)) == ["still here\n"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{'data': 5, 'metadata': {}}", "{'data': ['text/plain'], 'metadata': {}}", "{}", "[]", "'a text'", "5", "None",
+        "{'data': {'text/plain': 5, 'image/png': {'a': 1}, 'text/html': None}, 'metadata': 7}",
+        "{'data': {wire.MIME: 5}}", "{'data': {wire.MIME: 'not base64'}}", "{'data': {wire.MIME: 'AAAA'}}",
+        "b'[' * 100_000 + b']' * 100_000", "b'{\"data\": ' * 50_000 + b'1' + b'}' * 50_000", "b'{\"data\": NaN'", "b'\\xff\\x00'",
+    ],
+)  # fmt: skip
+def test_a_malformed_message_is_no_output(kernel, content):
+    code = "".join(f"forge({kind!r}, {content})\n" for kind in ("display_data", "execute_result"))
+    run = kernel.run(f"{code}print('after it')", 20)
+    assert (run.status, shown(run)) == (OK, ["after it\n"])
+
+
+def test_malformed_streams_errors_and_states_are_read_as_text(kernel):
+    run = kernel.run(
+        "forge('stream', {'name': ['x'], 'text': {'a': 1}})\nforge('error', {'traceback': 'x', 'ename': 5, 'evalue': None})\n"
+        "forge('error', {'traceback': [1, None, {}]})\nforge('status', {'execution_state': ['idle']})\nforge('status', {})\n"
+        "forge('x' * 10_000, {})\nprint('\\x00 \\ud800 \\x1b[31m red')",
+        20,
+    )
+    assert run.status == OK
+    assert {o.output_type for o in run.outputs} == {"stream", "error"}
+    for text in (run.outputs[-1].text, str(run.outputs)):
+        text.encode()
+        assert "\x00" not in text and "\x1b" not in text
+
+
+def test_a_probe_gets_numbers_and_states(kernel):
+    kernel.run("def double(x):\n    print('noise')\n    return 2 * x\ndef broken(x):\n    return x.nothing", 20)
+    run, found = asked(kernel, "double", "broken", "nowhere")
+    assert (run.status, found, run.outputs) == (OK, {0: 0.0, 1: "error", 2: "missing"}, [])
+    assert torch.equal(run.answers[0].tensors["out"], 2 * X)
+
+
+def test_a_probe_leaves_no_trace_in_the_notebook(kernel):
+    before = shown(kernel.run("names = set(globals()); print(len(In))", 20))
+    asked(kernel, "forge")
+    assert shown(kernel.run("print(set(globals()) - names - {'names'})", 20))[0].startswith(("set()", "{'_i"))
+    assert int(shown(kernel.run("print(len(In))", 20))[0]) == int(before[0]) + 2
+
+
+def test_answers_with_another_nonce_are_ignored_and_the_first_counts(kernel):
+    kernel.run(
+        "old = 'f' * 32\n"
+        "def forger(x):\n"
+        "    nonce = question()['nonce']\n"
+        "    forge_answer(old, 0, 100); forge_answer(old, 1, 100)\n"  # not this question's
+        "    forge_answer(nonce, 1, 7); forge_answer(nonce, 1, 8)\n"  # before the true one, and twice
+        "    for place in (-1, 3, 10**9): forge_answer(nonce, place, 9)\n"  # there is no such case
+        "    return x + 1\n"
+        "def repeater(x):\n"
+        "    forge_answer(question()['nonce'], 0, 9)\n"  # that one has been answered
+        "    return x + 3",
+        20,
+    )
+    run, found = asked(kernel, "forger", "repeater", "repeater")
+    assert (run.status, found) == (OK, {0: 1.0, 1: 7.0, 2: 3.0})
+
+
+def test_answers_before_a_broken_case_stand(kernel):
+    kernel.run("def ok(x): return x + 5\ndef stops(x): raise SystemExit\ndef interrupts(x): raise KeyboardInterrupt", 20)
+    assert asked(kernel, "ok", "stops", "ok")[1] == {0: 5.0}
+    assert asked(kernel, "ok", "interrupts", "ok")[1] == {0: 5.0}
+    assert asked(kernel, "ok")[1] == {0: 5.0}
+
+
+def test_an_announced_end_ends_only_its_own_exercise(kernel):
+    kernel.run(
+        "def liar(x):\n    forge_reply(); forge('status', {'execution_state': 'idle'})\n    time.sleep(1.5)\n    return x\n"
+        "def idler(x):\n    forge('status', {'execution_state': 'idle'})\n    time.sleep(0.3)\n    return x + 4\n"
+        "def honest(x):\n    return x + 2",
+        20,
+    )
+    assert asked(kernel, "idler", "honest")[1] == {0: 4.0, 1: 2.0}, "idle alone does not end a probe"
+    run, found = asked(kernel, "liar", "honest")
+    assert run.status == OK and found in ({}, {0: 0.0, 1: 2.0})
+    assert asked(kernel, "honest", "honest")[1] == {0: 2.0, 1: 2.0}
+    assert shown(kernel.run("print('in order')", 20)) == ["in order\n"]
+
+
+def test_a_thread_of_an_earlier_cell_cannot_answer_for_a_later_one(kernel):
+    kernel.run(
+        "parent = kernel.get_parent()\n"
+        "def shout():\n"
+        "    for _ in range(20):\n"
+        "        forge('status', {'execution_state': 'idle'}, parent); forge('display_data', {'data': {'text/plain': 'shout'}}, parent)\n"
+        "        time.sleep(0.05)\n"
+        "threading.Thread(target=shout, daemon=True).start()\n"
+        "def slow(x):\n    time.sleep(0.2)\n    return x + 6",
+        20,
+    )
+    assert asked(kernel, "slow", "slow")[1] == {0: 6.0, 1: 6.0}
+    assert shown(kernel.run("time.sleep(0.3); print('mine')", 20)) == ["mine\n"]
+
+
+def test_a_hanging_cell_is_interrupted_and_the_kernel_stays_intact(kernel):
+    run = kernel.run("kept = 'kept'\nprint('begun')\nwhile True:\n    pass", 1)
+    assert run.status == TIMED_OUT and kernel.alive
+    assert run.outputs[0].text == "begun\n"
+    assert shown(kernel.run("print(kept)", 20)) == ["kept\n"]
+    kernel.run("def hangs(x):\n    while True:\n        pass\ndef ok(x): return x + 5", 20)
+    run, found = asked(kernel, "ok", "hangs", "ok", seconds=1)
+    assert (run.status, found) == (TIMED_OUT, {0: 5.0})
+    assert asked(kernel, "ok")[1] == {0: 5.0}
+
+
+def test_environment_folder_and_end(monkeypatch):
+    monkeypatch.setenv("VITEDU_TEST_SECRET", "do not tell")
+    monkeypatch.setenv("PYTHONPATH", "/somewhere")
+    with StudentKernel(SMALL) as kernel:
+        run = kernel.run("import json, os\nprint(json.dumps([dict(os.environ), os.getcwd(), os.listdir(), os.getpid(), os.getsid(0)]))", 20)
+        environment, folder, files, pid, session = __import__("json").loads(run.outputs[0].text)
+        assert "do not tell" not in str(environment) and "PYTHONPATH" not in environment
+        assert environment["HOME"] == environment["TMPDIR"] == folder
+        assert files == [] and Path(folder) != Path.cwd() and session == pid != os.getsid(0)
+        assert kernel.run("open('left.txt', 'w').write('x')\nimport sys\nsys.stdout.close()", 5).status in (OK, ERROR, TIMED_OUT)
+        run = kernel.run("marker = 1", 5)
+        assert run.status in (OK, ERROR, DIED, TIMED_OUT)
+        # A cell that ignores the interrupt is killed, and whatever is asked of the dead has an end.
+        started = time.monotonic()
+        run = kernel.run("while True:\n    try:\n        while True: pass\n    except KeyboardInterrupt:\n        pass", 1)
+        assert run.status in (TIMED_OUT, DIED) and not kernel.alive and time.monotonic() - started < 20
+        assert kernel.run("1", 20).status == DIED and kernel.ask([Case("", "f", (X,))], torch.float64, 20).status == DIED
+    assert not Path(folder).parent.exists()
+    assert not Path(f"/proc/{pid}").exists()
+    kernel.close()  # a second time does no harm
+
+
+def test_a_cell_that_ends_the_process(monkeypatch):
+    with StudentKernel(SMALL) as kernel:
+        started = time.monotonic()
+        run = kernel.run("import os, sys\nprint('last words', flush=True)\nos._exit(0)", 30)
+        assert run.status == DIED and time.monotonic() - started < 10
+        assert not kernel.alive
+
+
+def test_a_kernel_that_does_not_start_is_our_failure(monkeypatch, tmp_path):
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nexit 3\n")
+    program.chmod(0o755)
+    for executable in (program, tmp_path / "nothing"):
+        monkeypatch.setattr("autograder.kernel.sys.executable", str(executable))
+        with pytest.raises(KernelStartError, match="did not start"):
+            StudentKernel(SMALL)
