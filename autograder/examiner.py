@@ -17,6 +17,7 @@ from .lab import Lab
 from .reference import Reference
 from .verdict import ERROR, GRADED, NOT_ANSWERED, NOT_GRADED, Verdict
 
+ENDINGS = {DIED: "the kernel died while this was examined", TIMED_OUT: "there was no answer in time"}
 COMMON = "common"  # the variant that is the same for all; it earns no points
 
 
@@ -166,6 +167,7 @@ class _Sitting:
             replies = [Reply(None)] * len(cases)
         probed = time.monotonic()
         failure, reason = self.failures.get(exercise.id, ("", ""))
+        reason = reason or ENDINGS.get(status, "")
         verdict = self._add(cell, status=status, points=0.0, reason=reason)
         verdict.variant = int(draw.key[2])
         judge(self.reference, exercise, draw, replies, self.named, verdict)

@@ -23,7 +23,7 @@ from . import untrusted, words
 from .looks import look
 from .results import Cell, Submission, read
 from .showable import MAX_TEXT, showable
-from .verdict import NOT_ANSWERED
+from .verdict import GRADED, NOT_ANSWERED
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -87,10 +87,19 @@ class Clean(NbGraderPreprocessor):
         cells = [cell for cell in submission.cells if cell.notebook == names["notebook"]]
         rows = {cell.grade_id: _row(cell, i) for i, cell in enumerate(cells)}
         shown = [clean for cell in nb.cells if (clean := showable(cell, rows)) is not None]
+        # A heading with nothing of the student's under it says nothing here.
+        shown = [
+            c for c, after in zip(shown, [*shown[1:], None], strict=True) if not (_is_heading(c) and _is_heading(after))
+        ]
         for i, cell in enumerate(shown):
             cell["id"] = f"cell-{i}"  # nbformat's own are random, and no two pages would be equal
         resources["vitedu"] = _summary(submission, cells, list(rows.values()), names)
         return NotebookNode(nbformat=4, nbformat_minor=5, metadata=_python(), cells=shown), resources
+
+
+def _is_heading(cell: NotebookNode | None) -> bool:
+    """Whether a shown cell is one of the author's headings, or there is no cell."""
+    return cell is None or "heading" in cell.metadata.vitedu
 
 
 def _python() -> NotebookNode:
@@ -106,7 +115,7 @@ def _row(cell: Cell, place: int) -> NotebookNode:
         name=untrusted.terminal(cell.name, 80), parts=words.breakable(cell.name), anchor=f"result-{place}",
         look=kind, sign=sign, said=said + questions,
         points=words.points(cell.points), max_points=words.points(cell.max_points),
-        status={"full": "right", "part": "partly right", "wait": "waits for grading"}.get(kind, cell.status),
+        status="wrong" if (kind, cell.status) == ("zero", GRADED) else {"full": "right", "part": "partly right", "wait": "waits for grading"}.get(kind, cell.status),
     )  # fmt: skip
 
 

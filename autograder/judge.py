@@ -77,6 +77,8 @@ def judge(
     if verdict.status == GRADED and earned == 0:
         states = {reply.answer.status if reply.answer else "silent" for reply in replies}
         verdict.status = NOT_ANSWERED if states <= {"undone", "missing"} else ERROR if states == {"error"} else GRADED
+    if verdict.status == ERROR and not verdict.reason:
+        verdict.reason = next(case.note for case in verdict.cases if not case.right)
     verdict.diagnoses = _diagnoses(reference, exercise, best)
     verdict.remarks += _remarks(replies, cases)
     return verdict

@@ -186,8 +186,26 @@ class StudentKernel:
         if run.status == OK and reply is not None and reply.get("status") == "error":
             run.status = ERROR
             run.error = text(f"{reply.get('ename', '')}: {reply.get('evalue', '')}", 300)
+        if reply is not None and not idle:
+            self._reconnect()
         run.outputs = kept.outputs
         return run
+
+    def _reconnect(self) -> None:
+        """Connect to the outputs anew: zmq cuts the connection of a message beyond the limit, for good.
+
+        Without this, the answers of all later exercises would be lost on the way.
+        """
+        self._client.iopub_channel.stop()
+        self._client._iopub_channel = None  # the next access makes another
+        channel, deadline = self._client.iopub_channel, time.monotonic() + 5
+        channel.start()
+        while self.alive and time.monotonic() < deadline:  # until the first message comes through
+            asked = self._client.kernel_info()
+            while channel.socket.poll(200) and time.monotonic() < deadline:
+                message = _read(channel, Run(OK))
+                if message is not None and message["parent"] == asked:
+                    return
 
     def kill(self) -> None:
         """End the kernel's process at once."""

@@ -7,7 +7,7 @@ from nbformat.v4 import new_output
 
 from vitedu import display
 
-from .verdict import ERROR, GRADED, NOT_ANSWERED, NOT_GRADED, Diagnosis, Verdict
+from .verdict import GRADED, NOT_ANSWERED, NOT_GRADED, Diagnosis, Verdict
 
 
 def verdict_output(verdict: Verdict) -> NotebookNode:
@@ -26,7 +26,7 @@ def verdict_card(verdict: Verdict) -> display.Card:
         return display.Card(verdict.exercise, "not graded", display.OPEN, said, remarks=remarks)
     said = [(_sentence(d), "" if d.carried else f"Ask yourself: {d.question}") for d in verdict.diagnoses]
     if verdict.status not in (GRADED, NOT_ANSWERED):
-        said.insert(0, (f"{verdict.status.capitalize()}: {verdict.reason or _broken(verdict)}", ""))
+        said.insert(0, (f"{verdict.status.capitalize()}: {verdict.reason}.", ""))
     rows = [(case.right, case.name, case.note) for case in verdict.cases]
     points = f"{verdict.points:g} of {verdict.max_points:g} points"
     if verdict.status == NOT_ANSWERED:
@@ -42,8 +42,3 @@ def _sentence(diagnosis: Diagnosis) -> str:
     start = "This equals what comes out when" if diagnosis.whole else "In some cases this equals what comes out when"
     return f"{start} {idea}."
 
-
-def _broken(verdict: Verdict) -> str:
-    if verdict.status == ERROR:
-        return next((case.note for case in verdict.cases if not case.right), "")
-    return "the cases from there on have no answer."

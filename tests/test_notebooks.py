@@ -116,7 +116,8 @@ def test_solution_notebook_is_its_source_executed(lab):
         assert all(output.output_type != "error" for output in cell.outputs), cell.id
         cell.outputs, cell.execution_count = [], None
     fresh = build.source_notebook(lab)
-    assert fresh.metadata.pop("language_info")["name"] == nb.metadata.pop("language_info")["name"]  # the kernel wrote more
+    # The kernel wrote more about its language than the source says.
+    assert fresh.metadata.pop("language_info")["name"] == nb.metadata.pop("language_info")["name"]
     assert nb.metadata == fresh.metadata
     assert nb.cells == fresh.cells
 
@@ -140,7 +141,9 @@ def test_cells_that_only_display_bind_no_names(lab):
         assert [build.bound_names(cell.source) for cell in shown] == [[]] * len(shown)
 
 
-@pytest.mark.parametrize("binding", ["x = 1", "import os", "for i in y: pass", "def f(): pass", "(n := 2)", "with a as b: pass"])
+@pytest.mark.parametrize(
+    "binding", ["x = 1", "import os", "for i in y: pass", "def f(): pass", "(n := 2)", "with a as b: pass"]
+)
 def test_a_display_cell_that_binds_a_name_is_found(binding):
     assert build.bound_names(f"print(1)\n{binding}")
 
@@ -217,7 +220,9 @@ def test_release_holds_no_solution_no_hidden_test_no_rubric(lab):
     for place, lines in secrets.items():
         assert not [line for line in lines if line in text], f"the release holds a line of {place}"
         told = [line for line in lines if any(line in hint for hint in hints.values())]
-        assert len(told) <= len(lines) / 3, f"the hints are pseudocode with holes, and hold these lines of {place}: {told}"
+        assert len(told) <= len(lines) / 3, (
+            f"the hints are pseudocode with holes, and hold these lines of {place}: {told}"
+        )
     for cell in lab.cells:
         if cell.role == "written":
             rubric = lines_of(regions(cell.source + "\n", "MARK SCHEME"))

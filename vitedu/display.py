@@ -51,7 +51,7 @@ class Card:
 def html(card: Card, picture: tuple[bytes, str] | None = None) -> str:
     """The card as HTML; `picture` is a PNG and the text that stands for it."""
     badge = (
-        f'<span style="background: {COLOURS[card.tone]}; color: #fff; border-radius: 4px; padding: 2px 8px; '
+        f'<span style="background-color: {COLOURS[card.tone]}; color: #fff; border-radius: 4px; padding: 2px 8px; '
         f'font-weight: 600;">{escape(card.state)}</span>'
     )
     parts = [f'<div style="margin-bottom: 6px;"><b>{escape(card.title)}</b> &nbsp;{badge}</div>']
@@ -88,7 +88,7 @@ def _table(rows: Sequence[tuple[bool | None, str, str]]) -> str:
             '<span style="opacity: 0.75;">the same</span>' if same else escape(note),
         )
         row = "".join(f'<td style="{CELL}">{cell}</td>' for cell in cells)
-        lines.append(f'<tr style="background: transparent;">{row}</tr>')
+        lines.append(f'<tr style="background-color: transparent;">{row}</tr>')
     style = "border-collapse: collapse; margin: 4px 0; font-size: 13px; border: 0;"
     return f'<table style="{style}"><tbody>{"".join(lines)}</tbody></table>'
 
