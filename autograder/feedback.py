@@ -111,11 +111,12 @@ def _row(cell: Cell, place: int) -> NotebookNode:
     kind, sign = look(cell)
     said = [sentence for sentence in words.full(cell) if sentence not in (NOT_ANSWERED, "waits for grading")]
     questions = [f"Ask: {untrusted.terminal(d.question, 400)}" for d in cell.verdict.diagnoses] if cell.verdict else []
+    status = {"full": "right", "part": "partly right", "wait": "waits for grading"}.get(kind, cell.status)
     return NotebookNode(
         name=untrusted.terminal(cell.name, 80), parts=words.breakable(cell.name), anchor=f"result-{place}",
         look=kind, sign=sign, said=said + questions,
         points=words.points(cell.points), max_points=words.points(cell.max_points),
-        status="wrong" if (kind, cell.status) == ("zero", GRADED) else {"full": "right", "part": "partly right", "wait": "waits for grading"}.get(kind, cell.status),
+        status="wrong" if (kind, status) == ("zero", GRADED) else status,
     )  # fmt: skip
 
 

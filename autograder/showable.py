@@ -35,7 +35,8 @@ def showable(cell: NotebookNode, rows: dict[str, NotebookNode]) -> NotebookNode 
     if cell.get("cell_type") == "markdown":
         if role == "prose":
             heading = HEADING.search(source)
-            return new_markdown_cell(heading.group(), metadata={"vitedu": facts | {"heading": True}}) if heading else None
+            facts["heading"] = True
+            return new_markdown_cell(heading.group(), metadata={"vitedu": facts}) if heading else None
         kept = _attachments(cell)
         # The renderer refuses a whole cell that names an attachment it lacks.
         source = PASTED.sub(lambda found: found[0] if found[1] in kept else "missing:", source)
