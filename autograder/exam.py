@@ -91,12 +91,19 @@ class Alternative:
 
 @dataclass(frozen=True)
 class Exercise:
-    """One graded exercise. `id` is also the grade_id of its solution cell."""
+    """One graded exercise.
+
+    Attributes:
+        id: also the grade_id of its solution cell.
+        library: names of library functions and classes that do the exercise's work; using one
+            costs nothing and earns a remark.
+    """
 
     id: str
     cases: Callable[[Draw], list[Case]]
     misconceptions: tuple[Misconception, ...]
     alternatives: tuple[Alternative, ...]
+    library: tuple[str, ...] = ()
 
     def misconception(self, id: str) -> Misconception:
         """The misconception with this id."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import time
 from dataclasses import dataclass, field
 
@@ -60,6 +61,21 @@ def ask_exercise(kernel: StudentKernel, cases: list[Case], seconds: float) -> tu
         for place, i in enumerate(again):
             replies[i] = Reply(run.answers.get(place), torch.float32)
     return replies, run
+
+
+def library_remarks(source: str, library: tuple[str, ...]) -> list[str]:
+    """A remark when an answer leaves its work to a library: `F.name(...)`, or an imported name."""
+    try:
+        nodes = list(ast.walk(ast.parse(source)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+    used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    used |= {node.name for node in nodes if isinstance(node, ast.alias)}
+    return [
+        f"{name} of the library does the work here. That costs nothing, but write it yourself to learn it."
+        for name in library
+        if name in used
+    ]
 
 
 class _Sitting:
@@ -139,7 +155,10 @@ class _Sitting:
         return OK if self.kernel.alive else DIED
 
     def _run(self, index: int, cell: NotebookNode) -> None:
-        status = self._ready(index)
+        try:
+            status = self._ready(index)
+        except KernelStartError:
+            return  # the next exam tries again, and says "not graded" when there is still no kernel
         started = time.monotonic()
         run = self.kernel.run(cell.source, self._left(self.limits.cell)) if status == OK else Run(status)
         self.done.seconds["cells"] += time.monotonic() - started
@@ -170,6 +189,7 @@ class _Sitting:
         reason = reason or ENDINGS.get(status, "")
         verdict = self._add(cell, status=status, points=0.0, reason=reason)
         verdict.variant = int(draw.key[2])
+        verdict.remarks += library_remarks(self._source(exercise.id), exercise.library)
         judge(self.reference, exercise, draw, replies, self.named, verdict)
         if verdict.status == NOT_ANSWERED and failure:  # it was answered, but its cell did not get through
             verdict.status = failure
@@ -194,6 +214,11 @@ class _Sitting:
         wrong = any(not case.right for case in verdict.cases)
         if wrong and not verdict.diagnoses and verdict.status == GRADED:
             verdict.signature = signature(replies, cases)
+
+    def _source(self, grade_id: str) -> str:
+        """The student's answer to an exercise, as text."""
+        cells = self.notebook.cells
+        return next((c.source for c in cells if c.metadata.get("nbgrader", {}).get("grade_id") == grade_id), "")
 
     def _add(self, cell: NotebookNode, status: str, points: float | None, reason: str) -> Verdict:
         verdict = Verdict(

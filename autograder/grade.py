@@ -23,6 +23,7 @@ from .errors import UserError
 from .lab import ROOT, Lab, find_lab
 from .report import text_table, write_report
 from .untrusted import terminal
+from .verdict import NOT_GRADED
 
 
 def course_api(course: Path) -> NbGraderAPI:
@@ -103,8 +104,11 @@ def _grade_one(api: NbGraderAPI, course: Path, lab: Lab, student: str, stamp: st
             log = [line for line in result.get("log", "").split("\n") if "rror:" in line or "Exception:" in line]
             return terminal((log or error)[-1], 400)
     path = verdict_path(course, student, lab.assignment, lab.notebook)
-    record = read_verdicts(path) | {"stamp": stamp}
-    write_atomically(path, json.dumps(record, indent=1))  # last: only now is this submission finished
+    record = read_verdicts(path)
+    ours = [verdict["reason"] for verdict in record["exercises"] if verdict["status"] == NOT_GRADED]
+    if ours:
+        return terminal(ours[0], 400)
+    write_atomically(path, json.dumps(record | {"stamp": stamp}, indent=1))  # last: only now is it finished
     return ""
 
 

@@ -29,6 +29,7 @@ class Reference:
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
+        torch.set_num_threads(1)  # the tensors are tiny: a second thread only waits, and on a busy machine waits long
         self._spaces: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
         self._answers: OrderedDict[Any, list[Expected]] = OrderedDict()
         self._cases: OrderedDict[Any, list[Case]] = OrderedDict()

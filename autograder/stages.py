@@ -201,7 +201,8 @@ class Record(_Stage):
                 grade.auto_score = verdict.points
                 # A mark given by hand stays in force and needs no second look while the answer is the same.
                 by_hand = grade.manual_score is not None
-                grade.needs_manual_grade = (verdict.status == NOT_GRADED and not by_hand) or (by_hand and not same)
+                waits = grade.needs_manual_grade or not same  # a changed answer waits until somebody has looked
+                grade.needs_manual_grade = waits if by_hand else verdict.status == NOT_GRADED
             for cell in nb.cells:
                 role, grade_id = cell.metadata.vitedu.role, cell.metadata.get("nbgrader", {}).get("grade_id")
                 if role not in ("written", "solution"):
@@ -212,7 +213,7 @@ class Record(_Stage):
                     grade = gradebook.find_grade(grade_id, *place)
                     by_hand, same = grade.manual_score is not None, before.get(grade_id) == answers[grade_id]
                     grade.auto_score = 0.0 if empty else None
-                    grade.needs_manual_grade = not same if by_hand else not empty
+                    grade.needs_manual_grade = grade.needs_manual_grade or not same if by_hand else not empty
                     points = float(cell.metadata.nbgrader.points)
                     written.append({"grade_id": grade_id, "max_points": points, "answered": not empty})
             gradebook.db.commit()

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from autograder.exam import VARIANTS, Draw, variant_of
+from autograder.examiner import library_remarks
 from autograder.judge import Reply, judge, signature
 from autograder.lab import find_lab
 from autograder.reference import Reference
@@ -182,3 +183,18 @@ def test_sizes_are_distinct_and_draws_repeat():
     assert mask.any(-1).all() and not mask.all(-1).any()
     with pytest.raises(ValueError, match="at least 9 sizes"):
         draw.sizes(9, 2, 9)
+
+
+@pytest.mark.parametrize(
+    "source, remarked",
+    [
+        ("def f(q):\n    return F.scaled_dot_product_attention(q, q, q)", True),
+        ("from torch.nn.functional import scaled_dot_product_attention as f", True),
+        ("def scaled_dot_product_attention(q):\n    return q", False),  # the student's own, of the same name
+        ("def f(q):\n    return scaled_dot_product_attention(q)", False),
+        ("this is no Python (", False),
+        ("x = " + "(" * 5000, False),
+    ],
+)
+def test_a_library_that_does_the_work_is_remarked(source, remarked):
+    assert bool(library_remarks(source, ("scaled_dot_product_attention",))) == remarked

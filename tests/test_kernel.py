@@ -11,7 +11,7 @@ import torch
 from autograder.kernel import DIED, ERROR, OK, TIMED_OUT, KernelStartError, Limits, Run, StudentKernel
 from vitedu.probe import Case
 
-SMALL = Limits(output_bytes=50_000, outputs=20, message_bytes=2**20)
+SMALL = Limits(output_bytes=50_000, outputs=20, message_bytes=2**23)
 X = torch.arange(6, dtype=torch.float64).view(2, 3)
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
@@ -101,7 +101,7 @@ def test_a_later_cell_cannot_change_an_earlier_one(kernel):
 
 @pytest.mark.parametrize(
     "code",
-    ["for i in range(100_000):\n    print('x' * 100)", "for i in range(300):\n    display(i)", "print('y' * 700_000)"],
+    ["for i in range(40_000):\n    print('x' * 100)", "for i in range(300):\n    display(i)", "print('y' * 700_000)"],
     ids=["many lines", "many displays", "one long line"],
 )
 def test_too_much_output_is_cut_and_the_cell_goes_on(kernel, code):
@@ -114,7 +114,7 @@ def test_too_much_output_is_cut_and_the_cell_goes_on(kernel, code):
 
 
 def test_a_message_beyond_the_limit_costs_its_own_cell_only(kernel):
-    run = kernel.run("publish_display_data({'text/plain': 'z' * 5_000_000})", 20)
+    run = kernel.run("publish_display_data({'text/plain': 'z' * 20_000_000})", 20)
     assert len(str(run.outputs)) < 2 * SMALL.output_bytes
     assert kernel.alive
     assert asked(kernel, "torch.relu")[1] == {0: "missing"}

@@ -1643,10 +1643,12 @@ def multi_head_attention_einsum(x, w_q, w_k, w_v, w_out):
 '''),
 )  # fmt: skip
 
+LIBRARY = ("scaled_dot_product_attention", "multi_head_attention_forward", "MultiheadAttention")
+
 EXERCISES = (
-    Exercise("attention_weights", weights_cases, WEIGHTS_WRONG, WEIGHTS_OTHER),
-    Exercise("scaled_dot_product_attention", sdpa_cases, SDPA_WRONG, SDPA_OTHER),
-    Exercise("AttentionHead", head_cases, HEAD_WRONG, HEAD_OTHER),
-    Exercise("MultiHeadAttention", many_cases, MANY_WRONG, MANY_OTHER),
-    Exercise("multi_head_attention_einsum", einsum_cases, EINSUM_WRONG, EINSUM_OTHER),
+    Exercise("attention_weights", weights_cases, WEIGHTS_WRONG, WEIGHTS_OTHER, LIBRARY),
+    Exercise("scaled_dot_product_attention", sdpa_cases, SDPA_WRONG, SDPA_OTHER, LIBRARY),
+    Exercise("AttentionHead", head_cases, HEAD_WRONG, HEAD_OTHER, LIBRARY),
+    Exercise("MultiHeadAttention", many_cases, MANY_WRONG, MANY_OTHER, LIBRARY),
+    Exercise("multi_head_attention_einsum", einsum_cases, EINSUM_WRONG, EINSUM_OTHER, LIBRARY),
 )
