@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo lab test notebooks verify clean
+.PHONY: help demo lab test notebooks verify bench clean
 
 help: ## show this list
 	@echo "make TARGET [PYTHON=/path/to/python3.11]"
@@ -27,6 +27,9 @@ notebooks: $(READY) ## rebuild everything that is built from solutions/ and auto
 
 verify: $(READY) ## prove the exams: every misconception is caught and named, every right answer passes
 	$(BIN)/autograder verify
+
+bench: $(READY) ## where the time of one submission goes, by stage, over the class that `make demo` graded
+	$(BIN)/python benchmarks/stages.py
 
 clean: ## remove .venv and .run
 	rm -rf $(VENV) .run

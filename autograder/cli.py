@@ -72,10 +72,14 @@ def _count(text: str) -> int:
 
 def _verify(args: argparse.Namespace) -> int:
     from .lab import all_labs, find_lab
-    from .verify import table, verify, write_json
+    from .verify import alternatives, table, verify, write_json
 
     labs = [find_lab(name) for name in args.labs] or all_labs()
+    if args.json:  # a file that cannot be written shows now, not after minutes
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.open("a").close()
     proofs = verify(labs, args.workers)
+    print(alternatives(proofs))
     print(table(proofs))
     if args.json:
         write_json(proofs, args.json)

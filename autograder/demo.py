@@ -9,7 +9,7 @@ import nbformat
 from .build import exam_hash, source_hash
 from .course import SECRET, write_atomically
 from .errors import UserError
-from .grade import course_api, grade
+from .grade import course_api, grade, why
 from .lab import Lab, find_lab
 from .sample import hand_in, sample_class
 
@@ -53,6 +53,6 @@ def _release(folder: Path, lab: Lab) -> nbformat.NotebookNode:
     if not (path.exists() and mark.exists() and mark.read_text() == stamp):
         result = course_api(folder).generate_assignment(lab.assignment, force=True)
         if not result["success"]:
-            raise UserError(f"nbgrader could not make the release: {result.get('log') or result.get('error')}")
+            raise UserError(f"nbgrader could not make the release: {why(result)}")
         write_atomically(mark, stamp)
     return nbformat.read(path, as_version=4)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from nbgrader.apps import NbGraderAPI
@@ -30,8 +32,17 @@ def course_api(course: Path) -> NbGraderAPI:
     """nbgrader's own functions on a course folder, with our configuration."""
     config = Config()
     configure(config, course)
-    config.NbGraderAPI.log_level = logging.CRITICAL  # what went wrong is in the results, and told in one sentence
+    config.NbGraderAPI.log_level = logging.ERROR  # kept in the results, from which why() takes one sentence
     return NbGraderAPI(config=config)
+
+
+def why(result: dict[str, Any]) -> str:
+    """Why one of nbgrader's functions failed: the last exception that its log or traceback names, in one line."""
+    for lines in (result.get("log", "").split("\n"), result["error"].strip().split("\n")):
+        named = [line for line in lines if re.match(r"\s*[\w.]*(Error|Exception)\b", line)]
+        if named:
+            return terminal(re.sub(r"^\s*[\w.]*(NbGraderException|UserError): ", "", named[-1]), 400)
+    return terminal(lines[-1], 400)
 
 
 def grade(course: Path, lab_name: str, students: list[str] | None = None, regrade: bool = False) -> int:
@@ -98,11 +109,9 @@ def _grade_one(api: NbGraderAPI, course: Path, lab: Lab, student: str, stamp: st
         api.generate_feedback(lab.assignment, student, force=True),
     ):
         if not result["success"]:
-            error = result.get("error", "").strip().split("\n")
-            if "KeyboardInterrupt" in error[-1]:
+            if "KeyboardInterrupt" in result["error"].strip().split("\n")[-1]:
                 raise KeyboardInterrupt
-            log = [line for line in result.get("log", "").split("\n") if "rror:" in line or "Exception:" in line]
-            return terminal((log or error)[-1], 400)
+            return why(result)
     path = verdict_path(course, student, lab.assignment, lab.notebook)
     record = read_verdicts(path)
     ours = [verdict["reason"] for verdict in record["exercises"] if verdict["status"] == NOT_GRADED]

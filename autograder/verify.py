@@ -314,6 +314,15 @@ def table(proofs: list[Proof]) -> str:
     return "\n".join([*lines, *problems])
 
 
+def alternatives(proofs: list[Proof]) -> str:
+    """For each alternative the tensor operations that it calls, as they were traced."""
+    lines = []
+    for proof in proofs:
+        lines.append(f"{proof.exam}: operations of its alternatives")
+        lines += [f"  {name}: {' '.join(operations)}" for name, operations in proof.operations.items()]
+    return "\n".join(lines)
+
+
 def write_json(proofs: list[Proof], path: Path) -> None:
     """The proofs as a JSON list."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -122,7 +122,8 @@ class NotebookPage:
     def __init__(self, page: Page, server: Server, path: str) -> None:
         self.page = page
         self.file = server.folder / path
-        page.goto(server.page(f"lab/tree/{path}"))
+        # A workspace of its own: else JupyterLab opens again what an earlier page had open.
+        page.goto(server.page(f"lab/workspaces/{secrets.token_hex(4)}/tree/{path}"))
         expect(page.locator(".jp-Notebook .jp-Cell").first).to_be_visible(timeout=PATIENCE)
         self.wait_until_idle()
 
@@ -149,7 +150,7 @@ class NotebookPage:
         cell = self.cell(grade_id)
         prompt = cell.locator(".jp-InputPrompt")
         before = prompt.inner_text()
-        cell.locator(".cm-content").click()
+        self._go_into(cell)
         self.page.keyboard.press("Shift+Enter")
         expect(prompt).not_to_have_text(before)
         self.wait_until_idle()
@@ -158,13 +159,17 @@ class NotebookPage:
     def answer(self, grade_id: str, lines: list[str]) -> None:
         """Type an answer over the last line of a solution cell, which raises NotImplementedError, key by key."""
         keyboard = self.page.keyboard
-        self.cell(grade_id).locator(".cm-content").click()
+        self._go_into(self.cell(grade_id))
         keyboard.press("Control+End")
         keyboard.press("Shift+Home")
         for i, line in enumerate(lines):
             if i:
                 keyboard.press("Enter")  # the editor keeps the indentation
             keyboard.type(line)
+
+    def _go_into(self, cell: Locator) -> None:
+        cell.locator(".cm-content").focus()  # a click could miss: pictures that arrive still move the cells
+        expect(cell).to_have_class(re.compile("jp-mod-active"))
 
     def saved(self) -> NotebookNode:
         """Save with Control-S, and read the file."""

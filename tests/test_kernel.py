@@ -53,14 +53,19 @@ def kernel():
 
 def shown(run: Run) -> list[str]:
     """Each output as one text."""
-    return [o.text if o.output_type == "stream" else o.get("evalue", o.get("data", {}).get("text/plain")) for o in run.outputs]
+    return [
+        o.text if o.output_type == "stream" else o.get("evalue", o.get("data", {}).get("text/plain"))
+        for o in run.outputs
+    ]
 
 
 def asked(kernel: StudentKernel, *things: str, seconds: float = 20) -> tuple[Run, dict[int, float | str]]:
     """A probe with one case a thing; the first number of each answer, or its status."""
     run = kernel.ask([Case("", thing, (X,)) for thing in things], torch.float64, seconds)
     assert all(a.tensors.keys() <= {"out", "again", "after.0"} for a in run.answers.values())
-    return run, {i: a.tensors["out"].flatten()[0].item() if "out" in a.tensors else a.status for i, a in run.answers.items()}
+    return run, {
+        i: a.tensors["out"].flatten()[0].item() if "out" in a.tensors else a.status for i, a in run.answers.items()
+    }
 
 
 def test_outputs_are_kept_as_a_notebook_keeps_them(kernel):
@@ -183,7 +188,9 @@ def test_answers_with_another_nonce_are_ignored_and_the_first_counts(kernel):
 
 
 def test_answers_before_a_broken_case_stand(kernel):
-    kernel.run("def ok(x): return x + 5\ndef stops(x): raise SystemExit\ndef interrupts(x): raise KeyboardInterrupt", 20)
+    kernel.run(
+        "def ok(x): return x + 5\ndef stops(x): raise SystemExit\ndef interrupts(x): raise KeyboardInterrupt", 20
+    )
     assert asked(kernel, "ok", "stops", "ok")[1] == {0: 5.0}
     assert asked(kernel, "ok", "interrupts", "ok")[1] == {0: 5.0}
     assert asked(kernel, "ok")[1] == {0: 5.0}

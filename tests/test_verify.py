@@ -1,0 +1,127 @@
+"""The proof of the exams can itself fail: an exam that misses something is a problem, in words."""
+
+import dataclasses
+
+import autograder.verify
+from autograder.exam import Alternative, Draw, Exercise, Misconception
+from autograder.lab import Cell, Lab
+from autograder.proof import escapes
+from autograder.reference import Reference
+from autograder.verify import Proof, prove, table
+from vitedu.probe import Case
+
+SECRET = b"a secret for tests"
+
+MODEL = "def double(x):\n    return x + x"
+TRIPLE = Misconception("triple", "x is added twice", "How often?", "def double(x):\n    return x + x + x")
+FORGOTTEN = Misconception("forgotten", "x is returned as it is", "What is 2 x?", "def double(x):\n    return x.clone()")
+TWICE = Alternative("a product", "def double(x):\n    return 2 * x")
+DRAWS = [Draw(SECRET, "double", variant) for variant in (0, 7)]
+
+
+def cases(thing: str):
+    return lambda draw: [Case(f"size {n}", thing, (draw.normal(n, 2),)) for n in draw.sizes(3, 2, 9)]
+
+
+def right(id: str, *codes: str) -> tuple[Alternative, ...]:
+    return tuple(Alternative(f"way {i}", f"def {id}(x):\n    return {code}") for i, code in enumerate(codes))
+
+
+DOUBLE = Exercise(
+    "double", cases("double"), (TRIPLE, FORGOTTEN),
+    (TWICE, *right("double", "x.add(x)", "x - -x", "torch.stack([x, x]).sum(0)", "x / 0.5", "torch.cat([x, x]).view(2, *x.shape).sum(0)")),
+)  # fmt: skip
+
+
+def lab_of(*exercises: Exercise, **models: str) -> Lab:
+    """A lab of a few lines, with a lab's own name."""
+    lab = Lab("lab1_attention")
+    codes = {
+        "double": MODEL,
+        "ones": "def ones(x):\n    return torch.ones_like(x)",
+        "after": "def after(x):\n    return double(x).exp()",
+    }
+    cells = [Cell("imports", "setup", "code", "import torch")]
+    cells += [
+        Cell(e.id, "solution", "code", "### BEGIN SOLUTION\n" + (codes | models)[e.id] + "\n### END SOLUTION")
+        for e in exercises
+    ]
+    lab.__dict__.update(exercises=exercises, cells=tuple(cells))  # where its cached properties keep them
+    return lab
+
+
+def proof_of(monkeypatch, lab: Lab, exercise: str) -> Proof:
+    monkeypatch.setattr(autograder.verify, "find_lab", lambda name: lab)
+    return prove("lab1_attention", exercise, DRAWS)
+
+
+def has(proof: Proof, *words: str) -> bool:
+    return any(all(word in problem for word in words) for problem in proof.problems)
+
+
+def test_an_exam_that_misses_things_is_told_each_of_them(monkeypatch):
+    exercise = dataclasses.replace(
+        DOUBLE,
+        misconceptions=(
+            TRIPLE,
+            dataclasses.replace(TRIPLE, id="triple-again", code="def double(x):\n    return 3 * x"),
+            Misconception("same-as-the-model", "nothing is wrong", "Is it?", "def double(x):\n    return x * 2"),
+        ),
+        alternatives=(
+            TWICE,
+            Alternative("wrong", "def double(x):\n    return x * x"),
+            Alternative("the same way", TWICE.code),
+        ),
+    )
+    proof = proof_of(monkeypatch, lab_of(exercise), "double")
+    assert has(proof, "same-as-the-model gets full marks", "2 of 2 draws")
+    assert has(proof, "same-as-the-model is not named")
+    assert has(proof, "triple-again is not named as itself")
+    assert has(proof, "wrong loses points")
+    assert has(proof, "'a product' and 'the same way' call the same operations")
+    assert has(proof, "3 alternatives", "at least 6")
+    assert not has(proof, "the model answer") and not has(proof, "stub") and not has(proof, "null answer")
+    assert (proof.misconceptions, proof.alternatives, proof.accepted, proof.nulls_refused) == (3, 3, 2, proof.nulls)
+    assert (proof.caught, proof.named) == (2, 1)
+    assert table([proof]).count("lab1/double: ") == len(proof.problems)
+
+
+def test_a_planted_mistake_in_the_solution_is_found(monkeypatch):
+    proof = proof_of(monkeypatch, lab_of(DOUBLE, double=TRIPLE.code), "double")
+    assert has(proof, "a product loses points on 2 of 2 draws") and proof.accepted == 0
+    assert has(proof, "triple gets full marks")
+
+
+def test_an_answer_that_needs_no_idea_is_found(monkeypatch):
+    exercise = Exercise("ones", cases("ones"), (), right("ones", "x * 0 + 1"))
+    proof = proof_of(monkeypatch, lab_of(exercise), "ones")
+    assert has(proof, "the null answer 'ones' earns points")
+    assert (proof.nulls, proof.nulls_refused) == (len(autograder.verify.NULLS), len(autograder.verify.NULLS) - 1)
+
+
+def test_a_mistake_is_carried_into_later_exercises(monkeypatch):
+    after = Exercise("after", cases("after"), (), right("after", "double(x).exp()"))
+    lab = lab_of(DOUBLE, after)
+    proof = proof_of(monkeypatch, lab, "after")
+    assert (proof.carried, proof.carried_free) == (2, 2)
+    assert not has(proof, "again")
+    # Were a later mistake not forgiven, the proof would say so.
+    judge = autograder.verify.judge
+    monkeypatch.setattr(autograder.verify, "judge", lambda r, e, d, replies, earlier, v: judge(r, e, d, replies, {}, v))
+    proof = proof_of(monkeypatch, lab, "after")
+    assert (proof.carried, proof.carried_free) == (2, 0)
+    assert has(proof, "after triple in double", "loses points again")
+
+
+def test_an_escaping_misconception_is_found_under_any_secret():
+    assert escapes(Reference(lab_of(DOUBLE)), SECRET) == []
+    same = Misconception("same-as-the-model", "nothing is wrong", "Is it?", TWICE.code)
+    found = escapes(Reference(lab_of(dataclasses.replace(DOUBLE, misconceptions=(TRIPLE, same)))), SECRET)
+    assert found == [f"the misconception same-as-the-model of double on variant {variant}" for variant in range(16)]
+
+
+def test_a_real_exam_holds_on_two_draws():
+    proof = prove("lab1_attention", "attention_weights", [Draw(SECRET, "attention_weights", v) for v in (2, 11)])
+    assert proof.problems == []
+    assert proof.caught == proof.named == proof.misconceptions >= 15
+    assert proof.accepted == proof.alternatives >= 6 and proof.nulls_refused == proof.nulls >= 6
