@@ -185,9 +185,10 @@ def fingerprints(lab: Lab) -> dict[str, stored.Fingerprint]:
 
 def build(lab: Lab) -> None:
     """Build all of a lab; each file is replaced only when it is whole."""
-    stored.save(FINGERPRINTS / f"{lab.key}.safetensors", fingerprints(lab), source=exam_hash(lab))
     nb = source_notebook(lab)
     student = release(nb, lab)
+    # Before the notebook runs: its checks read them.
+    stored.save(FINGERPRINTS / f"{lab.key}.safetensors", fingerprints(lab), source=exam_hash(lab))
     execute(nb, lab.source.parent)
     _write(nb, lab.source.with_suffix(".ipynb"))
     shutil.rmtree(RELEASE / lab.assignment, ignore_errors=True)

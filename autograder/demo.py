@@ -47,9 +47,10 @@ def demo(folder: Path, assignment: str = "lab1_attention") -> int:
 def _release(folder: Path, lab: Lab) -> nbformat.NotebookNode:
     path = folder / "release" / lab.assignment / f"{lab.notebook}.ipynb"
     mark = folder / ".released"
-    stamp = f"{exam_hash(lab)} {source_hash(lab)}"
-    if not lab.source.with_suffix(".ipynb").exists():
-        raise UserError(f"Expected the solution notebook of {lab.assignment}, found none; run: make notebooks")
+    built = lab.source.with_suffix(".ipynb")
+    if not built.exists() or nbformat.read(built, as_version=4).metadata.vitedu.source != source_hash(lab):
+        raise UserError(f"Expected {built} to be built from the {lab.source.name} beside it; run: make notebooks")
+    stamp = exam_hash(lab)
     if not (path.exists() and mark.exists() and mark.read_text() == stamp):
         result = course_api(folder).generate_assignment(lab.assignment, force=True)
         if not result["success"]:

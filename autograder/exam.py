@@ -16,6 +16,8 @@ from torch import Tensor
 
 from vitedu.probe import Case
 
+from .errors import UserError
+
 VARIANTS = 16
 
 
@@ -114,10 +116,13 @@ def changed(code: str, *edits: tuple[str, str]) -> str:
     """The code with each (old, new) edit made; `old` must stand in it exactly once.
 
     Raises:
-        ValueError: an edit does not fit, so the misconception would not be what it says.
+        UserError: an edit does not fit, so the misconception would not be what it says.
     """
     for old, new in edits:
         if code.count(old) != 1:
-            raise ValueError(f"expected {old!r} once in the cell, found it {code.count(old)} times:\n{code}")
+            raise UserError(
+                f"An edit in an exam does not fit its solution cell any more: expected {old!r} once in the cell, "
+                f"found it {code.count(old)} times; mend the edit, or the cell:\n{code}"
+            )
         code = code.replace(old, new)
     return code

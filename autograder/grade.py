@@ -11,11 +11,14 @@ import json
 import logging
 import re
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
+from nbgrader.api import Gradebook
 from nbgrader.apps import NbGraderAPI
+from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 from traitlets.config import Config
 
@@ -52,18 +55,15 @@ def grade(course: Path, lab_name: str, students: list[str] | None = None, regrad
         0, or 1 when a submission could not be graded.
 
     Raises:
-        UserError: no such lab, no release, nothing handed in, or an unknown student.
+        UserError: no such lab, no release, nothing handed in, an unknown student, or a folder that is read-only.
     """
     lab = find_lab(lab_name)
     released = course / "release" / lab.assignment / f"{lab.notebook}.ipynb"
-    if not released.exists():
-        raise UserError(
-            f"Expected the release at {released}, found none; "
-            f"in {course} run: nbgrader generate_assignment {lab.assignment}"
-        )
+    _check_folder(course, lab, released)
     submissions = _handed_in(course, lab, students)
     api = course_api(course)
     failed, done, code = [], 0, _code_hash(lab, released, read_secret(course))
+    _check_gradebook(course, lab, api.coursedir.db_url)
     with tqdm(submissions.items(), desc=lab.assignment, unit="submission", file=sys.stderr) as bar:
         for student, path in bar:
             bar.set_postfix_str(terminal(student, 30))
@@ -82,6 +82,35 @@ def grade(course: Path, lab_name: str, students: list[str] | None = None, regrad
     for line in failed:
         print(f"Not graded: {line}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _check_folder(course: Path, lab: Lab, released: Path) -> None:
+    if not released.exists():
+        raise UserError(
+            f"Expected the release at {released}, found none; "
+            f"in {course} run: nbgrader generate_assignment {lab.assignment}"
+        )
+    try:
+        tempfile.TemporaryFile(dir=course).close()
+    except OSError as error:
+        raise UserError(
+            f"Expected to write the gradebook, feedback and scores into {course}, but nothing can be written there "
+            f"({error.strerror}); mend that and run the command again."
+        ) from None
+
+
+def _check_gradebook(course: Path, lab: Lab, db_url: str) -> None:
+    try:
+        with Gradebook(db_url) as gradebook:
+            known = [assignment.name for assignment in gradebook.assignments]
+    except SQLAlchemyError as error:
+        what = getattr(error, "orig", None) or type(error).__name__
+        raise UserError(f"The gradebook of {course} cannot be read ({what}); restore it from a backup.") from None
+    if lab.assignment not in known:
+        raise UserError(
+            f"The gradebook of {course} does not know {lab.assignment}, whose release was made elsewhere; "
+            f"in {course} run: nbgrader generate_assignment {lab.assignment} --force"
+        )
 
 
 def _handed_in(course: Path, lab: Lab, students: list[str] | None) -> dict[str, Path]:

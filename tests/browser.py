@@ -124,7 +124,10 @@ class NotebookPage:
         self.file = server.folder / path
         # A workspace of its own: else JupyterLab opens again what an earlier page had open.
         page.goto(server.page(f"lab/workspaces/{secrets.token_hex(4)}/tree/{path}"))
-        expect(page.locator(".jp-Notebook .jp-Cell").first).to_be_visible(timeout=PATIENCE)
+        expect(page.locator(".jp-Notebook .jp-Cell").first).to_be_visible()
+        # The indicator beside the notebook says idle before there is a kernel; the status bar does not. What is run
+        # before the kernel is there gets lost.
+        expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle")
         self.wait_until_idle()
 
     def wait_until_idle(self) -> None:
@@ -181,7 +184,7 @@ class NotebookPage:
         """Press nbgrader's Validate button; the dialog that comes up."""
         self.page.locator(".validate-button").get_by_role("button").click()
         dialog = self.page.locator(".jp-Dialog-content")
-        expect(dialog).to_be_visible(timeout=PATIENCE)
+        expect(dialog).to_be_visible()
         return dialog
 
 

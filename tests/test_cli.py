@@ -4,11 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import autograder.grade
 import autograder.verify
 from autograder.cli import main
 from autograder.lab import ROOT, find_lab
@@ -101,14 +104,38 @@ def test_a_report_before_anything_is_graded(capsys, course):
     assert "gradebook" in refused(capsys, "report", "lab1", "--course", course)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_course_folder_that_is_read_only(capsys, course):
-    course.chmod(0o500)
-    try:
-        said = refused(capsys, "grade", "lab1", "--course", course)
-    finally:
-        course.chmod(0o700)
-    assert "course_secret" in said
+@pytest.fixture
+def read_only(course) -> Iterator[Path]:
+    """The course in a folder that nobody may write to, and this process without root's rights."""
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own is closed to other users
+        place = Path(shutil.copytree(course, Path(folder) / "course"))
+        (place / "course_secret").write_text("ab" * 32)
+        Path(folder).chmod(0o755)
+        place.chmod(0o555)
+        before = os.geteuid()
+        if before == 0:
+            os.seteuid(65534)
+        try:
+            yield place
+        finally:
+            os.seteuid(before)
+            place.chmod(0o755)
+
+
+def test_a_course_folder_that_is_read_only(capsys, read_only):
+    said = refused(capsys, "grade", "lab1", "--course", read_only)
+    assert f"into {read_only}" in said and "Permission denied" in said
+
+
+def test_a_gradebook_that_does_not_know_the_lab(capsys, course):
+    said = refused(capsys, "grade", "lab1", "--course", course)
+    assert "does not know lab1_attention" in said and "nbgrader generate_assignment lab1_attention --force" in said
+
+
+def test_a_damaged_gradebook(capsys, course):
+    (course / "gradebook.db").write_bytes(b"this is no database" * 100)
+    said = refused(capsys, "grade", "lab1", "--course", course)
+    assert "file is not a database" in said and "backup" in said
 
 
 def test_a_course_folder_in_which_nothing_can_be_written(capsys, course):

@@ -67,9 +67,10 @@ def breaker() -> dict[str, str]:
 def muddle(nb: nbformat.NotebookNode) -> None:
     """Copy a graded and a solution cell, delete a graded and a prose cell, retag a third, change a locked one."""
     at = {cell.metadata.nbgrader.grade_id: cell for cell in nb.cells}
-    stub = copy.deepcopy(at["attention_weights"])
+    stub, copied = (copy.deepcopy(at[id]) for id in ("attention_weights", "exam-attention_weights"))
+    stub.id, copied.id = "stub", "copied"
     stub.source = "def attention_weights(q, k):\n    raise NotImplementedError('TODO')"
-    nb.cells.insert(nb.cells.index(at["exam-attention_weights"]), copy.deepcopy(at["exam-attention_weights"]))
+    nb.cells.insert(nb.cells.index(at["exam-attention_weights"]), copied)
     nb.cells.append(new_code_cell("globals().clear()"))  # at the very end, where nothing is asked any more
     nb.cells.append(stub)  # a later copy of an answer does not count
     nb.cells.remove(at["exam-scaled_dot_product_attention"])

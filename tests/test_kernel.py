@@ -96,7 +96,8 @@ def test_a_later_cell_cannot_change_an_earlier_one(kernel):
     first = kernel.run("handle = display('first', display_id='shared')\nmine = kernel.get_parent()", 20)
     before = str(first.outputs)
     second = kernel.run(
-        "handle.update('second')\nclear_output()\nforge('comm_open', {'comm_id': 'x', 'target_name': 'y', 'data': {}})\n"
+        "handle.update('second')\nclear_output()\n"
+        "forge('comm_open', {'comm_id': 'x', 'target_name': 'y', 'data': {}})\n"
         "forge('stream', {'name': 'stdout', 'text': 'for the first'}, mine)\nprint('kept')",
         20,
     )
@@ -132,7 +133,8 @@ def test_a_message_beyond_the_limit_costs_its_own_cell_only(kernel):
         "{'data': 5, 'metadata': {}}", "{'data': ['text/plain'], 'metadata': {}}", "{}", "b'[]'", "b'5'", "b'null'",
         "{'data': {'text/plain': 5, 'image/png': {'a': 1}, 'text/html': None}, 'metadata': 7}",
         "{'data': {wire.MIME: 5}}", "{'data': {wire.MIME: 'not base64'}}", "{'data': {wire.MIME: 'AAAA'}}",
-        "b'[' * 100_000 + b']' * 100_000", "b'{\"data\": ' * 50_000 + b'1' + b'}' * 50_000", "b'{\"data\": NaN'", "b'\\xff\\x00'",
+        "b'[' * 100_000 + b']' * 100_000", "b'{\"data\": ' * 50_000 + b'1' + b'}' * 50_000",
+        "b'{\"data\": NaN'", "b'\\xff\\x00'",
     ],
 )  # fmt: skip
 def test_a_malformed_message_is_no_output(kernel, content):
@@ -143,8 +145,9 @@ def test_a_malformed_message_is_no_output(kernel, content):
 
 def test_malformed_streams_errors_and_states_are_read_as_text(kernel):
     run = kernel.run(
-        "forge('stream', {'name': ['x'], 'text': {'a': 1}})\nforge('error', {'traceback': 'x', 'ename': 5, 'evalue': None})\n"
-        "forge('error', {'traceback': [1, None, {}]})\nforge('status', {'execution_state': ['idle']})\nforge('status', {})\n"
+        "forge('stream', {'name': ['x'], 'text': {'a': 1}})\n"
+        "forge('error', {'traceback': 'x', 'ename': 5, 'evalue': None})\nforge('error', {'traceback': [1, None, {}]})\n"
+        "forge('status', {'execution_state': ['idle']})\nforge('status', {})\n"
         "forge('x' * 10_000, {})\nprint('\\x00 \\ud800 \\x1b[31m red')",
         20,
     )
@@ -198,7 +201,8 @@ def test_answers_before_a_broken_case_stand(kernel):
 
 def test_an_announced_end_ends_only_its_own_exercise(kernel):
     kernel.run(
-        "def liar(x):\n    forge_reply(); forge('status', {'execution_state': 'idle'})\n    time.sleep(1.5)\n    return x\n"
+        "def liar(x):\n"
+        "    forge_reply(); forge('status', {'execution_state': 'idle'})\n    time.sleep(1.5)\n    return x\n"
         "def idler(x):\n    forge('status', {'execution_state': 'idle'})\n    time.sleep(0.3)\n    return x + 4\n"
         "def honest(x):\n    return x + 2",
         20,
@@ -215,7 +219,8 @@ def test_a_thread_of_an_earlier_cell_cannot_answer_for_a_later_one(kernel):
         "parent = kernel.get_parent()\n"
         "def shout():\n"
         "    for _ in range(20):\n"
-        "        forge('status', {'execution_state': 'idle'}, parent); forge('display_data', {'data': {'text/plain': 'shout'}}, parent)\n"
+        "        forge('status', {'execution_state': 'idle'}, parent)\n"
+        "        forge('display_data', {'data': {'text/plain': 'shout'}}, parent)\n"
         "        time.sleep(0.05)\n"
         "threading.Thread(target=shout, daemon=True).start()\n"
         "def slow(x):\n    time.sleep(0.2)\n    return x + 6",

@@ -29,8 +29,13 @@ def right(id: str, *codes: str) -> tuple[Alternative, ...]:
 
 DOUBLE = Exercise(
     "double", cases("double"), (TRIPLE, FORGOTTEN),
-    (TWICE, *right("double", "x.add(x)", "x - -x", "torch.stack([x, x]).sum(0)", "x / 0.5", "torch.cat([x, x]).view(2, *x.shape).sum(0)")),
+    (TWICE, *right("double", "x.add(x)", "x - -x", "torch.stack([x, x]).sum(0)", "x / 0.5", "x.exp().square().log()")),
 )  # fmt: skip
+
+
+def marked(code: str) -> str:
+    """A function with the marks around its body."""
+    return code.replace(":\n", ":\n    ### BEGIN SOLUTION\n", 1) + "\n    ### END SOLUTION"
 
 
 def lab_of(*exercises: Exercise, **models: str) -> Lab:
@@ -42,10 +47,7 @@ def lab_of(*exercises: Exercise, **models: str) -> Lab:
         "after": "def after(x):\n    return double(x).exp()",
     }
     cells = [Cell("imports", "setup", "code", "import torch")]
-    cells += [
-        Cell(e.id, "solution", "code", "### BEGIN SOLUTION\n" + (codes | models)[e.id] + "\n### END SOLUTION")
-        for e in exercises
-    ]
+    cells += [Cell(e.id, "solution", "code", marked((codes | models)[e.id])) for e in exercises]
     lab.__dict__.update(exercises=exercises, cells=tuple(cells))  # where its cached properties keep them
     return lab
 
@@ -84,6 +86,12 @@ def test_an_exam_that_misses_things_is_told_each_of_them(monkeypatch):
     assert (proof.misconceptions, proof.alternatives, proof.accepted, proof.nulls_refused) == (3, 3, 2, proof.nulls)
     assert (proof.caught, proof.named) == (2, 1)
     assert table([proof]).count("lab1/double: ") == len(proof.problems)
+
+
+def test_an_exam_that_misses_nothing_has_no_problem(monkeypatch):
+    proof = proof_of(monkeypatch, lab_of(DOUBLE), "double")
+    assert proof.problems == []
+    assert (proof.caught, proof.named, proof.accepted) == (2, 2, 6)
 
 
 def test_a_planted_mistake_in_the_solution_is_found(monkeypatch):
