@@ -7,8 +7,8 @@ from pathlib import Path
 import nbformat
 
 from .build import exam_hash, source_hash
-from .course import SECRET, write_atomically
 from .errors import UserError
+from .folder import SECRET, write_atomically
 from .grade import course_api, grade, why
 from .lab import Lab, find_lab
 from .sample import hand_in, sample_class

@@ -23,8 +23,9 @@ from tqdm import tqdm
 from traitlets.config import Config
 
 from . import export
-from .course import configure, read_secret, read_verdicts, verdict_path, write_atomically
+from .course import configure
 from .errors import UserError
+from .folder import read_secret, read_verdicts, verdict_path, write_atomically
 from .lab import ROOT, Lab, find_lab
 from .report import text_table, write_report
 from .untrusted import terminal

@@ -9,33 +9,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import stat
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import nbformat
-from nbconvert.exporters import NotebookExporter
 from nbformat import NotebookNode
-from nbformat.v4 import new_notebook
 from nbgrader.api import Gradebook
-from nbgrader.converters import Autograde
 from nbgrader.converters.base import NbGraderException
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import NbGraderPreprocessor
-from nbgrader.utils import parse_utc
 from traitlets import Float, Integer
 
-from .course import read_secret, read_verdicts, verdict_path, write_atomically
 from .examiner import examine
+from .folder import read_secret, read_verdicts, verdict_path, write_atomically
 from .kernel import Limits
 from .lab import Lab, find_lab
 from .proof import escapes
-from .rebuild import Unreadable, is_unchanged, read_submission, rebuild
+from .rebuild import is_unchanged, rebuild
 from .reference import Reference
 from .verdict import NOT_GRADED, Verdict
 from .verdict_cell import verdict_output
@@ -48,61 +39,6 @@ def reference_of(assignment: str) -> Reference:
     if assignment not in _references:
         _references[assignment] = Reference(find_lab(assignment))
     return _references[assignment]
-
-
-class SubmissionExporter(NotebookExporter):
-    """Reads a submission without trusting it, and everything else as nbgrader does."""
-
-    def from_filename(self, filename: str, resources: Any = None, **kwargs: Any) -> tuple[str, Any]:
-        if not self.parent._sanitizing:
-            return super().from_filename(filename, resources, **kwargs)
-        try:
-            resources["vitedu"] = {"submitted": read_submission(Path(filename)), "problem": ""}
-        except Unreadable as problem:
-            resources["vitedu"] = {"submitted": [], "problem": str(problem)}
-        return self.from_notebook_node(new_notebook(), resources, **kwargs)
-
-
-class WalledAutograde(Autograde):
-    """nbgrader's converter, except that files beside a submitted notebook have no effect.
-
-    Links are not followed, nothing is copied, and a timestamp that cannot be read is no timestamp.
-    """
-
-    def init_destination(self, assignment_id: str, student_id: str) -> bool:
-        with self._files_left_alone():
-            return super().init_destination(assignment_id, student_id)
-
-    def init_assignment(self, assignment_id: str, student_id: str) -> None:
-        with self._files_left_alone():
-            super().init_assignment(assignment_id, student_id)
-            submitted_at = self.coursedir.get_existing_timestamp(self._format_source(assignment_id, student_id))
-        if submitted_at is not None:  # nbgrader tells a newer submission by this file
-            folder = Path(self._format_dest(assignment_id, student_id))
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "timestamp.txt").write_text(f"{submitted_at.isoformat(' ')} UTC\n")
-
-    @contextmanager
-    def _files_left_alone(self) -> Iterator[None]:
-        ignored = self.coursedir.ignore
-        self.coursedir.ignore = ["*", ".*"]
-        self.coursedir.get_existing_timestamp = _timestamp
-        try:
-            yield
-        finally:
-            self.coursedir.ignore = ignored
-            del self.coursedir.get_existing_timestamp
-
-
-def _timestamp(folder: str) -> datetime | None:
-    path = Path(folder) / "timestamp.txt"
-    try:
-        info = os.lstat(path)
-        if not stat.S_ISREG(info.st_mode) or info.st_size > 200:
-            return None
-        return parse_utc(path.read_text().strip())
-    except Exception:  # dateutil has many ways to fail on a text that is no time
-        return None
 
 
 class _Stage(NbGraderPreprocessor):

@@ -188,12 +188,12 @@ class NotebookPage:
         return dialog
 
 
-def picture_of(page: Page, *parts: Locator, margin: int = 8) -> bytes:
+def picture_of(page: Page, *parts: Locator) -> bytes:
     """A PNG of the smallest rectangle that holds all the parts; the page must be tall enough to show them."""
     parts[0].scroll_into_view_if_needed()
     parts[-1].scroll_into_view_if_needed()
     boxes = [part.bounding_box() for part in parts]
-    left, top = min(b["x"] for b in boxes) - margin, min(b["y"] for b in boxes) - margin
-    right, bottom = (max(b[at] + b[size] for b in boxes) + margin for at, size in (("x", "width"), ("y", "height")))
-    return page.screenshot(clip={"x": max(0, left), "y": max(0, top), "width": right - left, "height": bottom - top})
+    left, top = (min(box[at] for box in boxes) for at in ("x", "y"))
+    right, bottom = (max(box[at] + box[size] for box in boxes) for at, size in (("x", "width"), ("y", "height")))
+    return page.screenshot(clip={"x": left, "y": top, "width": right - left, "height": bottom - top})
 

@@ -14,7 +14,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbgrader.api import Gradebook
 
-from autograder.course import write_atomically
+from autograder.folder import write_atomically
 from autograder.grade import course_api
 from autograder.lab import find_lab
 from autograder.sample import Codes, Student, hand_in, model_codes

@@ -44,7 +44,7 @@ def killers() -> dict[str, str]:
         "        return scaled", "        import os; os._exit(1)\n        return scaled"
     )
     last = MODEL["multi_head_attention_einsum"].replace(
-        "    q = torch", "    import os\n    after_two(lambda: os._exit(0))\n    q = torch"
+        "    q = torch", "    import os, time\n    after_two(lambda: (time.sleep(0.5), os._exit(0)))\n    q = torch"
     )
     assert head != MODEL["AttentionHead"] and last != MODEL["multi_head_attention_einsum"]
     return MODEL | {"AttentionHead": head, "multi_head_attention_einsum": ONCE + last}

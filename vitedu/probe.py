@@ -11,8 +11,10 @@ misconception, and the exam inside the student's kernel.
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import re
+import sys
 import sysconfig
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -347,6 +349,9 @@ def answer(encoded: str, namespace: Mapping[str, Any]) -> None:
         except Exception as error:  # a result that is no plain tensor: sparse, complex, meta, ...
             data = pack_answer(replace(_failed(error), tensors={}), header["nonce"], i)
         publish_display_data({wire.MIME: base64.b64encode(data).decode()})
+        # The message only lies in a queue yet; flushing what comes after it waits until it is sent.
+        with contextlib.suppress(Exception):  # sys.stdout may be the student's
+            sys.stdout.flush()
 
 
 def pack_answer(reply: Answer, nonce: str, index: int) -> bytes:

@@ -1,0 +1,73 @@
+"""How nbgrader takes a submission in: its notebook read without trust, everything beside it left alone."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from nbconvert.exporters import NotebookExporter
+from nbformat.v4 import new_notebook
+from nbgrader.converters import Autograde
+from nbgrader.utils import parse_utc
+
+from .rebuild import Unreadable, read_submission
+
+
+class SubmissionExporter(NotebookExporter):
+    """Reads a submission without trusting it, and everything else as nbgrader does."""
+
+    def from_filename(self, filename: str, resources: Any = None, **kwargs: Any) -> tuple[str, Any]:
+        if not self.parent._sanitizing:
+            return super().from_filename(filename, resources, **kwargs)
+        try:
+            resources["vitedu"] = {"submitted": read_submission(Path(filename)), "problem": ""}
+        except Unreadable as problem:
+            resources["vitedu"] = {"submitted": [], "problem": str(problem)}
+        return self.from_notebook_node(new_notebook(), resources, **kwargs)
+
+
+class WalledAutograde(Autograde):
+    """nbgrader's converter, except that files beside a submitted notebook have no effect.
+
+    Links are not followed, nothing is copied, and a timestamp that cannot be read is no timestamp.
+    """
+
+    def init_destination(self, assignment_id: str, student_id: str) -> bool:
+        with self._files_left_alone():
+            return super().init_destination(assignment_id, student_id)
+
+    def init_assignment(self, assignment_id: str, student_id: str) -> None:
+        with self._files_left_alone():
+            super().init_assignment(assignment_id, student_id)
+            submitted_at = self.coursedir.get_existing_timestamp(self._format_source(assignment_id, student_id))
+        if submitted_at is not None:  # nbgrader tells a newer submission by this file
+            folder = Path(self._format_dest(assignment_id, student_id))
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "timestamp.txt").write_text(f"{submitted_at.isoformat(' ')} UTC\n")
+
+    @contextmanager
+    def _files_left_alone(self) -> Iterator[None]:
+        ignored = self.coursedir.ignore
+        self.coursedir.ignore = ["*", ".*"]
+        self.coursedir.get_existing_timestamp = _timestamp
+        try:
+            yield
+        finally:
+            self.coursedir.ignore = ignored
+            del self.coursedir.get_existing_timestamp
+
+
+def _timestamp(folder: str) -> datetime | None:
+    path = Path(folder) / "timestamp.txt"
+    try:
+        info = os.lstat(path)
+        if not stat.S_ISREG(info.st_mode) or info.st_size > 200:
+            return None
+        return parse_utc(path.read_text().strip())
+    except Exception:  # dateutil has many ways to fail on a text that is no time
+        return None
