@@ -16,6 +16,7 @@ from .errors import UserError
 from .looks import LOOKS, look
 from .results import Cell, Submission, database, read_assignment
 from .table import text_table
+from .verdict import NOT_ANSWERED
 
 __all__ = ["facts", "text_table", "write_report"]
 
@@ -93,12 +94,14 @@ def facts(submissions: list[Submission], course: str) -> dict[str, Any]:
 def _column(cell: Cell, graded: list[Submission]) -> dict[str, Any]:
     """An exercise's heading: its name, points, and how the class did."""
     same = [c for s in graded for c in s.cells if (c.notebook, c.grade_id) == (cell.notebook, cell.grade_id)]
+    if cell.written:  # an empty answer was not marked, it only has no points
+        same = [c for c in same if c.status != NOT_ANSWERED]
     decided = [c.points for c in same if c.points is not None]
     mean = sum(decided) / len(decided) if decided else None
     return {
         "name": cell.name, "written": cell.written, "max_points": cell.max_points, "mean": mean,
         "share": round(100 * mean / cell.max_points) if mean is not None and cell.max_points else None,
-        "solved": sum(p >= cell.max_points for p in decided), "decided": len(decided),
+        "solved": sum(p >= cell.max_points for p in decided), "decided": len(decided), "answered": len(same),
     }  # fmt: skip
 
 

@@ -173,7 +173,9 @@ word_queries = torch.tensor([
 
 # %% grade_id="attention_weights" role="solution"
 def attention_weights(q: Tensor, k: Tensor) -> Tensor:
-    """How much each query attends to each key (Vaswani et al. 2017, equation 1, without the values).
+    """How much each query attends to each key.
+
+    Vaswani et al. (2017), equation 1, without the values.
 
     Args:
         q: queries (..., Tq, K).
@@ -338,7 +340,9 @@ when_ready(pictures.scale_entropy)(attention_weights)
 
 # %% grade_id="scaled_dot_product_attention" role="solution"
 def scaled_dot_product_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Mix the values by the attention weights, leaving out what the mask forbids (Vaswani et al. 2017, equation 1).
+    """Mix the values by the attention weights, leaving out what the mask forbids.
+
+    Vaswani et al. (2017), equation 1.
 
     Args:
         q: queries (..., Tq, K).
