@@ -17,6 +17,7 @@ from vitedu import findings
 from vitedu.compare import TOLERANCE, Expected, Facts, explain, facts, right, same
 from vitedu.probe import Answer, Case
 
+from . import untrusted
 from .exam import Draw, Exercise
 from .reference import Context, Reference
 from .verdict import ERROR, GRADED, NOT_ANSWERED, CaseVerdict, Diagnosis, Verdict
@@ -90,7 +91,8 @@ def _note(reply: Reply, found: Facts, expected: Expected, case: Case) -> str:
         return "no answer came back"
     if case.raises is not None and found.status == "error" and set(case.raises) <= found.integers:
         return "counts only when another case of it is right"
-    return findings.note(reply.answer, found, expected.facts, case, TOLERANCE[reply.dtype], values=False)
+    told = findings.note(reply.answer, found, expected.facts, case, TOLERANCE[reply.dtype], values=False)
+    return untrusted.text(told, 500)  # it quotes the student's process
 
 
 def _facts(reply: Reply, case: Case) -> Facts:

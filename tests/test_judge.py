@@ -1,7 +1,12 @@
 """The judge on Lab 1's own exams: points, names, what is carried over, and what never counts."""
 
+import json
+import random
+
+import nbformat
 import pytest
 import torch
+from nbformat.v4 import new_code_cell, new_notebook
 
 from autograder.exam import VARIANTS, Draw, variant_of
 from autograder.examiner import library_remarks
@@ -9,6 +14,8 @@ from autograder.judge import Reply, judge, signature
 from autograder.lab import find_lab
 from autograder.reference import Reference
 from autograder.verdict import ERROR, GRADED, NOT_ANSWERED, Verdict
+from autograder.verdict_cell import verdict_output
+from vitedu.compare import close
 from vitedu.probe import Answer, ask
 
 SECRET = b"a secret for tests"
@@ -198,3 +205,47 @@ def test_sizes_are_distinct_and_draws_repeat():
 )
 def test_a_library_that_does_the_work_is_remarked(source, remarked):
     assert bool(library_remarks(source, ("scaled_dot_product_attention",))) == remarked
+
+
+def forged(rng: random.Random, reply: Reply, case) -> Reply:
+    """An answer as a hostile process might send it: fields swapped, tensors lost, retyped, reshaped, renamed."""
+    header, tensors = reply.answer.header(), dict(reply.answer.tensors)
+    for name in list(tensors):
+        change = rng.choice(["keep", "drop", "shape", "dtype", "nan", "empty", "scalar", "rename"])
+        value = tensors.pop(name)
+        if change == "keep":
+            tensors[name] = value
+        elif change == "shape":
+            tensors[name] = value.flatten()[: rng.randint(0, 3)]
+        elif change == "dtype":
+            dtypes = [torch.float16, torch.bfloat16, torch.bool, torch.int64, torch.uint8]
+            tensors[name] = value.nan_to_num().clamp(0, 1).to(rng.choice(dtypes))
+        elif change == "nan":
+            tensors[name] = torch.full_like(value.double(), float(rng.choice(["nan", "inf", "-inf"])))
+        elif change == "empty":
+            tensors[name] = torch.empty(0, 4)
+        elif change == "scalar":
+            tensors[name] = torch.tensor(1.0)
+        elif change == "rename":
+            tensors[rng.choice(["out", "out.0", "again", "grad.0", "after.0", "after.zz", "x" * 300])] = value
+    header["status"] = rng.choice(["ok", "undone", "error", "missing"])
+    error = {"type": "\ud800", "message": "\0\ud800" * 9, "where": "x", "integers": [True, 3], "line": "7"}
+    header["error"] = rng.choice([{}, error])
+    header["kind"] = rng.choice(["Tensor", "", "\ud800"])
+    header["absent"] = rng.choice([[], ["to_q.weight", "\ud800"]])
+    return Reply(Answer.read(header, tensors), rng.choice([torch.float64, torch.float32]))
+
+
+def test_no_forged_answer_stops_the_judge_or_earns_what_it_does_not_know(reference):
+    rng = random.Random(0)
+    for round in range(60):
+        exercise, draw, given = replies(reference, rng.choice(reference.lab.exercises).id)
+        cases = reference.cases(exercise, draw)
+        forgeries = [forged(rng, reply, case) for reply, case in zip(given, cases, strict=True)]
+        verdict = judged(reference, exercise, draw, forgeries)
+        json.dumps(verdict.as_json()).encode()
+        nbformat.writes(new_notebook(cells=[new_code_cell(outputs=[verdict_output(verdict)])])).encode()
+        for case, asked, forgery, reply in zip(verdict.cases, cases, forgeries, given, strict=True):
+            if case.right and asked.raises is None:  # only an answer that still holds the right numbers
+                assert close(forgery.answer.tensors["out"], reply.answer.tensors["out"], 1e-4), (round, case)
+        signature(forgeries, cases)

@@ -25,6 +25,8 @@ from torch import Tensor, nn
 
 from . import wire
 
+STATUSES = ("ok", "undone", "error", "missing")
+
 # The exception types that an answer may name; anything else travels as its nearest ancestor here.
 EXCEPTIONS = (
     "NotImplementedError", "AssertionError", "AttributeError", "IndexError", "KeyError", "NameError",
@@ -116,10 +118,13 @@ class Answer:
                 raise wire.WireError("a list field of an answer is not a list")
             return tuple(text(value, 100) for value in values[:64])
 
-        error = header.get("error") or {}
+        status = text(header.get("status"), 10)
+        if status not in STATUSES:
+            raise wire.WireError("the status of an answer is none that a probe gives")
+        error = header.get("error")
         if not isinstance(error, dict):
             raise wire.WireError("the error field of an answer is not an object")
-        if error:
+        if status in ("undone", "error"):
             numbers = error.get("integers")
             numbers = [n for n in numbers if isinstance(n, int)][:16] if isinstance(numbers, list) else []
             kind = text(error.get("type", ""))
@@ -131,7 +136,7 @@ class Answer:
                 "integers": numbers,
             }
         return cls(
-            status=text(header.get("status"), 10), kind=text(header.get("kind"), 40), error=error,
+            status=status, kind=text(header.get("kind"), 40), error=error,
             absent=texts(header.get("absent")), extra=texts(header.get("extra")),
             misshapen=texts(header.get("misshapen")), tensors=tensors,
         )  # fmt: skip
