@@ -166,6 +166,9 @@ class _Bench:
         """Answers that need no idea at all earn nothing: zeros, ones, an echo, NaN, a raised ValueError."""
         self.kernel.run(self.model(self.exercise), SECONDS)
         asked = [ask_exercise(self.kernel, self.reference.cases(self.exercise, d), SECONDS)[0] for d in self.draws]
+        if any(reply.answer is None for replies in asked for reply in replies):
+            self.proof.problems.append("the model answer gave no answer, so no null answer could be made from it")
+            return
         for name, null in NULLS.items():
             verdicts = (
                 self.judge(
