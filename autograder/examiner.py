@@ -90,7 +90,7 @@ class _Sitting:
         self.kernel: StudentKernel | None = None
         self.deadline = 0.0
         self.kernels = 0
-        self.killers: dict[int, str] = {}  # cells and exams that ended a kernel, with how
+        self.killers: set[int] = set()  # cells that a replay leaves out: they died or hung
         self.failures: dict[str, tuple[str, str]] = {}  # grade_id -> status and reason of a cell that failed
         self.named: dict[str, str] = {}  # exercise -> the misconception found in it
 
@@ -164,7 +164,7 @@ class _Sitting:
         self.done.seconds["cells"] += time.monotonic() - started
         self.done.outputs[index] = run.outputs
         if run.status in (DIED, TIMED_OUT):
-            self.killers[index] = run.status
+            self.killers.add(index)
         if run.status != OK:
             grade_id = cell.metadata.get("nbgrader", {}).get("grade_id", "")
             self.failures[grade_id] = run.status, run.error or f"its cell ended with: {run.status}"
@@ -200,8 +200,6 @@ class _Sitting:
         self.done.seconds["probes"] += verdict.seconds["probe"]
         self.done.seconds["judge"] += verdict.seconds["judge"]
         self._ask_common(exercise, verdict)
-        if not self.kernel.alive:
-            self.killers[index] = DIED
 
     def _ask_common(self, exercise: Exercise, verdict: Verdict) -> None:
         """Put the variant common to the class, so that equal unexplained answers can be grouped."""

@@ -16,6 +16,7 @@ import torch
 from vitedu import findings
 from vitedu.compare import TOLERANCE, Expected, Facts, explain, facts, right, same
 from vitedu.probe import Answer, Case
+from vitedu.report import FLOAT32
 
 from . import untrusted
 from .exam import Draw, Exercise
@@ -81,7 +82,8 @@ def judge(
     if verdict.status == ERROR and not verdict.reason:
         verdict.reason = next(case.note for case in verdict.cases if not case.right)
     verdict.diagnoses = _diagnoses(reference, exercise, best)
-    verdict.remarks += _remarks(replies, cases)
+    if any(reply.dtype == torch.float32 for reply in replies):
+        verdict.remarks.append(FLOAT32)
     return verdict
 
 
@@ -151,12 +153,6 @@ def _diagnoses(reference: Reference, exercise: Exercise, reading: _Reading) -> l
         m = exercise.misconception(id)
         named.append(Diagnosis(m.id, exercise.id, m.idea, m.question, whole=bool(reading.whole)))
     return named
-
-
-def _remarks(replies: Sequence[Reply], cases: Sequence[Case]) -> list[str]:
-    if any(reply.dtype == torch.float32 for reply in replies):
-        return ["The result was float32 for float64 inputs: keep the dtype of the inputs. It cost no points."]
-    return []
 
 
 def signature(replies: Sequence[Reply], cases: Sequence[Case]) -> str:

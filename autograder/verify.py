@@ -15,6 +15,8 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
+from nbformat.v4 import new_code_cell
+from nbgrader.preprocessors import ClearSolutions
 from torch.utils._python_dispatch import TorchDispatchMode
 from tqdm import tqdm
 
@@ -113,26 +115,20 @@ class _Bench:
                 if run.status != OK:
                     self.proof.problems.append(f"the cell {cell.grade_id} ended with {run.status}: {run.error}")
 
-    def judged(
-        self, code: str, exercise: Exercise | None = None, earlier: dict[str, str] | None = None
-    ) -> Iterator[Verdict]:
+    def judged(self, code: str, earlier: dict[str, str] | None = None) -> Iterator[Verdict]:
         """The verdicts on a code, one a draw."""
-        exercise = exercise or self.exercise
         run = self.kernel.run(code, SECONDS)
         if run.status != OK:
-            self.proof.problems.append(f"a code for {exercise.id} ended with {run.status}: {run.error}")
+            self.proof.problems.append(f"a code for {self.exercise.id} ended with {run.status}: {run.error}")
         for draw in self.draws:
-            draw = Draw(draw.key[0], exercise.id, draw.key[2])
-            replies, run = ask_exercise(self.kernel, self.reference.cases(exercise, draw), SECONDS)
+            replies, run = ask_exercise(self.kernel, self.cases(draw), SECONDS)
             status = GRADED if run.status == OK else run.status
-            yield self.judge(exercise, draw, replies, earlier or {}, status)
+            yield self.judge(draw, replies, earlier or {}, status)
 
-    def judge(
-        self, exercise: Exercise, draw: Draw, replies: list[Reply], earlier: dict[str, str], status: str = GRADED
-    ) -> Verdict:
+    def judge(self, draw: Draw, replies: list[Reply], earlier: dict[str, str], status: str = GRADED) -> Verdict:
         """One verdict, out of one point."""
-        verdict = Verdict(exercise.id, f"exam-{exercise.id}", status, 0.0, 1.0)
-        return judge(self.reference, exercise, draw, replies, earlier, verdict)
+        verdict = Verdict(self.exercise.id, f"exam-{self.exercise.id}", status, 0.0, 1.0)
+        return judge(self.reference, self.exercise, draw, replies, earlier, verdict)
 
     def check(self, what: str, verdicts: Iterator[Verdict], good: Callable[[Verdict], bool], words: str) -> bool:
         """Whether all verdicts are good; else one problem that names the draws."""
@@ -145,7 +141,7 @@ class _Bench:
 
     def right_answers(self) -> None:
         """The model answer and every alternative get full marks and no diagnosis."""
-        model = self.model(self.exercise)
+        model = self.model()
         for name, code in [("the model answer", model), *((a.name, a.code) for a in self.exercise.alternatives)]:
             full = self.check(name, self.judged(code), lambda v: v.points == 1.0 and not v.diagnoses, "loses points")
             self.proof.accepted += full and code is not model
@@ -164,15 +160,14 @@ class _Bench:
 
     def no_answers(self) -> None:
         """Answers that need no idea at all earn nothing: zeros, ones, an echo, NaN, a raised ValueError."""
-        self.kernel.run(self.model(self.exercise), SECONDS)
-        asked = [ask_exercise(self.kernel, self.reference.cases(self.exercise, d), SECONDS)[0] for d in self.draws]
+        self.kernel.run(self.model(), SECONDS)
+        asked = [ask_exercise(self.kernel, self.cases(d), SECONDS)[0] for d in self.draws]
         if any(reply.answer is None for replies in asked for reply in replies):
             self.proof.problems.append("the model answer gave no answer, so no null answer could be made from it")
             return
         for name, null in NULLS.items():
             verdicts = (
                 self.judge(
-                    self.exercise,
                     draw,
                     [Reply(null(r.answer, case)) for r, case in zip(replies, self.cases(draw), strict=True)],
                     {},
@@ -192,7 +187,7 @@ class _Bench:
                 if not self._shows(earlier, m.id):
                     continue
                 self.define({earlier.id: m.code})
-                verdicts = self.judged(self.model(self.exercise), earlier={earlier.id: m.id})
+                verdicts = self.judged(self.model(), earlier={earlier.id: m.id})
                 self.proof.carried += 1
                 what = f"right code here, after {m.id} in {earlier.id},"
                 self.proof.carried_free += self.check(what, verdicts, carried_as(m.id), "loses points again")
@@ -209,23 +204,16 @@ class _Bench:
         """The exercise's cases on a draw."""
         return self.reference.cases(self.exercise, draw)
 
-    def model(self, exercise: Exercise) -> str:
+    def model(self) -> str:
         """The solution cell's code."""
-        return next(without_marks(cell.source) for cell in self.lab.cells if cell.grade_id == exercise.id)
+        return next(without_marks(cell.source) for cell in self.lab.cells if cell.grade_id == self.exercise.id)
 
     def stub(self) -> str:
         """The solution cell as students get it."""
         source = next(cell.source for cell in self.lab.cells if cell.grade_id == self.exercise.id)
-        lines, inside = [], False
-        for line in source.split("\n"):
-            if line.strip() == "### BEGIN SOLUTION":
-                inside = True
-                lines += [line[: len(line) - len(line.lstrip())] + stub for stub in STUB.split("\n")]
-            elif line.strip() == "### END SOLUTION":
-                inside = False
-            elif not inside:
-                lines.append(line)
-        return "\n".join(lines)
+        cell = new_code_cell(source, metadata={"nbgrader": {"solution": True}})
+        clear = ClearSolutions(code_stub={"python": STUB})
+        return clear.preprocess_cell(cell, {"language": "python"}, 0)[0].source
 
 
 def named_as(id: str) -> Callable[[Verdict], bool]:
