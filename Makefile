@@ -6,14 +6,17 @@ READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo lab test notebooks verify bench clean
+.PHONY: help demo demo-all lab test notebooks verify bench bench-accuracy clean
 
 help: ## show this list
 	@echo "make TARGET [PYTHON=/path/to/python3.11]"
-	@sed -n 's/^\([a-z]*\):.*## /  \1 @/p' $(firstword $(MAKEFILE_LIST)) | awk -F@ '{ printf "%-12s%s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /  \1 @/p' $(firstword $(MAKEFILE_LIST)) | awk -F@ '{ printf "%-18s%s\n", $$1, $$2 }'
 
-demo: $(READY) ## the whole grading cycle on Lab 1, with a sample class; results in .run/demo/
+demo: $(READY) ## the whole grading cycle on labs 1 and 2, with a sample class; results in .run/demo/
 	$(BIN)/autograder demo
+
+demo-all: $(READY) ## the same for every lab that there is
+	$(BIN)/autograder demo --all
 
 lab: $(READY) ## open JupyterLab on the students' notebooks
 	$(BIN)/jupyter lab --ServerApp.root_dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
@@ -27,6 +30,9 @@ notebooks: $(READY) ## rebuild everything that is built from solutions/ and auto
 
 verify: $(READY) ## prove the exams: every misconception is caught and named, every right answer passes
 	$(BIN)/autograder verify
+
+bench-accuracy: $(READY) ## the accuracy exam on fresh seeds: right code and every broken variant (half an hour and more)
+	$(BIN)/python benchmarks/accuracy.py
 
 bench: $(READY) ## where the time of one submission goes, by stage, over the class that `make demo` graded
 	$(BIN)/python benchmarks/stages.py

@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 
 import nbformat
@@ -25,10 +26,11 @@ from nbgrader.apps import NbGraderAPI
 from traitlets.config import Config
 
 from vitedu import stored
+from vitedu.compare import Expected
 
 from .course import configure
 from .errors import UserError
-from .exam import Draw
+from .exam import Draw, Exercise
 from .lab import ROOT, Cell, Lab, all_labs, find_lab
 from .reference import Reference, differ
 
@@ -72,6 +74,10 @@ def _notebook_cell(lab: Lab, cell: Cell) -> NotebookNode:
             )
         # Above the check, whose report is the cell's last expression and so its output.
         source = f'### BEGIN HIDDEN TESTS\nexamine("{lab.key}/{cell.exercise}")\n### END HIDDEN TESTS\n{source}'
+    if cell.role == "check" and (cell.points or not cell.exercise):
+        raise UserError(
+            f"{lab.source.name}: the check cell {cell.grade_id} needs exercise= and no points in its header."
+        )
     if cell.role == "display" and (names := bound_names(source)):
         raise UserError(
             f"{lab.source.name}: the display cell {cell.grade_id} binds {', '.join(names)}; make its role setup."
@@ -166,6 +172,8 @@ def fingerprints(lab: Lab) -> dict[str, stored.Fingerprint]:
     reference = Reference(lab)
     found, before = {}, []
     for exercise in lab.exercises:
+        if exercise.trained:  # its rehearsal needs no fingerprint
+            continue
         draw = Draw(PUBLIC, exercise.id, "public")
         expected = reference.model(exercise, draw)
         named = {
@@ -178,9 +186,27 @@ def fingerprints(lab: Lab) -> dict[str, stored.Fingerprint]:
                 carried = reference.model(exercise, draw, ((earlier.id, m.id),))
                 if differ(carried, expected):
                     named[f"{earlier.id}: {m.id}"] = stored.Named(m.idea, m.question, carried, earlier.id)
-        found[exercise.id] = stored.Fingerprint(reference.cases(exercise, draw), [e.facts for e in expected], named)
+        others = _under_other_conventions(reference, exercise, draw, before)
+        found[exercise.id] = stored.Fingerprint(
+            reference.cases(exercise, draw), [e.facts for e in expected], named, [[e.facts for e in o] for o in others]
+        )
         before.append(exercise)
     return found
+
+
+def _under_other_conventions(
+    reference: Reference, exercise: Exercise, draw: Draw, before: list[Exercise]
+) -> list[list[Expected]]:
+    """The model answers under every set of conventions, here and in earlier exercises, where they differ."""
+    answers = [reference.model(exercise, draw)]
+    choices = [[None, *((e.id, f"~{c.id}") for c in e.conventions)] for e in before]
+    for chosen in product(*choices):
+        context = tuple(entry for entry in chosen if entry is not None)
+        for convention in ("", *(c.id for c in exercise.conventions)):
+            answer = reference.model(exercise, draw, context, convention)
+            if all(differ(answer, known) for known in answers):
+                answers.append(answer)
+    return answers[1:]
 
 
 def build(lab: Lab) -> None:

@@ -44,6 +44,8 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_verify)
 
     command = commands.add_parser("demo", help="the whole cycle on a sample class, in .run/demo")
+    command.add_argument("labs", nargs="*", metavar="LAB", help="such as lab1_attention; none: labs 1 and 2")
+    command.add_argument("--all", action="store_true", help="every lab that there is")
     command.add_argument("--folder", type=Path, default=Path(".run/demo"), help="where (default .run/demo)")
     command.set_defaults(run=_demo)
 
@@ -90,8 +92,10 @@ def _verify(args: argparse.Namespace) -> int:
 
 def _demo(args: argparse.Namespace) -> int:
     from .demo import demo
+    from .lab import all_labs, find_lab
 
-    return demo(args.folder.resolve())
+    labs = all_labs() if args.all else [find_lab(name) for name in args.labs or ("lab1", "lab2")]
+    return demo(args.folder.resolve(), labs)
 
 
 def _grade(args: argparse.Namespace) -> int:
@@ -102,10 +106,10 @@ def _grade(args: argparse.Namespace) -> int:
 
 def _report(args: argparse.Namespace) -> int:
     from .lab import find_lab
-    from .report import text_table, write_report
+    from .report import report_path, text_table, write_report
 
     course, assignment = args.course.resolve(), find_lab(args.lab).assignment
-    path = course / "report.html"
+    path = report_path(course, assignment)
     write_report(course, assignment, path)
     print(text_table(course, assignment))
     print(f"Report: {path}")

@@ -1,4 +1,4 @@
-"""The main job on a sample class: release, submissions, grading, feedback, class report."""
+"""The main job on a sample class, lab by lab: release, submissions, grading, feedback, class report."""
 
 from __future__ import annotations
 
@@ -10,43 +10,47 @@ from .build import exam_hash, source_hash
 from .errors import UserError
 from .folder import SECRET, write_atomically
 from .grade import course_api, grade, why
-from .lab import Lab, find_lab
+from .lab import Lab
+from .report import report_path
 from .sample import hand_in, sample_class
 
 # A fixed secret, so that the demo shows everybody the same; a course draws its own.
 DEMO_SECRET = "64656d6f" * 8
 
 
-def demo(folder: Path, assignment: str = "lab1_attention") -> int:
-    """Run the whole cycle in a folder; what is there already is not done again."""
-    lab = find_lab(assignment)
+def demo(folder: Path, labs: list[Lab]) -> int:
+    """Run the whole cycle in a folder for some labs; what is there already is not done again."""
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / SECRET).exists():
         write_atomically(folder / SECRET, DEMO_SECRET + "\n")
         (folder / SECRET).chmod(0o600)
-    print(
-        f"1. Release {lab.assignment} with nbgrader (every exam is first proven under the course's secret)", flush=True
-    )
+    status = max(_cycle(folder, lab) for lab in labs)
+    print("\nLook at:")
+    for lab in labs:
+        print(f"  {report_path(folder, lab.assignment)}   the class report of {lab.assignment}")
+        print(f"  {folder}/feedback/STUDENT/{lab.assignment}/{lab.notebook}.html   what each student reads")
+    print(f"  {folder}/scores.csv     one row a student")
+    print(f"  {folder}/gradebook.db   nbgrader's gradebook (nbgrader's formgrader opens it)")
+    return status
+
+
+def _cycle(folder: Path, lab: Lab) -> int:
+    print(f"Release {lab.assignment} with nbgrader (every exam is first proven under the course's secret)", flush=True)
     released = _release(folder, lab)
-    print("2. A sample class hands in:", flush=True)
+    print("A sample class hands in:", flush=True)
     for student in sample_class(lab):
         print(f"   {student.id:8} {student.about}", flush=True)
         path = folder / "submitted" / student.id / lab.assignment / f"{lab.notebook}.ipynb"
         content = nbformat.writes(hand_in(released, student)) + "\n"
         if not path.exists() or path.read_text(encoding="utf-8") != content:
             write_atomically(path, content)
-    print("3. Grade, feedback, report", flush=True)
-    status = grade(folder, lab.assignment)
-    print(f"\nLook at:\n  {folder}/report.html            the class report")
-    print(f"  {folder}/feedback/STUDENT/{lab.assignment}/{lab.notebook}.html   what each student reads")
-    print(f"  {folder}/scores.csv             one row a student")
-    print(f"  {folder}/gradebook.db           nbgrader's gradebook (nbgrader's formgrader opens it)")
-    return status
+    print("Grade, feedback, report", flush=True)
+    return grade(folder, lab.assignment)
 
 
 def _release(folder: Path, lab: Lab) -> nbformat.NotebookNode:
     path = folder / "release" / lab.assignment / f"{lab.notebook}.ipynb"
-    mark = folder / ".released"
+    mark = folder / f".released-{lab.assignment}"
     built = lab.source.with_suffix(".ipynb")
     if not built.exists() or nbformat.read(built, as_version=4).metadata.vitedu.source != source_hash(lab):
         raise UserError(f"Expected {built} to be built from the {lab.source.name} beside it; run: make notebooks")

@@ -92,11 +92,35 @@ class Alternative:
 
 
 @dataclass(frozen=True)
+class Convention:
+    """Another way that is just as right and gives slightly other numbers, such as another eps.
+
+    Attributes:
+        edits: (old, new) pairs, made in the cell's code wherever `old` stands.
+    """
+
+    id: str
+    name: str
+    edits: tuple[tuple[str, str], ...]
+
+    def applied(self, code: str) -> str:
+        """The code under this convention."""
+        for old, new in self.edits:
+            code = code.replace(old, new)
+        return code
+
+
+@dataclass(frozen=True)
 class Exercise:
-    """One graded exercise.
+    """One exercise that is examined.
+
+    What stands in its cell is told by an *idea*: "" for the model answer, the id of a misconception,
+    "~" and the id of a convention, or both: "post-norm~eps-1e-6".
 
     Attributes:
         id: also the grade_id of its solution cell.
+        conventions: accepted beside that of the model answer.
+        trained: the accuracy exam: it has no cases, see accuracy.py.
         library: names of library functions and classes that do the exercise's work; using one
             costs nothing and earns a remark.
     """
@@ -106,6 +130,14 @@ class Exercise:
     misconceptions: tuple[Misconception, ...]
     alternatives: tuple[Alternative, ...]
     library: tuple[str, ...] = ()
+    conventions: tuple[Convention, ...] = ()
+    trained: bool = False
+
+    def code(self, idea: str, model: str) -> str:
+        """What stands in the cell under an idea, given what the model answer has there."""
+        misconception, _, convention = idea.partition("~")
+        code = self.misconception(misconception).code if misconception else model
+        return next(c for c in self.conventions if c.id == convention).applied(code) if convention else code
 
     def misconception(self, id: str) -> Misconception:
         """The misconception with this id."""

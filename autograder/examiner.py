@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from nbformat import NotebookNode
 
+from vitedu.learn import TIERS
 from vitedu.probe import Case, asks_for_float32
 
 from .exam import Draw, Exercise, variant_of
@@ -16,9 +18,10 @@ from .judge import Reply, judge, signature
 from .kernel import DIED, OK, TIMED_OUT, KernelStartError, Limits, Run, StudentKernel
 from .lab import Lab
 from .reference import Reference
-from .verdict import ERROR, GRADED, NOT_ANSWERED, NOT_GRADED, Verdict
+from .verdict import ERROR, GRADED, NOT_ANSWERED, NOT_GRADED, CaseVerdict, Verdict
 
 ENDINGS = {DIED: "the kernel died while this was examined", TIMED_OUT: "there was no answer in time"}
+EXAMINED = ("exam", "check")  # a check cell is an extra's: it is examined like the rest, and earns no points
 COMMON = "common"  # the variant that is the same for all; it earns no points
 
 
@@ -37,15 +40,21 @@ class Examination:
 
 
 def examine(
-    notebook: NotebookNode, lab: Lab, reference: Reference, student: str, secret: bytes, limits: Limits | None = None
+    notebook: NotebookNode,
+    lab: Lab,
+    reference: Reference,
+    student: str,
+    secret: bytes,
+    limits: Limits | None = None,
+    kept: Path | None = None,
 ) -> Examination:
     """Run and judge a rebuilt notebook (see rebuild.py); never raises for anything the student did.
 
     Args:
         student: decides the variants, with the course secret.
+        kept: folder in which trained answers are kept, so that a regrade need not train again.
     """
-    limits = limits or Limits()
-    return _Sitting(notebook, lab, reference, student, secret, limits).hold()
+    return _Sitting(notebook, lab, reference, student, secret, limits or Limits(), kept).hold()
 
 
 def ask_exercise(kernel: StudentKernel, cases: list[Case], seconds: float) -> tuple[list[Reply], Run]:
@@ -82,17 +91,24 @@ class _Sitting:
     """The examination of one notebook, with the kernel it is in and the time that it has left."""
 
     def __init__(
-        self, notebook: NotebookNode, lab: Lab, reference: Reference, student: str, secret: bytes, limits: Limits
+        self,
+        notebook: NotebookNode,
+        lab: Lab,
+        reference: Reference,
+        student: str,
+        secret: bytes,
+        limits: Limits,
+        kept: Path | None,
     ) -> None:
         self.notebook, self.lab, self.reference, self.limits = notebook, lab, reference, limits
-        self.student, self.secret = student, secret
+        self.student, self.secret, self.kept = student, secret, kept
         self.done = Examination(seconds=dict.fromkeys(("start", "cells", "probes", "judge", "replays"), 0.0))
         self.kernel: StudentKernel | None = None
         self.deadline = 0.0
         self.kernels = 0
         self.killers: set[int] = set()  # cells that a replay leaves out: they died or hung
         self.failures: dict[str, tuple[str, str]] = {}  # grade_id -> status and reason of a cell that failed
-        self.named: dict[str, str] = {}  # exercise -> the misconception found in it
+        self.named: dict[str, str] = {}  # exercise -> the idea found in it, see exam.Exercise
 
     def hold(self) -> Examination:
         """Go through the notebook from top to bottom."""
@@ -106,7 +122,7 @@ class _Sitting:
             for index, cell in enumerate(self.notebook.cells):
                 if cell.cell_type != "code" or cell.metadata.vitedu.role == "display":
                     continue
-                if cell.metadata.vitedu.role == "exam":
+                if cell.metadata.vitedu.role in EXAMINED:
                     self._examine(index, cell)
                 else:
                     self._run(index, cell)
@@ -116,7 +132,7 @@ class _Sitting:
         return self.done
 
     def _exams(self) -> list[NotebookNode]:
-        return [cell for cell in self.notebook.cells if cell.metadata.vitedu.role == "exam"]
+        return [cell for cell in self.notebook.cells if cell.metadata.vitedu.role in EXAMINED]
 
     def _start(self) -> None:
         """A fresh kernel; a failure to start one is ours, and is tried twice."""
@@ -147,7 +163,7 @@ class _Sitting:
         for place, cell in enumerate(self.notebook.cells[:index]):
             if (
                 cell.cell_type == "code"
-                and cell.metadata.vitedu.role not in ("display", "exam")
+                and cell.metadata.vitedu.role not in ("display", *EXAMINED)
                 and place not in self.killers
             ):
                 self.kernel.run(cell.source, self._left(self.limits.cell))
@@ -176,6 +192,9 @@ class _Sitting:
             self._add(cell, status=NOT_GRADED, points=None, reason=str(error))
             return
         exercise = self.lab.exercise(cell.metadata.vitedu.exercise)
+        if exercise.trained:
+            self._examine_trained(exercise, cell, status)
+            return
         draw = Draw(self.secret, exercise.id, variant_of(self.secret, self.student, exercise.id))
         cases = self.reference.cases(exercise, draw)
         started = time.monotonic()
@@ -193,13 +212,48 @@ class _Sitting:
         judge(self.reference, exercise, draw, replies, self.named, verdict)
         if verdict.status == NOT_ANSWERED and failure:  # it was answered, but its cell did not get through
             verdict.status = failure
-        for diagnosis in verdict.diagnoses:
-            if diagnosis.whole and not diagnosis.carried:
-                self.named[exercise.id] = diagnosis.misconception
+        if verdict.idea:
+            self.named[exercise.id] = verdict.idea
         verdict.seconds = {"probe": probed - started, "judge": time.monotonic() - probed}
         self.done.seconds["probes"] += verdict.seconds["probe"]
         self.done.seconds["judge"] += verdict.seconds["judge"]
         self._ask_common(exercise, verdict)
+
+    def _examine_trained(self, exercise: Exercise, cell: NotebookNode, status: str) -> None:
+        """The accuracy exam: train in the student's kernel, or take what an earlier grading kept."""
+        from . import accuracy, attempts, trained  # they read Lab 4's exams: no other lab needs them
+        from .exams.lab4_accuracy import draw as draw_images
+
+        variant = variant_of(self.secret, self.student, exercise.id)
+        content = attempts.notebook_hash(self.notebook)
+        draw = draw_images(self.secret, variant, content)
+        name = trained.key(content, draw, variant)
+        held = trained.load(self.kept, name) if self.kept else None
+        started, why = time.monotonic(), ""
+        if held is None and status == OK:
+            held, status, why = attempts.hold(self.kernel, draw, self.limits)
+            if self.kept and status in (OK, ERROR):
+                trained.store(self.kept, name, held)
+        learned = time.monotonic()
+        self.deadline += learned - started  # training has limits of its own
+        verdict = self._add(cell, status=GRADED, points=0.0, reason="")
+        verdict.variant = variant
+        if held is None or status in ENDINGS:
+            verdict.status, verdict.reason = status, why or ENDINGS[status]
+        else:
+            outcome = accuracy.AccuracyExam(self.reference).judge(draw, held, self.named)
+            verdict.status, verdict.diagnoses = outcome.status, outcome.diagnoses
+            verdict.points = round(verdict.max_points * outcome.points / len(TIERS), 2)
+            verdict.reason = outcome.notes[0].rstrip(".") if outcome.status == ERROR else ""
+            verdict.cases = [CaseVerdict("accuracy on hidden images", outcome.points == len(TIERS), 1.0, told)
+                             for told in outcome.notes[:1]]
+            verdict.remarks += outcome.notes[1:]
+        failure, reason = self.failures.get(exercise.id, ("", ""))
+        if verdict.status == NOT_ANSWERED and failure:
+            verdict.status, verdict.reason = failure, reason
+        verdict.seconds = {"probe": learned - started, "judge": time.monotonic() - learned}
+        self.done.seconds["probes"] += verdict.seconds["probe"]
+        self.done.seconds["judge"] += verdict.seconds["judge"]
 
     def _ask_common(self, exercise: Exercise, verdict: Verdict) -> None:
         """Put the variant common to the class, so that equal unexplained answers can be grouped."""
@@ -221,7 +275,7 @@ class _Sitting:
     def _add(self, cell: NotebookNode, status: str, points: float | None, reason: str) -> Verdict:
         verdict = Verdict(
             exercise=cell.metadata.vitedu.exercise, grade_id=cell.metadata.nbgrader.grade_id, status=status,
-            points=points, max_points=float(cell.metadata.nbgrader.points), reason=reason,
+            points=points, max_points=float(cell.metadata.nbgrader.get("points", 0)), reason=reason,
         )  # fmt: skip
         self.done.verdicts.append(verdict)
         return verdict

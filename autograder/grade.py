@@ -27,7 +27,7 @@ from .course import configure
 from .errors import UserError
 from .folder import read_secret, read_verdicts, verdict_path, write_atomically
 from .lab import ROOT, Lab, find_lab
-from .report import text_table, write_report
+from .report import report_path, text_table, write_report
 from .untrusted import terminal
 from .verdict import NOT_GRADED
 
@@ -50,7 +50,7 @@ def why(result: dict[str, Any]) -> str:
 
 
 def grade(course: Path, lab_name: str, students: list[str] | None = None, regrade: bool = False) -> int:
-    """Grade, write feedback, scores.csv and report.html; print the table.
+    """Grade, write feedback, scores.csv and the report; print the table.
 
     Returns:
         0, or 1 when a submission could not be graded.
@@ -77,7 +77,7 @@ def grade(course: Path, lab_name: str, students: list[str] | None = None, regrad
                 failed.append(f"{terminal(student, 60)}: {problem}")
     api.coursedir.assignment_id = lab.assignment
     export.write_csv(export.scores_table(api.coursedir.db_url, course / "verdicts"), course / "scores.csv")
-    write_report(course, lab.assignment, course / "report.html")
+    write_report(course, lab.assignment, report_path(course, lab.assignment))
     print(text_table(course, lab.assignment))
     print(f"{done} graded, {len(submissions) - done - len(failed)} were graded already, {len(failed)} failed.")
     for line in failed:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import product
 
 import torch
 
 from vitedu import findings
-from vitedu.compare import TOLERANCE, Expected, Facts, explain, facts, right, same
+from vitedu.compare import LOOSE, TOLERANCE, Expected, Facts, explain, facts, right, same
 from vitedu.probe import Answer, Case
 from vitedu.report import FLOAT32
 
@@ -35,11 +35,15 @@ class Reply:
 NO_ANSWER = Answer("silent")
 
 
+SCALAR = "Here plain numbers are asked for (.item() makes one of a tensor). It costs no points."
+
+
 @dataclass(frozen=True)
 class _Reading:
-    """The replies read with certain misconceptions of earlier exercises in place."""
+    """The replies read with certain ideas in earlier exercises, and under a convention in this one."""
 
     context: Context
+    convention: str
     rights: list[bool]
     whole: list[str]
     per_case: list[list[str]]
@@ -57,8 +61,8 @@ def judge(
 
     Args:
         replies: one for each case of `draw`.
-        earlier: exercise id -> misconception id, as judged in this student's earlier exercises.
-            Only such a mistake can be carried over; it is never inferred from this exercise.
+        earlier: exercise id -> idea, as judged in this student's earlier exercises. Only such a
+            mistake can be carried over; it is never inferred from this exercise.
         verdict: what is known so far; its status stays when it already names a failure.
 
     Returns:
@@ -67,7 +71,7 @@ def judge(
     cases = reference.cases(exercise, draw)
     found = [_facts(reply, case) for reply, case in zip(replies, cases, strict=True)]
     best = _best_reading(reference, exercise, draw, cases, replies, found, earlier)
-    model = reference.model(exercise, draw, best.context)
+    model = reference.model(exercise, draw, best.context, best.convention)
 
     verdict.cases = [
         CaseVerdict(case.name, ok, case.share, "" if ok else _note(reply, f, e, case), matches)
@@ -82,8 +86,12 @@ def judge(
     if verdict.status == ERROR and not verdict.reason:
         verdict.reason = next(case.note for case in verdict.cases if not case.right)
     verdict.diagnoses = _diagnoses(reference, exercise, best)
-    if any(reply.dtype == torch.float32 for reply in replies):
+    verdict.idea = "".join(best.whole[:1]) + (f"~{best.convention}" if best.convention else "")
+    if any(reply.dtype == torch.float32 and (c.inputs() or c.weights) for reply, c in zip(replies, cases, strict=True)):
         verdict.remarks.append(FLOAT32)
+    numbers = {"int": "Tensor", "float": "Tensor", "dict": "dict of tensors"}
+    if any(ok and numbers.get(e.facts.kind) == f.kind for ok, e, f in zip(best.rights, model, found, strict=True)):
+        verdict.remarks.append(SCALAR)
     return verdict
 
 
@@ -110,27 +118,51 @@ def _best_reading(
     found: Sequence[Facts],
     earlier: Mapping[str, str],
 ) -> _Reading:
-    """Read the answers as they are, then with each set of the student's earlier mistakes in place."""
+    """Read the answers as they are, then with each set of the student's earlier ideas in place."""
     tolerances = [TOLERANCE[reply.dtype] for reply in replies]
+
+    def rights(context: Context, convention: str) -> list[bool]:
+        model = reference.model(exercise, draw, context, convention)
+        return [
+            right(f, e.facts, case, t) or bool(context and same(f, e.facts, t, nan=True))
+            for f, e, case, t in zip(found, model, cases, tolerances, strict=True)
+        ]
+
+    read: dict[Context, tuple[str, list[bool]]] = {}  # by context: the convention that fits best
+    for context in _contexts(reference, earlier):
+        for convention in ("", *(c.id for c in exercise.conventions)):
+            marks = rights(context, convention)
+            if context not in read or sum(marks) > sum(read[context][1]):
+                read[context] = convention, marks
+            if all(_paired(marks, cases)):
+                return _Reading(context, convention, marks, [], [[] for _ in cases])
+
     best: _Reading | None = None
-    for size in range(len(earlier) + 1):
-        for context in combinations(earlier.items(), size):
-            model = reference.model(exercise, draw, context)
-            rights = [
-                right(f, e.facts, case, t) or bool(context and same(f, e.facts, t, nan=True))
-                for f, e, case, t in zip(found, model, cases, tolerances, strict=True)
-            ]
-            whole, per_case = [], [[] for _ in cases]
-            if not all(rights) and any(f.status not in ("undone", "missing", "silent") for f in found):
-                wrong = {m.id: reference.misconception(exercise, draw, m.id, context) for m in exercise.misconceptions}
-                whole, per_case = explain(found, rights, wrong, tolerances)
-            rights = _paired(rights, cases)  # for the points, not for the name: an error alone explains nothing
-            reading = _Reading(context, rights, whole, per_case)
-            if all(rights) or (best is None) or _rank(reading) > _rank(best):
-                best = reading
-            if all(rights):
-                return best
+    for context, (convention, marks) in read.items():
+        if any(earlier.get(id) != idea for id, idea in context):
+            continue  # a convention that nobody has seen there: good for being right, not for being named
+        whole, per_case = [], [[] for _ in cases]
+        if any(f.status not in ("undone", "missing", "silent") for f in found):
+            wrong = {m.id: reference.misconception(exercise, draw, m.id, context) for m in exercise.misconceptions}
+            whole, per_case = explain(found, marks, wrong, tolerances)
+            if not whole:
+                loosely, cases_loosely = explain(found, marks, wrong, [LOOSE] * len(cases))
+                whole, per_case = loosely, [a or b for a, b in zip(per_case, cases_loosely, strict=True)]
+        # Paired for the points, not for the name: an error alone explains nothing.
+        reading = _Reading(context, convention, _paired(marks, cases), whole, per_case)
+        if best is None or _rank(reading) > _rank(best):
+            best = reading
     return best
+
+
+def _contexts(reference: Reference, earlier: Mapping[str, str]) -> list[Context]:
+    """Every set of the earlier ideas, the small ones first; a mistake under each convention of its exercise."""
+    choices = []
+    for id, idea in earlier.items():
+        conventions = () if "~" in idea else reference.lab.exercise(id).conventions
+        choices.append([None, (id, idea), *((id, f"{idea}~{c.id}") for c in conventions)])
+    sets = [tuple(entry for entry in chosen if entry is not None) for chosen in product(*choices)]
+    return sorted(sets, key=lambda context: (len(context), [earlier[id] != idea for id, idea in context]))
 
 
 def _rank(reading: _Reading) -> tuple[bool, int, int]:
@@ -139,13 +171,17 @@ def _rank(reading: _Reading) -> tuple[bool, int, int]:
 
 def _paired(rights: list[bool], cases: Sequence[Case]) -> list[bool]:
     """An expected error counts only when the same object also gave right numbers somewhere."""
-    useful = {case.thing for case, ok in zip(cases, rights, strict=True) if ok and case.raises is None}
-    return [ok and (case.raises is None or case.thing in useful) for case, ok in zip(cases, rights, strict=True)]
+    alone = [case.raises is None and not case.paired for case in cases]
+    useful = {case.thing for case, ok, counts in zip(cases, rights, alone, strict=True) if ok and counts}
+    return [ok and (counts or c.thing in useful) for c, ok, counts in zip(cases, rights, alone, strict=True)]
 
 
 def _diagnoses(reference: Reference, exercise: Exercise, reading: _Reading) -> list[Diagnosis]:
     named = []
-    for earlier, id in reading.context:
+    for earlier, idea in reading.context:
+        id = idea.partition("~")[0]
+        if not id:
+            continue
         m = reference.lab.exercise(earlier).misconception(id)
         named.append(Diagnosis(m.id, earlier, m.idea, m.question, carried=True))
     own = reading.whole[:1] or list(dict.fromkeys(ids[0] for ids in reading.per_case if ids))

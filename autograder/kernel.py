@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
 import secrets
 import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 import zmq
 from jupyter_client.kernelspec import KernelSpec
@@ -44,6 +47,7 @@ class Limits:
     Attributes:
         cell, probe: of one cell, and of one exercise's probe.
         notebook: of all cells and probes of a notebook, replays included.
+        learn, learn_cpu: of one training of the accuracy exam: wall time, and CPU time.
         replays: how often a fresh kernel replays the cells after one died.
         output_bytes, outputs: kept of one cell.
         message_bytes: of one message; the connection of a larger one is cut.
@@ -53,6 +57,8 @@ class Limits:
     cell: float = 60.0
     probe: float = 30.0
     notebook: float = 300.0
+    learn: float = 900.0
+    learn_cpu: float = 240.0
     replays: int = 2
     output_bytes: int = 2 * 2**20
     outputs: int = 200
@@ -134,16 +140,41 @@ class StudentKernel:
 
     def ask(self, cases: list[Case], dtype: torch.dtype, seconds: float) -> Run:
         """Put cases to the student's objects; the answers that came in time are in `Run.answers`."""
+        name = str(dtype).removeprefix("torch.")
+        return self.put("probe.answer", lambda nonce: request(cases, name, nonce), len(cases), seconds)
+
+    def put(
+        self, entry: str, make: Callable[[str], bytes], count: int, seconds: float, cpu_seconds: float = math.inf
+    ) -> Run:
+        """Send a request to one of vitedu's functions in the kernel, such as "probe.answer".
+
+        Args:
+            make: nonce -> the request.
+            count: how many answers there may be.
+            cpu_seconds: CPU time that the kernel and its children may take from now on.
+        """
         nonce = secrets.token_hex(16)
-        data = request(cases, str(dtype).removeprefix("torch."), nonce)
+        encoded = base64.b64encode(make(nonce)).decode()
         # No name of the student's is used here: `globals` may be one of theirs.
         space = "__import__('sys').modules['__main__'].__dict__"
-        call = f"__import__('vitedu.probe').probe.answer({base64.b64encode(data).decode()!r}, {space})"
-        return self._execute(call, seconds, nonce, len(cases))
+        call = f"__import__('vitedu.{entry.split('.')[0]}').{entry}({encoded!r}, {space})"
+        return self._execute(call, seconds, nonce, count, cpu_seconds)
 
-    def _execute(self, code: str, seconds: float, nonce: str | None, count: int = 0) -> Run:
+    def cpu_time(self) -> float:
+        """CPU seconds that the kernel and its children have taken so far, as the system counts them."""
+        try:
+            process = psutil.Process(self._manager.provisioner.pid)
+            times = [p.cpu_times() for p in (process, *process.children(recursive=True))]
+        except psutil.Error:  # it has just ended
+            return 0.0
+        return sum(t.user + t.system for t in times)
+
+    def _execute(
+        self, code: str, seconds: float, nonce: str | None, count: int = 0, cpu_seconds: float = math.inf
+    ) -> Run:
         if not self.alive:
             return Run(DIED)
+        cpu_limit = self.cpu_time() + cpu_seconds if cpu_seconds < math.inf else math.inf
         run, kept = Run(OK), _Outputs(self.limits)
         parent = self._client.execute(code, store_history=nonce is None, allow_stdin=False, stop_on_error=False)
         deadline, idle, reply, interrupted = time.monotonic() + seconds, False, None, False
@@ -170,6 +201,9 @@ class StudentKernel:
             if not ready and not self.alive:
                 run.status = DIED
                 break
+            if cpu_limit < math.inf and reply is None and self.cpu_time() > cpu_limit:
+                deadline, cpu_limit = 0.0, math.inf
+                run.error = f"more than {cpu_seconds:.0f} s of CPU time"
             if time.monotonic() > deadline:
                 if reply is not None:  # everything is done, only the idle message got lost
                     break

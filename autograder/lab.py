@@ -14,7 +14,7 @@ from .exam import Exercise
 
 ROOT = Path(__file__).resolve().parent.parent
 SOLUTIONS = ROOT / "solutions"
-ROLES = ("prose", "setup", "display", "solution", "exam", "written", "playground")
+ROLES = ("prose", "setup", "display", "solution", "exam", "check", "written", "playground")
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ class Lab:
         raise UserError(f"{self.assignment} has no exam for the exercise {id!r}; its exams are {known}.")
 
     def points(self, exercise: str) -> float:
-        """Points of an exercise, as its exam cell says."""
-        return next(cell.points for cell in self.cells if cell.role == "exam" and cell.exercise == exercise)
+        """Points of an exercise, as its exam cell says; 0 for an extra, which is checked and not graded."""
+        return next(cell.points for cell in self.cells if cell.role in ("exam", "check") and cell.exercise == exercise)
 
 
 def all_labs() -> list[Lab]:

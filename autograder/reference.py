@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from vitedu.probe import Case, ask
 from .exam import Draw, Exercise
 from .lab import Lab, without_marks
 
-Context = tuple[tuple[str, str], ...]  # ((exercise id, misconception id), ...): ideas already in place
+Context = tuple[tuple[str, str], ...]  # ((exercise id, idea), ...): what stands in earlier cells, see exam.Exercise
 KEPT = 4096  # answers of this many (exercise, variant, code) triples stay in memory
 
 
@@ -38,14 +39,13 @@ class Reference:
         """The cases of one variant."""
         return _remember(self._cases, (exercise.id, draw.key), lambda: exercise.cases(draw))
 
-    def model(self, exercise: Exercise, draw: Draw, context: Context = ()) -> list[Expected]:
-        """The model answer, with the misconceptions of `context` in earlier exercises."""
-        return self._expected(exercise, draw, self._codes(context), key=("model", context))
+    def model(self, exercise: Exercise, draw: Draw, context: Context = (), convention: str = "") -> list[Expected]:
+        """The model answer under a convention, with the ideas of `context` in earlier exercises."""
+        return self._expected(exercise, draw, (*context, (exercise.id, f"~{convention}")) if convention else context)
 
     def misconception(self, exercise: Exercise, draw: Draw, id: str, context: Context = ()) -> list[Expected]:
-        """The answer of one misconception, with those of `context` in earlier exercises."""
-        context = (*context, (exercise.id, id))
-        return self._expected(exercise, draw, self._codes(context), key=("misconception", context))
+        """The answer of one misconception, with the ideas of `context` in earlier exercises."""
+        return self._expected(exercise, draw, (*context, (exercise.id, id)))
 
     def namespace(self, codes: Sequence[tuple[str, str]]) -> dict[str, Any]:
         """The notebook's names after its cells ran with some solution cells replaced.
@@ -63,21 +63,29 @@ class Reference:
             self._spaces[key] = space
         return self._spaces[key]
 
-    def _codes(self, context: Context) -> list[tuple[str, str]]:
-        return [(exercise, self.lab.exercise(exercise).misconception(id).code) for exercise, id in context]
+    @cached_property
+    def _solutions(self) -> dict[str, str]:
+        return {cell.grade_id: without_marks(cell.source) for cell in self.lab.cells if cell.role == "solution"}
 
-    def _expected(self, exercise: Exercise, draw: Draw, codes: list[tuple[str, str]], key: Any) -> list[Expected]:
+    def code(self, exercise: str, idea: str = "") -> str:
+        """What stands in an exercise's cell under an idea."""
+        return self.lab.exercise(exercise).code(idea, self._solutions[exercise])
+
+    def _expected(self, exercise: Exercise, draw: Draw, context: Context) -> list[Expected]:
         def compute() -> list[Expected]:
-            space, tolerance = self.namespace(codes), TOLERANCE[torch.float64]
+            space = self.namespace([(id, self.code(id, idea)) for id, idea in context])
+            tolerance = TOLERANCE[torch.float64]
             found = []
             for case in self.cases(exercise, draw):
-                first, second = (facts(ask(space[case.thing], case, seed=seed), case, tolerance) for seed in (0, 1))
+                first, second = (
+                    facts(ask(space[case.thing], case, seed=seed, space=space), case, tolerance) for seed in (0, 1)
+                )
                 found.append(Expected(first, by_chance=not same(first, second, tolerance, nan=True)))
             return found
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # some wrong ideas make torch warn; that is their business
-            return _remember(self._answers, (exercise.id, draw.key, key), compute)
+            return _remember(self._answers, (exercise.id, draw.key, context), compute)
 
 
 def differ(some: Sequence[Expected], others: Sequence[Expected]) -> bool:

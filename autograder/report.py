@@ -18,7 +18,7 @@ from .results import Cell, Submission, database, read_assignment
 from .table import text_table
 from .verdict import NOT_ANSWERED
 
-__all__ = ["facts", "text_table", "write_report"]
+__all__ = ["facts", "report_path", "text_table", "write_report"]
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -33,6 +33,11 @@ class Idea:
     question: str
     students: list[str] = field(default_factory=list)
     carried: int = 0
+
+
+def report_path(course: Path, assignment: str) -> Path:
+    """Where a course folder keeps the report of an assignment."""
+    return course / f"report-{assignment}.html"
 
 
 def write_report(course_dir: Path | str, assignment: str, out_path: Path | str, db_url: str | None = None) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy.orm import selectinload, undefer
 
 from .errors import UserError
 from .records import read_record
-from .verdict import GRADED, NOT_ANSWERED, NOT_GRADED, Verdict
+from .verdict import FOR_REVIEW, GRADED, NOT_ANSWERED, NOT_GRADED, Verdict
 
 WAITING = "waiting"  # a written answer that nobody has read yet
 NOT_SUBMITTED = "not submitted"
@@ -79,6 +79,10 @@ class Submission:
         return sum(cell.status == WAITING for cell in self.cells)
 
     @property
+    def reviews(self) -> list[Cell]:
+        return [cell for cell in self.cells if cell.status == FOR_REVIEW]
+
+    @property
     def score(self) -> float | None:
         """Decided points less the penalty, at least 0; None when something was not graded or not submitted."""
         if not self.submitted or self.ungraded:
@@ -89,7 +93,7 @@ class Submission:
     def status(self) -> str:
         if not self.submitted:
             return NOT_SUBMITTED
-        return NOT_GRADED if self.ungraded else WAITING if self.waiting else GRADED
+        return NOT_GRADED if self.ungraded else WAITING if self.waiting or self.reviews else GRADED
 
     @property
     def note(self) -> str:
@@ -97,6 +101,7 @@ class Submission:
         reasons = [f"{cell.name} was not graded ({cell.missing})" for cell in self.ungraded]
         if self.waiting:
             reasons.append(written_waiting(self.waiting))
+        reasons += [f"{cell.name} is for review" for cell in self.reviews]
         return "; ".join([*reasons, *self.problems]) if self.submitted else NOT_SUBMITTED
 
 
@@ -226,6 +231,8 @@ def _cells(notebook: SubmittedNotebook, record: dict[str, Any]) -> list[Cell]:
         elif not cell.by_hand:
             unanswered = written and not answered.get(name, bool(cell.points))
             cell.status = cell.verdict.status if cell.verdict else NOT_ANSWERED if unanswered else GRADED
+        if cell.status == FOR_REVIEW:
+            cell.points = None
         if cell.status == NOT_GRADED:
             cell.points = None
             cell.missing = (cell.verdict.reason if cell.verdict else "") or "no verdict was recorded"

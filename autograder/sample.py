@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -52,13 +53,18 @@ def wrong(lab: Lab, **ideas: str) -> Codes:
 
 
 def sample_class(lab: Lab) -> list[Student]:
-    """The class of the demo, for Lab 1."""
+    """The class of the demo."""
+    return _class_of_lab1(lab) if lab.key == "lab1" else _class_of(lab)
+
+
+def _class_of_lab1(lab: Lab) -> list[Student]:
     model = model_codes(lab)
     other = {exercise.id: exercise.alternatives[i % 3].code for i, exercise in enumerate(lab.exercises)}
     first_two = dict(list(model.items())[:2])
     raising = model | {"MultiHeadAttention": model["MultiHeadAttention"].replace("self.to_out(", "self.to_output(")}
     noisy = {name: _with_noise(code) for name, code in model.items()}
-    killer = model | {"multi_head_attention_einsum": _killing(model["multi_head_attention_einsum"])}
+    last = "multi_head_attention_einsum"
+    killer = model | {last: _killing(last, model[last])}
     return [
         Student("ada", "the model answer, and written answers", model | _written(lab)),
         Student("blaise", "right in another style", other | _written(lab)),
@@ -78,9 +84,43 @@ def sample_class(lab: Lab) -> list[Student]:
     ]  # fmt: skip
 
 
+def _class_of(lab: Lab) -> list[Student]:
+    """Right, blank and half-done work, one wrong idea from each exercise, and some bad luck."""
+    model, exercises = model_codes(lab), [e for e in lab.exercises if e.misconceptions]
+    other = {e.id: e.alternatives[i % 3].code for i, e in enumerate(lab.exercises) if e.alternatives}
+    half = dict(list(model.items())[: len(model) // 2])
+    first, last = exercises[0], exercises[-1]
+    both = {first.id: first.misconceptions[0].id, last.id: last.misconceptions[-1].id}
+    raising = model | {first.id: model[first.id] + f"\n\n{_defined(model[first.id])} = None\n"}
+    noisy = {name: _with_noise(code) for name, code in model.items()}
+    killer = model | {first.id: _killing(_defined(model[first.id]), model[first.id])}
+    students = [
+        Student("ada", "the model answer, and written answers", model | _written(lab)),
+        Student("blaise", "right in another style", model | other | _written(lab)),
+        Student("carl", "blank", {}),
+        Student("dora", "half done", half),
+        Student("emmy", "two misconceptions in one notebook", wrong(lab, **both)),
+    ]
+    for id, exercise in zip(("felix", "grace", "hugo", "ines", "jonas"), exercises, strict=False):
+        m = exercise.misconceptions[len(exercise.misconceptions) // 2]
+        students.append(Student(id, f"{exercise.id}: {m.id}", wrong(lab, **{exercise.id: m.id})))
+    return [
+        *students,
+        Student("karl", "one name is not a function", raising),
+        Student("lena", "a copied, a deleted and a retagged graded cell", model, _muddle),
+        Student("milo", "right code that prints warnings and a progress bar", noisy),
+        Student("nora", "one exercise kills the kernel", killer),
+    ]
+
+
+def _defined(code: str) -> str:
+    """The first function or class that a cell defines."""
+    return re.search(r"^(?:def|class) (\w+)", code, re.MULTILINE)[1]
+
+
 def _written(lab: Lab) -> Codes:
-    text = "Without the scale the scores grow with K, so the softmax saturates and its gradient vanishes."
-    return {cell.grade_id: text for cell in lab.cells if cell.role == "written"}
+    """The model's answers in words, without their mark schemes."""
+    return {c.grade_id: c.source.split("### BEGIN MARK SCHEME")[0].strip() for c in lab.cells if c.role == "written"}
 
 
 def _with_noise(code: str) -> str:
@@ -89,9 +129,9 @@ def _with_noise(code: str) -> str:
     return "\n".join([*noise, "for _ in tqdm(range(3)):", "    pass", code])
 
 
-def _killing(code: str) -> str:
-    """Code that ends the process when it is called."""
-    return code.replace("    q = torch", "    import os\n    os._exit(1)\n    q = torch", 1)
+def _killing(name: str, code: str) -> str:
+    """Code whose function or class ends the process when it is called."""
+    return f"{code}\n\ndef {name}(*args, **kwargs):\n    import os\n    os._exit(1)\n"
 
 
 def _muddle(nb: NotebookNode) -> None:

@@ -60,7 +60,7 @@ def showable(cell: NotebookNode, rows: dict[str, NotebookNode]) -> NotebookNode 
 def _source(cell: NotebookNode, role: Any) -> str:
     """A cell's text, without hidden tests and mark schemes should one ever have come this far."""
     source = HIDDEN.sub("", _text(cell.get("source")))
-    if role in ("exam", *QUIET):
+    if role in ("exam", "check", *QUIET):
         source = "\n".join(line for line in source.split("\n") if "examine(" not in line)
     return source
 

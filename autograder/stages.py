@@ -21,14 +21,14 @@ from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets import Float, Integer
 
-from .examiner import examine
+from .examiner import EXAMINED, examine
 from .folder import read_secret, read_verdicts, verdict_path, write_atomically
 from .kernel import Limits
 from .lab import Lab, find_lab
 from .proof import escapes
 from .rebuild import is_unchanged, rebuild
 from .reference import Reference
-from .verdict import NOT_GRADED, Verdict
+from .verdict import FOR_REVIEW, NOT_GRADED, Verdict
 from .verdict_cell import verdict_output
 
 _references: dict[str, Reference] = {}
@@ -104,13 +104,14 @@ class Examine(_Stage):
         limits = Limits(
             cell=self.cell_seconds, probe=self.probe_seconds, notebook=self.notebook_seconds, replays=self.replays
         )
-        secret = read_secret(Path(self.coursedir.root))
-        examination = examine(nb, reference.lab, reference, student, secret, limits)
+        root = Path(self.coursedir.root)
+        kept = root / "trained" / assignment
+        examination = examine(nb, reference.lab, reference, student, read_secret(root), limits, kept)
         for index, outputs in examination.outputs.items():
             nb.cells[index].outputs = outputs
         by_cell = {verdict.grade_id: verdict for verdict in examination.verdicts}
         for cell in nb.cells:
-            if cell.metadata.vitedu.role == "exam":  # written last, when the kernel is dead
+            if cell.metadata.vitedu.role in EXAMINED:  # written last, when the kernel is dead
                 cell.outputs = [verdict_output(by_cell[cell.metadata.nbgrader.grade_id])]
         seconds = {"rebuild": nb.metadata.vitedu.pop("rebuild_seconds", 0.0)} | examination.seconds
         resources["vitedu"] = {"verdicts": examination.verdicts, "seconds": seconds}
@@ -128,17 +129,20 @@ class Record(_Stage):
         release = {c.metadata.nbgrader.grade_id: c for c in self._release(assignment, notebook).cells}
         verdicts: list[Verdict] = resources["vitedu"]["verdicts"]
         answers = _answers(nb)
+        graded = {cell.metadata.nbgrader.grade_id for cell in nb.cells if cell.metadata.vitedu.role == "exam"}
         written = []
         with Gradebook(resources["nbgrader"]["db_url"]) as gradebook:
             place = (notebook, assignment, student)
             for verdict in verdicts:
+                if verdict.grade_id not in graded:  # an extra, without points
+                    continue
                 same = before.get(verdict.exercise) == answers.get(verdict.exercise)
                 grade = gradebook.find_grade(verdict.grade_id, *place)
                 grade.auto_score = verdict.points
                 # A mark given by hand stays in force and needs no second look while the answer is the same.
                 by_hand = grade.manual_score is not None
                 waits = grade.needs_manual_grade or not same  # a changed answer waits until somebody has looked
-                grade.needs_manual_grade = waits if by_hand else verdict.status == NOT_GRADED
+                grade.needs_manual_grade = waits if by_hand else verdict.status in (NOT_GRADED, FOR_REVIEW)
             for cell in nb.cells:
                 role, grade_id = cell.metadata.vitedu.role, cell.metadata.get("nbgrader", {}).get("grade_id")
                 if role not in ("written", "solution"):

@@ -10,6 +10,7 @@ NOT_ANSWERED = "not answered"
 ERROR = "error"
 TIMED_OUT = "timed out"
 DIED = "kernel died"
+FOR_REVIEW = "for review"  # a person decides; until then there are no points
 NOT_GRADED = "not graded"  # our own failure: no score at all, never a zero
 
 
@@ -53,6 +54,7 @@ class Verdict:
     Attributes:
         points: None when the status is "not graded".
         remarks: things worth knowing that cost nothing.
+        idea: what stands in the cell, as far as it was recognised; see exam.Exercise.
         signature: digest of a wrong, unexplained answer to the variant common to the class.
         seconds: time of the probe and the judge by stage.
     """
@@ -66,6 +68,7 @@ class Verdict:
     diagnoses: list[Diagnosis] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     reason: str = ""
+    idea: str = ""
     signature: str = ""
     variant: int | None = None
     seconds: dict[str, float] = field(default_factory=dict)

@@ -28,7 +28,7 @@ def verdict_card(verdict: Verdict) -> display.Card:
     if verdict.status not in (GRADED, NOT_ANSWERED):
         said.insert(0, (f"{verdict.status.capitalize()}: {verdict.reason}.", ""))
     rows = [(case.right, case.name, case.note) for case in verdict.cases]
-    points = f"{verdict.points:g} of {verdict.max_points:g} points"
+    points = f"{verdict.points:g} of {verdict.max_points:g} points" if verdict.max_points else "extra, no points"
     if verdict.status == NOT_ANSWERED:
         return display.Card(verdict.exercise, f"not answered, {points}", display.OPEN, remarks=remarks)
     tone = display.RIGHT if all(case.right for case in verdict.cases) else display.WRONG

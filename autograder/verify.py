@@ -63,7 +63,7 @@ class Proof:
 
 def verify(labs: list[Lab], workers: int = 2) -> list[Proof]:
     """Prove all exams of some labs, several at a time, with a progress bar."""
-    tasks = [(lab.assignment, exercise.id) for lab in labs for exercise in lab.exercises]
+    tasks = [(lab.assignment, exercise.id) for lab in labs for exercise in lab.exercises if not exercise.trained]
     proofs = {}
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         waiting = {pool.submit(prove, *task): task for task in reversed(tasks)}
@@ -120,10 +120,16 @@ class _Bench:
         run = self.kernel.run(code, SECONDS)
         if run.status != OK:
             self.proof.problems.append(f"a code for {self.exercise.id} ended with {run.status}: {run.error}")
-        for draw in self.draws:
-            replies, run = ask_exercise(self.kernel, self.cases(draw), SECONDS)
-            status = GRADED if run.status == OK else run.status
+        for draw, replies, status in self.asked():
             yield self.judge(draw, replies, earlier or {}, status)
+
+    def asked(self) -> Iterator[tuple[Draw, list[Reply], str]]:
+        """The kernel's replies and how they ended, one a draw; all are asked at once."""
+        cases = [self.cases(draw) for draw in self.draws]
+        replies, run = ask_exercise(self.kernel, [case for of_draw in cases for case in of_draw], SECONDS)
+        left = iter(replies)
+        for draw, of_draw in zip(self.draws, cases, strict=True):
+            yield draw, [next(left) for _ in of_draw], GRADED if run.status == OK else run.status
 
     def judge(self, draw: Draw, replies: list[Reply], earlier: dict[str, str], status: str = GRADED) -> Verdict:
         """One verdict, out of one point."""
@@ -142,9 +148,13 @@ class _Bench:
     def right_answers(self) -> None:
         """The model answer and every alternative get full marks and no diagnosis."""
         model = self.model()
-        for name, code in [("the model answer", model), *((a.name, a.code) for a in self.exercise.alternatives)]:
+        conventions = [(c.name, c.applied(model)) for c in self.exercise.conventions]
+        others = [(a.name, a.code) for a in self.exercise.alternatives]
+        for name, code in [("the model answer", model), *conventions, *others]:
+            if code == model and name != "the model answer":
+                self.proof.problems.append(f"{name!r} does not change the model answer")
             full = self.check(name, self.judged(code), lambda v: v.points == 1.0 and not v.diagnoses, "loses points")
-            self.proof.accepted += full and code is not model
+            self.proof.accepted += full and (name, code) in others
         self.proof.alternatives = len(self.exercise.alternatives)
         if self.proof.alternatives < 6:
             self.proof.problems.append(f"has {self.proof.alternatives} alternatives; at least 6 are asked for")
@@ -161,7 +171,7 @@ class _Bench:
     def no_answers(self) -> None:
         """Answers that need no idea at all earn nothing: zeros, ones, an echo, NaN, a raised ValueError."""
         self.kernel.run(self.model(), SECONDS)
-        asked = [ask_exercise(self.kernel, self.cases(d), SECONDS)[0] for d in self.draws]
+        asked = [replies for _, replies, _ in self.asked()]
         if any(reply.answer is None for replies in asked for reply in replies):
             self.proof.problems.append("the model answer gave no answer, so no null answer could be made from it")
             return
@@ -183,14 +193,14 @@ class _Bench:
         """A mistake of an earlier exercise that shows in this one costs nothing here, and is named as carried."""
         exercises = list(self.lab.exercises)
         for earlier in exercises[: exercises.index(self.exercise)]:
-            for m in earlier.misconceptions:
-                if not self._shows(earlier, m.id):
+            for idea in (*(m.id for m in earlier.misconceptions), *(f"~{c.id}" for c in earlier.conventions)):
+                if not self._shows(earlier, idea):
                     continue
-                self.define({earlier.id: m.code})
-                verdicts = self.judged(self.model(), earlier={earlier.id: m.id})
+                self.define({earlier.id: self.reference.code(earlier.id, idea)})
+                verdicts = self.judged(self.model(), earlier={earlier.id: idea})
                 self.proof.carried += 1
-                what = f"right code here, after {m.id} in {earlier.id},"
-                self.proof.carried_free += self.check(what, verdicts, carried_as(m.id), "loses points again")
+                what = f"right code here, after {idea} in {earlier.id},"
+                self.proof.carried_free += self.check(what, verdicts, carried_as(idea), "loses points again")
         self.define({})
 
     def _shows(self, earlier: Exercise, id: str) -> bool:
@@ -223,7 +233,8 @@ def named_as(id: str) -> Callable[[Verdict], bool]:
 
 def carried_as(id: str) -> Callable[[Verdict], bool]:
     """Whether a verdict takes no points for this earlier misconception, and says so."""
-    return lambda verdict: verdict.points == 1.0 and [d.misconception for d in verdict.diagnoses if d.carried] == [id]
+    named = [] if id.startswith("~") else [id]  # a convention is no mistake: there is nothing to say about it
+    return lambda verdict: verdict.points == 1.0 and [d.misconception for d in verdict.diagnoses if d.carried] == named
 
 
 def unanswered(verdict: Verdict) -> bool:
@@ -252,7 +263,7 @@ def _echo(value: torch.Tensor, case: Case) -> torch.Tensor:
 NULLS = {
     "zeros": _filled(lambda t, case: torch.zeros_like(t)),
     "ones": _filled(lambda t, case: torch.ones_like(t)),
-    "uniform": _filled(lambda t, case: torch.full_like(t, 1 / t.shape[-1])),
+    "uniform": _filled(lambda t, case: torch.full_like(t, 1 / t.shape[-1] if t.ndim else 0.5)),
     "echo of an input": _filled(_echo),
     "empty": _filled(lambda t, case: t.new_empty(0)),
     "NaN": _filled(lambda t, case: torch.full_like(t, float("nan"))),
@@ -272,9 +283,9 @@ def operations(reference: Reference, exercise: Exercise, draw: Draw, code: str) 
             return function(*args, **(kwargs or {}))
 
     case = reference.cases(exercise, draw)[0]
-    thing = reference.namespace([(exercise.id, code)])[case.thing]
+    space = reference.namespace([(exercise.id, code)])
     with Trace():
-        ask(thing, case)
+        ask(space[case.thing], case, space=space)
     return sorted(seen)
 
 

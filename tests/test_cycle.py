@@ -211,7 +211,7 @@ def test_what_cannot_be_read_is_told_and_does_not_stop_the_class(graded, tmp_pat
     folder.mkdir()
     canned(monkeypatch, {student: graded.verdicts("blank") for student in ("empty", "linked", "folder")})
     assert grade(course.root, LAB.assignment) == 0
-    report = (course.root / "report.html").read_text()
+    report = (course.root / "report-lab1_attention.html").read_text()
     for student, words in {"torn": "not JSON", "empty": "not JSON", "linked": "a link", "folder": "a folder"}.items():
         assert course.points(student) == dict.fromkeys(EXERCISES, 0.0)
         (told,) = course.record(student)["mended"]
@@ -253,7 +253,7 @@ def test_export_and_report_show_the_class(graded):
     assert float(rows["noisy"]["score"]) == sum(MAX.values()) and rows["noisy"]["complete"] == "yes"
     assert rows["solved"]["waiting"] == "2" and rows["solved"]["complete"] == "no"
     assert float(rows["blank"]["score"]) == 0.0
-    report = (graded.root / "report.html").read_text()
+    report = (graded.root / "report-lab1_attention.html").read_text()
     assert all(student in report for student in rows)
 
 
@@ -383,7 +383,7 @@ def test_our_own_failure_is_no_zero_and_is_made_good(graded, tmp_path, monkeypat
     assert all(course.grade("noisy", f"exam-{exercise}")[2] for exercise in EXERCISES)
     row = score(course, "noisy")
     assert row["score"] == "" and "the kernel did not start" in row["note"] and row["complete"] == "no"
-    for page in (course.feedback("noisy"), (course.root / "report.html").read_text()):
+    for page in (course.feedback("noisy"), (course.root / "report-lab1_attention.html").read_text()):
         assert "the kernel did not start" in page
     assert grade(course.root, LAB.assignment) == 0
     assert course.points("noisy") == MAX

@@ -18,13 +18,13 @@ def run(*command: str | Path, **kwargs) -> subprocess.CompletedProcess:
 
 
 def make_targets() -> set[str]:
-    return set(re.findall(r"^([a-z]+):", (REPO / "Makefile").read_text(), flags=re.MULTILINE))
+    return set(re.findall(r"^([a-z-]+):", (REPO / "Makefile").read_text(), flags=re.MULTILINE))
 
 
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
 def test_make_targets_that_the_documents_name_exist(document):
     text = (REPO / document).read_text()
-    named = set(re.findall(r"(?:`|^\s*(?:\$ )?)make (?:[A-Z]+=\S+ )*([a-z]+)", text, flags=re.MULTILINE))
+    named = set(re.findall(r"(?:`|^\s*(?:\$ )?)make (?:[A-Z]+=\S+ )*([a-z-]+)", text, flags=re.MULTILINE))
     assert named, f"{document} names no make target"
     assert named <= make_targets()
 

@@ -106,12 +106,14 @@ def test_constructor_alone():
 @pytest.mark.parametrize(
     ("result", "kind", "outs"),
     [
-        (lambda x: (x, 3, x + 1), "tuple", {"out.0", "out.2"}),
+        (lambda x: (x, 3, x + 1), "tuple", {"out.0", "out.1", "out.2"}),
+        (lambda x: (x, "text", 2.5), "tuple", {"out.0", "out.2"}),
+        (lambda x: {"loss": 1.5, "maps": [1, 2.0], 3: 4, "who": "me"}, "dict", {"out.loss", "out.maps"}),
         (lambda x: [x] * 20, "list", {f"out.{i}" for i in range(8)}),
         (lambda x: None, "NoneType", set()),
-        (lambda x: x.tolist(), "list", set()),
+        (lambda x: x.tolist(), "list", {"out.0", "out.1"}),
         (lambda x: x.detach().numpy(), "ndarray", set()),
-        (lambda x: x.sum().item(), "float", set()),
+        (lambda x: x.sum().item(), "float", {"out"}),
         (lambda x: nn.Parameter(x.detach()), "Parameter", {"out"}),
         (lambda x: x.T, "Tensor", {"out"}),
         (lambda x: x[0, 0], "Tensor", {"out"}),

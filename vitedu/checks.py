@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -48,7 +48,7 @@ def check(exam_id: str, *things: Any) -> CheckReport:
     fingerprint = known[exercise]
     objects = _objects(exam_id, fingerprint.things, things)
     with _left_as_found():
-        asked = [_ask(objects[case.thing], case) for case in fingerprint.cases]
+        asked = [_ask(objects, case) for case in fingerprint.cases]
     made = report(exam_id, fingerprint, objects, asked)
     if os.environ.get("NBGRADER_EXECUTION") == "validate" and not made.passed:
         wrong = [note for ok, _, note in made.card.rows if not ok]
@@ -117,9 +117,9 @@ def _left_as_found() -> Iterator[None]:
         torch.set_grad_enabled(gradients)
 
 
-def _ask(thing: Any, case: Case) -> tuple[Answer, torch.dtype]:
+def _ask(objects: Mapping[str, Any], case: Case) -> tuple[Answer, torch.dtype]:
     """An answer, and the dtype of the question: float32 when there is trouble with dtypes alone."""
-    answer = ask(thing, case)
+    answer = ask(objects[case.thing], case, space=objects)
     if asks_for_float32(answer):
-        return ask(thing, case, torch.float32), torch.float32
+        return ask(objects[case.thing], case, torch.float32, space=objects), torch.float32
     return answer, torch.float64

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .cases import Answer, Case
 from .compare import Facts, close
-from .probe import Answer, Case
 
 
 def note(

@@ -1,8 +1,9 @@
 """Ask a student's object a question and write down what comes back as tensors.
 
-There are two kinds of questions, and a lab adds none: call a function, or build a module, load
-weights into it by name, and call it. Inputs and weights come in with the question, so no answer
-depends on a random seed or on the order in which parameters were made.
+There are three kinds of questions, and a lab adds none: call a function; build a module, load
+weights into it by name, and call it; run a function on a scripted training problem. Inputs and
+weights come in with the question, so no answer depends on a random seed or on the order in which
+parameters were made.
 
 The same function serves the instant checks in the notebook, the model answer, every
 misconception, and the exam inside the student's kernel.
@@ -17,142 +18,34 @@ import re
 import sys
 import sysconfig
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import wire
+from . import scripted, small_models, wire
+from .as_tensor import as_tensor
+from .cases import EXCEPTIONS, Answer, Case, read_cases, request
 
-STATUSES = ("ok", "undone", "error", "missing")
-
-# The exception types that an answer may name; anything else travels as its nearest ancestor here.
-EXCEPTIONS = (
-    "NotImplementedError", "AssertionError", "AttributeError", "IndexError", "KeyError", "NameError",
-    "OSError", "RecursionError", "MemoryError", "TypeError", "ValueError", "RuntimeError", "Exception",
-)  # fmt: skip
+__all__ = ["Answer", "Case", "answer", "ask", "asks_for_float32", "is_todo", "pack_answer", "place", "request"]
 
 
-@dataclass(frozen=True)
-class Case:
-    """One question.
-
-    Attributes:
-        name: what this case looks at, in words a student reads.
-        thing: name of the function or class that is asked.
-        args, kwargs: inputs of the call; tensors are sent in the dtype of the question.
-        init, init_kwargs: constructor arguments when the object is a class, else None and {}.
-        weights: every entry that the module's state_dict must have, and its value.
-        call: False when the question is only whether the constructor accepts `init`.
-        gradients: also ask for the gradients of a fixed weighted sum of the result, with
-            respect to every floating input and every parameter.
-        raises: the integers that a ValueError must name, when this case must raise one.
-            Known to the judge only.
-        share: this case's share of the exercise's points, relative to the other cases.
-    """
-
-    name: str
-    thing: str
-    args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-    init: tuple[Any, ...] | None = None
-    init_kwargs: Mapping[str, Any] = field(default_factory=dict)
-    weights: Mapping[str, Tensor] = field(default_factory=dict)
-    call: bool = True
-    gradients: bool = False
-    raises: tuple[int, ...] | None = None
-    share: float = 1.0
-
-    def inputs(self) -> dict[str, Tensor]:
-        """The tensors that go into the call, by position or keyword."""
-        named = {**{str(i): a for i, a in enumerate(self.args)}, **self.kwargs}
-        return {name: value for name, value in named.items() if isinstance(value, Tensor)}
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came back for one case.
-
-    Attributes:
-        status: "ok", "undone" (a NotImplementedError), "error", or "missing" (no such object).
-        kind: type name of the result, "Tensor" for a tensor.
-        error: type, message and integers of the exception; where it was raised: the function,
-            the line in its file or cell, and 0 when that is unknown.
-        absent, extra, misshapen: state_dict keys that the module lacks, has too many, or has in
-            another shape than the exercise fixes.
-        tensors: "out" (or "out.0", "out.1" of a tuple), "again" (a second call), "grad.NAME",
-            and "after.NAME" (each input after the call).
-    """
-
-    status: str
-    kind: str = ""
-    error: Mapping[str, Any] = field(default_factory=dict)
-    absent: tuple[str, ...] = ()
-    extra: tuple[str, ...] = ()
-    misshapen: tuple[str, ...] = ()
-    tensors: Mapping[str, Tensor] = field(default_factory=dict)
-
-    def header(self) -> dict[str, Any]:
-        """Everything but the tensors, as JSON."""
-        return {
-            "status": self.status, "kind": self.kind, "error": dict(self.error), "absent": list(self.absent),
-            "extra": list(self.extra), "misshapen": list(self.misshapen),
-        }  # fmt: skip
-
-    @classmethod
-    def read(cls, header: dict[str, Any], tensors: dict[str, Tensor]) -> Answer:
-        """An answer from its header; texts and lists are cut to a safe length.
-
-        Raises:
-            wire.WireError: a field has the wrong type.
-        """
-
-        def text(value: Any, limit: int = 300) -> str:
-            if not isinstance(value, str):
-                raise wire.WireError("a text field of an answer is not a text")
-            return value[:limit]
-
-        def texts(values: Any) -> tuple[str, ...]:
-            if not isinstance(values, list):
-                raise wire.WireError("a list field of an answer is not a list")
-            return tuple(text(value, 100) for value in values[:64])
-
-        status = text(header.get("status"), 10)
-        if status not in STATUSES:
-            raise wire.WireError("the status of an answer is none that a probe gives")
-        error = header.get("error")
-        if not isinstance(error, dict):
-            raise wire.WireError("the error field of an answer is not an object")
-        if status in ("undone", "error"):
-            numbers = error.get("integers")
-            numbers = [n for n in numbers if isinstance(n, int)][:16] if isinstance(numbers, list) else []
-            kind = text(error.get("type", ""))
-            error = {
-                "type": kind if kind in EXCEPTIONS else "Exception",
-                "message": text(error.get("message", "")),
-                "where": text(error.get("where", ""), 100),
-                "line": error["line"] if isinstance(error.get("line"), int) else 0,
-                "integers": numbers,
-            }
-        return cls(
-            status=status, kind=text(header.get("kind"), 40), error=error,
-            absent=texts(header.get("absent")), extra=texts(header.get("extra")),
-            misshapen=texts(header.get("misshapen")), tensors=tensors,
-        )  # fmt: skip
-
-
-def ask(thing: Any, case: Case, dtype: torch.dtype = torch.float64, seed: int = 0) -> Answer:
+def ask(
+    thing: Any, case: Case, dtype: torch.dtype = torch.float64, seed: int = 0, space: Mapping[str, Any] | None = None
+) -> Answer:
     """Put one case to a function or class and write down the answer; never raises an Exception.
 
-    The seed makes even a random answer the same everywhere, so that dropout in an earlier
-    exercise can be recognised in a later one; the caller's random state is left as it was.
+    `space` holds the further objects that the case names. The seed makes even a random answer the
+    same everywhere, so that dropout in an earlier exercise can be recognised in a later one; the
+    caller's random state is left as it was.
     """
     # The notebook may have switched gradients off, or may use a GPU, whose random state is its own.
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.default_generator.manual_seed(seed)
         try:
-            found = _module(thing, case, dtype) if case.init is not None else _call(thing, case, dtype, {})
+            found = _ask(thing, case, dtype, space or {})
             _must_travel(found.tensors)
             return found
         except Exception as error:
@@ -179,6 +72,24 @@ def _message(error: BaseException) -> str:
         return ""
 
 
+def _ask(thing: Any, case: Case, dtype: torch.dtype, space: Mapping[str, Any]) -> Answer:
+    if case.script:
+        kind, found = scripted.run(thing, case, dtype, space)
+        return Answer("ok", kind, tensors={f"out.{name}": t for name, t in found.items()})
+    if case.maker:
+        return _module(space[case.maker], case, dtype, use=thing)
+    if case.init is not None:
+        return _module(thing, case, dtype)
+    if case.model:
+
+        def call(*args: Any, **kwargs: Any) -> Any:  # with a model of its own for each call
+            model = small_models.build(case.model, case.weights, case.frozen, dtype).train(case.train)
+            return thing(model, *args, **kwargs)
+
+        return _call(call, case, dtype, {})
+    return _call(thing, case, dtype, {})
+
+
 def _call(
     thing: Callable[..., Any], case: Case, dtype: torch.dtype, parameters: dict[str, Tensor], **facts: Any
 ) -> Answer:
@@ -194,12 +105,15 @@ def _call(
     # computation, and arguments that were changed in place.
     args, kwargs = inputs(gradients=False)
     with torch.no_grad():
-        again = thing(*args, **kwargs)
+        again = thing(*(_arranged(a, case) for a in args), **kwargs)
     after = {str(i): a for i, a in enumerate(args)} | kwargs
     tensors = {f"after.{name}": value for name, value in after.items() if isinstance(value, Tensor)}
 
     args, kwargs = inputs(case.gradients)
-    out = thing(*map(_fresh, args), **{name: _fresh(value) for name, value in kwargs.items()})
+    fresh = [_arranged(_fresh(a), case) for a in args]
+    out = thing(*fresh, **{name: _fresh(value) for name, value in kwargs.items()})
+    if not case.any_dtype and type(out).__module__ == "numpy" and getattr(out, "ndim", 0):
+        return Answer("ok", type(out).__name__, **facts)  # no tensor, where one is asked for
     tensors |= _named("again", again) | _named("out", out)
     if case.gradients and isinstance(out, Tensor) and out.requires_grad and out.is_floating_point():
         leaves = {str(i): a for i, a in enumerate(args)} | kwargs
@@ -207,32 +121,65 @@ def _call(
         # A fixed, uneven weighting: a plain sum of a softmax's rows has no gradient at all.
         weighting = torch.cos(torch.arange(out.numel(), dtype=out.dtype, device=out.device)).view(out.shape)
         found = torch.autograd.grad((out * weighting).sum(), list(leaves.values()), allow_unused=True)
-        tensors |= {f"grad.{name}": g for name, g in zip(leaves, found, strict=True) if g is not None}
+        found = {name: g for name, g in zip(leaves, found, strict=True) if g is not None}
+        tensors |= {f"grad.{name}": _like(g, case.weights.get(name), name in case.loose) for name, g in found.items()}
     return Answer("ok", type(out).__name__, tensors=tensors, **facts)
 
 
-def _module(cls: Callable[..., Any], case: Case, dtype: torch.dtype) -> Answer:
-    module = cls(*case.init, **case.init_kwargs)
+def _module(
+    cls: Callable[..., Any], case: Case, dtype: torch.dtype, use: Callable[..., Any] | None = None
+) -> Answer:
+    """Ask a module, or a function `use` whose first argument it is."""
+    module = cls(*(case.init or ()), **case.init_kwargs)
     if not case.call:
         return Answer("ok", type(module).__name__)
     if not isinstance(module, nn.Module):
         raise TypeError(f"expected an nn.Module, got {type(module).__name__}")
-    module = module.to(dtype).eval()
+    module = module.to(dtype).train(case.train)
     state = module.state_dict()
+    fits = {
+        key: state[key].shape == wanted.shape or (key in case.loose and _squeezed(state[key]) == _squeezed(wanted))
+        for key, wanted in case.weights.items()
+        if key in state
+    }
     facts = {
         "absent": tuple(sorted(case.weights.keys() - state.keys())),
         "extra": tuple(sorted(state.keys() - case.weights.keys())),
         "misshapen": tuple(
             f"{key}: expected {tuple(case.weights[key].shape)}, got {tuple(state[key].shape)}"
-            for key in sorted(state.keys() & case.weights.keys())
-            if state[key].shape != case.weights[key].shape
+            for key in sorted(fits)
+            if not fits[key]
         ),
     }
     if facts["extra"] or facts["misshapen"]:  # a parameter without a value would answer at random
         return Answer("ok", type(module).__name__, **facts)
-    module.load_state_dict({key: wire.as_dtype(case.weights[key], dtype) for key in state}, strict=True)
+    weights = {key: wire.as_dtype(case.weights[key], dtype).view(state[key].shape) for key in state}
+    module.load_state_dict(weights, strict=True)
     parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
-    return _call(module, case, dtype, parameters, **facts)
+    call = module if use is None else lambda *args, **kwargs: use(module, *args, **kwargs)
+    return _call(call, case, dtype, parameters, **facts)
+
+
+def _squeezed(t: Tensor) -> list[int]:
+    """A shape without its leading dimensions of size 1."""
+    shape = list(t.shape)
+    while shape[:1] == [1]:
+        shape.pop(0)
+    return shape
+
+
+def _like(t: Tensor, wanted: Tensor | None, loose: bool) -> Tensor:
+    """A gradient in the shape that the exercise fixes, where its parameter may have another."""
+    return t.view(wanted.shape) if loose and wanted is not None and t.numel() == wanted.numel() else t
+
+
+def _arranged(value: Any, case: Case) -> Any:
+    """Images as they also come: channels last, or cut out of larger ones. The values are the same."""
+    if not case.layout or not isinstance(value, Tensor) or value.ndim != 4 or not value.is_floating_point():
+        return value
+    if case.layout == "channels_last":
+        return value.contiguous(memory_format=torch.channels_last)
+    return F.pad(value, (1, 2, 2, 1), value=float("nan"))[..., 2:-1, 1:-2]
 
 
 def _fresh(value: Any) -> Any:
@@ -251,12 +198,16 @@ def _must_travel(tensors: Mapping[str, Tensor]) -> None:
 
 
 def _named(name: str, value: Any) -> dict[str, Tensor]:
-    """A result as named tensors: one tensor, or the tensors of a tuple or list."""
-    if isinstance(value, Tensor):
-        return {name: value}
+    """A result as named tensors: one, those of a tuple or list, or those of a dictionary."""
     if isinstance(value, (tuple, list)):
-        return {f"{name}.{i}": v for i, v in enumerate(value[:8]) if isinstance(v, Tensor)}
-    return {}
+        pairs = [(str(i), v) for i, v in enumerate(value[:8])]
+    elif isinstance(value, Mapping):
+        pairs = [(key, value[key]) for key in list(value)[:16] if isinstance(key, str) and len(key) < 40]
+    else:
+        found = as_tensor(value)
+        return {} if found is None else {name: found}
+    found = {f"{name}.{key}": as_tensor(v) for key, v in pairs}
+    return {key: t for key, t in found.items() if t is not None}
 
 
 def _failed(error: Exception) -> Answer:
@@ -289,51 +240,6 @@ def place(error: BaseException) -> tuple[str, int]:
     return found
 
 
-def request(cases: list[Case], dtype: str, nonce: str) -> bytes:
-    """The question as bytes. What only the judge needs (names, shares, expected errors) stays out."""
-    tensors: dict[str, Tensor] = {}
-    sent = [to_json(case, str(i), tensors) for i, case in enumerate(cases)]
-    return wire.pack({"cases": sent, "dtype": dtype, "nonce": nonce}, tensors)
-
-
-def read_cases(header: dict[str, Any], tensors: dict[str, Tensor]) -> list[Case]:
-    """The cases of a `request`."""
-    return [from_json(sent, tensors) for sent in header["cases"]]
-
-
-def to_json(case: Case, prefix: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
-    """What is asked in a case, as JSON; its tensors go into `tensors`."""
-    return {
-        "thing": case.thing,
-        "args": wire.flatten(_numbered(case.args), f"{prefix}.args", tensors),
-        "kwargs": wire.flatten(dict(case.kwargs), f"{prefix}.kwargs", tensors),
-        "init": None if case.init is None else wire.flatten(_numbered(case.init), f"{prefix}.init", tensors),
-        "init_kwargs": wire.flatten(dict(case.init_kwargs), f"{prefix}.init_kwargs", tensors),
-        "weights": wire.flatten(dict(case.weights), f"{prefix}.weights", tensors),
-        "call": case.call,
-        "gradients": case.gradients,
-    }
-
-
-def _numbered(values: tuple[Any, ...]) -> dict[str, Any]:
-    return {str(i): value for i, value in enumerate(values)}
-
-
-def from_json(sent: Mapping[str, Any], tensors: dict[str, Tensor]) -> Case:
-    """The case of `to_json`, without name, share and expected error."""
-    return Case(
-        name="",
-        thing=sent["thing"],
-        args=tuple(wire.restore(sent["args"], tensors).values()),
-        kwargs=wire.restore(sent["kwargs"], tensors),
-        init=None if sent["init"] is None else tuple(wire.restore(sent["init"], tensors).values()),
-        init_kwargs=wire.restore(sent["init_kwargs"], tensors),
-        weights=wire.restore(sent["weights"], tensors),
-        call=sent["call"],
-        gradients=sent["gradients"],
-    )
-
-
 def answer(encoded: str, namespace: Mapping[str, Any]) -> None:
     """Run inside the student's kernel: answer each case with a display message of its own.
 
@@ -345,8 +251,8 @@ def answer(encoded: str, namespace: Mapping[str, Any]) -> None:
     header, tensors = wire.unpack(base64.b64decode(encoded), max_bytes=256 * 2**20, max_tensors=4096)
     dtype = getattr(torch, header["dtype"])
     for i, case in enumerate(read_cases(header, tensors)):
-        if case.thing in namespace:
-            reply = ask(namespace[case.thing], case, dtype)
+        if all(name in namespace for name in case.names):
+            reply = ask(namespace[case.thing], case, dtype, space=namespace)
         else:
             reply = Answer("missing")
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from . import wire
+from .cases import Case, from_json, to_json
 from .compare import Expected, Facts
-from .probe import Case, from_json, to_json
 
 FOLDER = Path(__file__).parent / "fingerprints"
 MAX_BYTES = 64 * 2**20
@@ -40,16 +40,21 @@ class Named:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """One exercise: its public cases, the model answer to each, and the wrong ideas by id."""
+    """One exercise: its public cases, the model answer to each, and the wrong ideas by id.
+
+    Attributes:
+        others: the model answers under other conventions that are just as right.
+    """
 
     cases: list[Case]
     expected: list[Facts]
     misconceptions: dict[str, Named]
+    others: list[list[Facts]] = field(default_factory=list)
 
     @property
     def things(self) -> list[str]:
         """Names of the functions and classes that the cases ask, in order of first appearance."""
-        return list(dict.fromkeys(case.thing for case in self.cases))
+        return list(dict.fromkeys(name for case in self.cases for name in case.names))
 
 
 class _Shelf:
@@ -127,6 +132,7 @@ def _exercise_json(exercise: Fingerprint, shelf: _Shelf) -> dict[str, Any]:
     return {
         "cases": [_case_json(case, shelf) for case in exercise.cases],
         "expected": [_facts_json(facts, shelf.put) for facts in exercise.expected],
+        "others": [[_facts_json(facts, shelf.put_rounded) for facts in other] for other in exercise.others],
         "misconceptions": [
             {
                 "id": id, "idea": named.idea, "question": named.question, "earlier": named.earlier,
@@ -143,6 +149,7 @@ def _exercise(data: dict[str, Any], tensors: dict[str, Tensor]) -> Fingerprint:
     return Fingerprint(
         cases=[_case(case, tensors) for case in data["cases"]],
         expected=[_facts(facts, tensors) for facts in data["expected"]],
+        others=[[_facts(facts, tensors) for facts in other] for other in data["others"]],
         misconceptions={
             m["id"]: Named(
                 m["idea"], m["question"],
@@ -158,13 +165,13 @@ def _case_json(case: Case, shelf: _Shelf) -> dict[str, Any]:
     data = to_json(case, "", tensors)
     data["tensors"] = {name: shelf.put(tensor) for name, tensor in tensors.items()}
     raises = None if case.raises is None else list(case.raises)
-    return data | {"name": case.name, "share": case.share, "raises": raises}
+    return data | {"name": case.name, "share": case.share, "raises": raises, "random": case.random}
 
 
 def _case(data: dict[str, Any], tensors: dict[str, Tensor]) -> Case:
     asked = from_json(data, {name: tensors[place] for name, place in data["tensors"].items()})
     raises = None if data["raises"] is None else tuple(data["raises"])
-    return replace(asked, name=data["name"], share=data["share"], raises=raises)
+    return replace(asked, name=data["name"], share=data["share"], raises=raises, random=data["random"])
 
 
 # What most answers have in common; only what differs from it is written down.

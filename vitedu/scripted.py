@@ -1,0 +1,263 @@
+"""Scripted training problems: a small model, a few batches, an optimizer, all known to the last digit.
+
+A function that trains, tests, or saves is run on such a problem, and what it leaves behind is
+written down as tensors: the numbers that it returned, the model's state, the modes in which the
+model ran. How the function got there is its own affair.
+
+Parameters of a problem are the `kwargs` of its question: see `Problem` and the four scripts.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import small_models
+from .as_tensor import as_tensor
+from .cases import Case
+from .elsewhere import Elsewhere, written_elsewhere
+
+Numbers = dict[str, Tensor]
+OPTIMIZERS = {name: getattr(torch.optim, name) for name in ("SGD", "Adam", "AdamW")}
+SCHEDULERS = {name: getattr(torch.optim.lr_scheduler, name) for name in ("StepLR", "ExponentialLR", "LinearLR")}
+HISTORY = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+
+
+def run(thing: Callable[..., Any], case: Case, dtype: torch.dtype, space: Mapping[str, Any]) -> tuple[str, Numbers]:
+    """Run a function on the problem of a case.
+
+    Returns:
+        The kind of what it returned, as in Answer.kind, and everything that is compared.
+    """
+    return SCRIPTS[case.script](thing, Problem(case, dtype), space)
+
+
+class Batches:
+    """An iterable of (images, labels) that can be gone through again, and has no length and no dataset."""
+
+    def __init__(self, problem: Problem, source: str) -> None:
+        self._problem, self._source = problem, source
+        x, y, sizes = (problem.given[source + name] for name in ("x", "y", "batches"))
+        self._x, self._y = x.to(problem.dtype).split(list(sizes)), y.split(list(sizes))
+        self._elsewhere = bool(problem.given.get("elsewhere"))
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for x, y in zip(self._x, self._y, strict=True):
+            self._problem.model.passes.source = self._source
+            x, y = x.clone(), y.clone()
+            yield (Elsewhere(x), Elsewhere(y)) if self._elsewhere else (x, y)
+
+
+class Problem:
+    """A model, data, an optimizer and a scheduler, as the case's `model`, `weights` and `kwargs` say.
+
+    kwargs: x (n, ...), y (n,), batches (sizes), and the same with "val_" before the name;
+    optimizer and options, scheduler and scheduler_options (names of torch's classes, and pairs of
+    option and value); elsewhere, mode, epochs, on_epoch; for "checkpoint" see there.
+    """
+
+    def __init__(self, case: Case, dtype: torch.dtype) -> None:
+        self.case, self.dtype, self.given = case, dtype, dict(case.kwargs)
+        self.device = torch.device("cpu")
+        self.lr: list[float] = []
+        self.model = self.make_model(case.weights)
+        self.optimizer = self.make_optimizer(self.model)
+        self.optimizer.register_step_pre_hook(lambda *_: self.lr.append(self.optimizer.param_groups[0]["lr"]))
+        self.scheduler = None
+        if self.given.get("scheduler"):
+            kind = SCHEDULERS[self.given["scheduler"]]
+            self.scheduler = kind(self.optimizer, **pairs(self.given["scheduler_options"]))
+
+    def make_model(self, weights: Mapping[str, Tensor]) -> small_models.SmallModel:
+        """The case's model (at least two layers) with these weights, in the mode in which it is to be found."""
+        model = small_models.build(self.case.model, weights, self.case.frozen, self.dtype)
+        return model.train(self.given.get("mode", "train") == "train")
+
+    def make_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """The case's optimizer for a model."""
+        kind = OPTIMIZERS[self.given.get("optimizer", "SGD")]
+        return kind(model.parameters(), **pairs(self.given.get("options", (("lr", 0.1),))))
+
+    def any_pass(self, source: str, training: bool | None = None, gradients: bool | None = None) -> Tensor:
+        """1 when a forward pass on batches of this loader had this mode, else 0."""
+        return flag(any(
+            source == s and training in (None, t) and gradients in (None, g) for s, t, g in self.model.passes
+        ))  # fmt: skip
+
+
+def pairs(options: Any) -> dict[str, Any]:
+    """Options that came as pairs of name and value."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in options}
+
+
+def flag(value: Any) -> Tensor:
+    """A fact as 0 or 1."""
+    return torch.tensor(int(bool(value)))
+
+
+def state(model: nn.Module, prefix: str = "state") -> Numbers:
+    """Every parameter and buffer as it is now."""
+    return {f"{prefix}.{key}": t.detach().clone() for key, t in model.state_dict().items()}
+
+
+def numbers(result: Any, names: tuple[str, ...]) -> tuple[str, Numbers]:
+    """The numbers, or lists of numbers, of a returned dictionary.
+
+    Raises:
+        TypeError: it is no dictionary with these names, or something in it is no number.
+    """
+    if not isinstance(result, Mapping):
+        raise TypeError(f"expected a dictionary with {', '.join(names)}, got {type(result).__name__}")
+    if missing := [name for name in names if name not in result]:
+        raise TypeError(f"expected a dictionary with {', '.join(names)}; {', '.join(missing)} is missing")
+    found, kind, graph = {}, "dict", False
+    for name in names:
+        values = result[name]
+        for value in values if isinstance(values, (list, tuple)) else [values]:
+            kind = "dict of tensors" if isinstance(value, Tensor) else kind
+            graph = graph or (isinstance(value, Tensor) and value.requires_grad)
+        value = as_tensor(values)
+        if value is None and values != []:
+            raise TypeError(f"expected numbers under {name!r}, got {type(values).__name__}")
+        # An empty list: NaN is something that can be compared and is never right.
+        found[name] = torch.tensor([torch.nan]) if value is None else value.detach().double().cpu()
+    return kind, found | {"keeps_graph": flag(graph)}
+
+
+def train(thing: Callable[..., Any], problem: Problem, space: Mapping[str, Any]) -> tuple[str, Numbers]:
+    """train_one_epoch, `epochs` times in a row on the same objects."""
+    loader, scheduled = Batches(problem, ""), {"scheduler": problem.scheduler} if problem.scheduler else {}
+    calls = []
+    for _ in range(problem.given.get("epochs", 1)):
+        result = thing(problem.model, loader, problem.optimizer, problem.device, **scheduled)
+        calls.append(numbers(result, ("loss", "accuracy")))
+    found = {name: torch.stack([numbers[name] for _, numbers in calls]) for name in calls[0][1]}
+    found |= state(problem.model) | _rates(problem)
+    return calls[0][0], found | {"forward_in_eval": problem.any_pass("", training=False)}
+
+
+def _rates(problem: Problem) -> Numbers:
+    """The learning rate before each step of the optimizer, and at the end."""
+    return {"lr": torch.tensor([*problem.lr, problem.optimizer.param_groups[0]["lr"]], dtype=torch.float64)}
+
+
+def evaluate(thing: Callable[..., Any], problem: Problem, space: Mapping[str, Any]) -> tuple[str, Numbers]:
+    """evaluate, with everything that it must leave alone looked at afterwards."""
+    model = problem.model
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 0.5)
+    before = torch.get_rng_state()
+    kind, found = numbers(thing(model, Batches(problem, ""), problem.device), ("loss", "accuracy"))
+    found["random_state"] = flag(torch.equal(before, torch.get_rng_state()))
+    found["grad_mode"] = flag(torch.is_grad_enabled())
+    torch.set_grad_enabled(True)
+    found["training"] = torch.tensor([int(module.training) for module in model.modules()])
+    found["requires_grad"] = torch.tensor([int(p.requires_grad) for p in model.parameters()])
+    gradients = {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in model.named_parameters()}
+    found |= state(model) | {f"grad.{name}": g.clone() for name, g in gradients.items()}
+    found["forward_in_train"] = problem.any_pass("", training=True)
+    return kind, found | {"forward_with_gradients": problem.any_pass("", gradients=True)}
+
+
+def fit(thing: Callable[..., Any], problem: Problem, space: Mapping[str, Any]) -> tuple[str, Numbers]:
+    """fit, with a note of what each call of on_epoch was given and could see."""
+    calls: list[tuple[int, int, Numbers]] = []
+
+    def on_epoch(epoch: int, history: Mapping[str, Any]) -> None:
+        calls.append((int(epoch), len(history["val_accuracy"]), state(problem.model, "calls.state")))
+
+    options: dict[str, Any] = {"scheduler": problem.scheduler} if problem.scheduler else {}
+    if problem.given.get("on_epoch"):
+        options["on_epoch"] = on_epoch
+    result = thing(
+        problem.model, Batches(problem, ""), Batches(problem, "val_"), problem.optimizer, problem.given["epochs"],
+        problem.device, **options,
+    )  # fmt: skip
+    kind, found = numbers(result, HISTORY)
+    found |= state(problem.model) | _rates(problem)
+    if problem.given.get("on_epoch"):
+        # A first -1, because nothing equals an empty tensor.
+        found["calls.epoch"] = torch.tensor([-1, *(epoch for epoch, _, _ in calls)])
+        found["calls.length"] = torch.tensor([-1, *(length for _, length, _ in calls)])
+        for name in calls[0][2] if calls else ():
+            found[name] = torch.stack([seen[name] for _, _, seen in calls])
+    found["train_forward_in_eval"] = problem.any_pass("", training=False)
+    found["val_forward_in_train"] = problem.any_pass("val_", training=True)
+    found["val_forward_with_gradients"] = problem.any_pass("val_", gradients=True)
+    return kind, found
+
+
+def checkpoint(thing: Callable[..., Any], problem: Problem, space: Mapping[str, Any]) -> tuple[str, Numbers]:
+    """save_checkpoint and load_checkpoint with steps before and after, moved by given gradients.
+
+    kwargs: "grad.KEY" (steps, ...) for each parameter; before and after (numbers of steps); epoch;
+    history (pairs of name and numbers); with_optimizer; mismatch: the fresh model has other keys;
+    elsewhere: the file says that its tensors lay on a device that this machine does not have.
+    """
+    load, given, model, optimizer = space["load_checkpoint"], problem.given, problem.model, problem.optimizer
+    history = {name: list(values) for name, values in given["history"]}
+    steps = 0
+    for steps in range(given["before"]):
+        _step(problem, model, optimizer, steps)
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "checkpoint.pt")
+        with written_elsewhere(bool(given.get("elsewhere"))):
+            thing(path, model, optimizer, given["epoch"], history)
+        _step(problem, model, optimizer, steps)  # what was saved must not move with it
+        history["val_accuracy"] = [*history.get("val_accuracy", []), -1.0]
+        other = {key: 0.5 - t if t.is_floating_point() else t for key, t in problem.case.weights.items()}
+        fresh = problem.make_model(other)
+        if given.get("mismatch"):
+            return "dict", {"raised": _raises(lambda: load(path, nn.ModuleDict({"net": fresh})))}
+        renewed = problem.make_optimizer(fresh)
+        found = {"readable": flag(_readable(path))}
+        result = load(path, fresh, renewed, problem.device) if given["with_optimizer"] else load(path, fresh)
+    if not isinstance(result, (tuple, list)) or len(result) != 2:
+        raise TypeError(f"expected (epoch, history), got {type(result).__name__}")
+    found["epoch"] = _number(result[0])
+    kind, saved = numbers(result[1], tuple(name for name, _ in given["history"]))
+    found |= {f"history.{name}": t for name, t in saved.items()} | state(fresh, "loaded")
+    for step in range(given["before"], given["before"] + given["after"]):
+        _step(problem, fresh, renewed, step)
+    return kind, found | state(fresh)
+
+
+def _step(problem: Problem, model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
+    """One step of an optimizer along given gradients."""
+    for name, parameter in model.named_parameters():
+        parameter.grad = problem.given[f"grad.{name}"][step].to(parameter.dtype)
+    optimizer.step()
+
+
+def _raises(call: Callable[[], Any]) -> Tensor:
+    try:
+        call()
+    except NotImplementedError:
+        raise  # a TODO is no answer
+    except Exception:
+        return flag(True)
+    return flag(False)
+
+
+def _readable(path: str) -> bool:
+    """Whether a file holds weights and plain values only."""
+    try:
+        torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:
+        return False
+    return True
+
+
+def _number(value: Any) -> Tensor:
+    found = as_tensor(value)
+    if found is None:
+        raise TypeError(f"expected the saved epoch, got {type(value).__name__}")
+    return found.detach().double().cpu()
+
+
+SCRIPTS = {"train": train, "evaluate": evaluate, "fit": fit, "checkpoint": checkpoint}
