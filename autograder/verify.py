@@ -106,11 +106,13 @@ class _Bench:
     def __init__(self, lab: Lab, exercise: Exercise, draws: list[Draw], proof: Proof) -> None:
         self.lab, self.exercise, self.draws, self.proof = lab, exercise, draws, proof
         self.reference = Reference(lab)
+        self.roles = ("setup", "solution")
 
     def define(self, replaced: dict[str, str]) -> None:
-        """Run the lab's cells with some solution cells replaced."""
+        """Run the lab's cells with some solution cells replaced; from the second time on, only these."""
+        roles, self.roles = self.roles, ("solution",)
         for cell in self.lab.cells:
-            if cell.kind == "code" and cell.role in ("setup", "solution"):
+            if cell.kind == "code" and cell.role in roles:
                 run = self.kernel.run(replaced.get(cell.grade_id, without_marks(cell.source)), SECONDS)
                 if run.status != OK:
                     self.proof.problems.append(f"the cell {cell.grade_id} ended with {run.status}: {run.error}")

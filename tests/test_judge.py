@@ -249,3 +249,50 @@ def test_no_forged_answer_stops_the_judge_or_earns_what_it_does_not_know(referen
             if case.right and asked.raises is None:  # only an answer that still holds the right numbers
                 assert close(forgery.answer.tensors["out"], reply.answer.tensors["out"], 1e-4), (round, case)
         signature(forgeries, cases)
+
+# --- conventions --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def norms() -> Reference:
+    """Lab 3, in which an eps and an approximation are free."""
+    return Reference(find_lab("lab3"))
+
+
+def held(reference, exercise_id, **ideas):
+    """What a student whose cells hold these ideas answers."""
+    exercise, draw = reference.lab.exercise(exercise_id), Draw(SECRET, exercise_id, 1)
+    space = reference.namespace([(id, reference.code(id, idea)) for id, idea in ideas.items()])
+    return exercise, draw, [Reply(ask(space[c.thing], c, space=space)) for c in reference.cases(exercise, draw)]
+
+
+def test_every_convention_is_right_and_is_remembered(norms):
+    for exercise in norms.lab.exercises:
+        for convention in exercise.conventions:
+            verdict = judged(norms, *held(norms, exercise.id, **{exercise.id: f"~{convention.id}"}))
+            assert (verdict.points, verdict.diagnoses) == (4.0, []), convention.name
+            assert verdict.idea == f"~{convention.id}"
+
+
+def test_a_convention_comes_along_into_later_exercises(norms):
+    idea = "~" + norms.lab.exercise("FeedForward").conventions[0].id
+    given = held(norms, "VisionTransformer", FeedForward=idea)
+    assert judged(norms, *given, {"FeedForward": idea}).points == 4.0
+    assert judged(norms, *given).points < 4.0  # never inferred from the later exercise
+
+
+def test_a_mistake_is_named_under_every_convention(norms):
+    block = norms.lab.exercise("EncoderBlock")
+    first = block.misconceptions[0].id
+    for convention in block.conventions:
+        verdict = judged(norms, *held(norms, "EncoderBlock", EncoderBlock=f"{first}~{convention.id}"))
+        assert verdict.points < 4.0
+        assert [d.misconception for d in verdict.diagnoses if d.whole] == [first]
+
+
+def test_a_mistake_is_carried_over_under_every_convention(norms):
+    block = norms.lab.exercise("EncoderBlock")
+    first, convention = block.misconceptions[0].id, block.conventions[0].id
+    given = held(norms, "VisionTransformer", EncoderBlock=f"{first}~{convention}")
+    verdict = judged(norms, *given, {"EncoderBlock": first})
+    assert (verdict.points, [d.misconception for d in verdict.diagnoses if d.carried]) == (4.0, [first])

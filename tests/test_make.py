@@ -104,11 +104,11 @@ def ci_run(machine: Path, user: int, **env: str) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.parametrize("user", [0, 1000])
-def test_ci_run_installs_packages_then_makes_test(machine, user):
+def test_ci_run_installs_packages_then_tests_then_proves(machine, user):
     done = ci_run(machine, user)
     assert done.returncode == 0, done.stderr
-    *before, last = done.stdout.splitlines()
-    assert last == "make test CI=true"
+    *before, tests, proofs = done.stdout.splitlines()
+    assert (tests, proofs) == ("make test CI=true", "make verify CI=true")
     installed = [line.split() for line in before if line.startswith("apt-get install")]
     assert len(installed) == 1 and {"chromium", "bubblewrap", "python3-venv"} <= set(installed[0])
     assert any(line.startswith("sudo") for line in before) == (user != 0)

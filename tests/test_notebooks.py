@@ -125,11 +125,16 @@ def test_solution_notebook_is_its_source_executed(lab):
 @LABS
 def test_every_check_in_the_solution_notebook_says_right(lab):
     nb = nbformat.read(lab.source.with_suffix(".ipynb"), as_version=4)
-    exams = [cell for cell in nb.cells if cell.metadata.vitedu.role == "exam"]
-    assert {cell.metadata.vitedu.exercise for cell in exams} == {exercise.id for exercise in lab.exercises}
+    exams = [cell for cell in nb.cells if cell.metadata.vitedu.role in ("exam", "check")]
+    assert [cell.metadata.vitedu.exercise for cell in exams] == [exercise.id for exercise in lab.exercises]
     for cell in exams:
+        name = cell.metadata.vitedu.exercise
         shown = [output.data for output in cell.outputs if output.output_type == "execute_result"]
-        assert [data["text/plain"] for data in shown] == [f"{cell.metadata.vitedu.exercise}: right"]
+        assert len(shown) == 1
+        if lab.exercise(name).trained:
+            assert re.search(r"\bgold\b", shown[0]["text/plain"]), shown[0]["text/plain"]
+        else:
+            assert shown[0]["text/plain"] == f"{name}: right"
         assert "text/html" in shown[0]
 
 
@@ -231,6 +236,16 @@ def test_release_holds_no_solution_no_hidden_test_no_rubric(lab):
             assert not [line for line in rubric | model if line in text], f"the release holds a line of {cell.grade_id}"
 
 
+@pytest.mark.parametrize(
+    ("earlier", "later"), [(a, b) for b in all_labs() for a in all_labs() if a.key < b.key], ids=lambda lab: lab.key
+)
+def test_no_lab_gives_a_later_one_away(earlier, later):
+    text = squeezed("\n".join(cell.source for cell in nbformat.read(student_path(earlier), as_version=4).cells))
+    for cell in later.cells:
+        for line in lines_of(regions(cell.source + "\n", "SOLUTION")) - given(later):
+            assert line not in text, f"{earlier.assignment} holds a line of {later.assignment}'s {cell.grade_id}"
+
+
 @LABS
 def test_what_students_install_holds_no_solution_and_no_misconception(lab):
     package = ROOT / "vitedu"
@@ -251,5 +266,7 @@ def test_release_keeps_what_a_student_needs(lab):
     for cell in nb.cells:
         if cell.metadata.vitedu.role == "solution":
             assert 'raise NotImplementedError("TODO")' in cell.source, cell.id
-        if cell.metadata.vitedu.role == "exam":
-            assert cell.source.startswith(f'check("{lab.key}/{cell.metadata.vitedu.exercise}", '), cell.id
+        if cell.metadata.vitedu.role in ("exam", "check"):
+            exercise = cell.metadata.vitedu.exercise
+            call = "rehearse(" if lab.exercise(exercise).trained else f'check("{lab.key}/{exercise}", '
+            assert cell.source.startswith(call), cell.id
