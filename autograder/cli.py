@@ -56,6 +56,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--regrade", action="store_true", help="grade again what is graded already")
     command.set_defaults(run=_grade)
 
+    command = commands.add_parser("train", help="train a model of the reports, or the course's own, by name")
+    command.add_argument("name", metavar="NAME", help="such as pairs; a wrong name lists all")
+    command.add_argument("--epochs", type=_count, metavar="N", help="instead of the configuration's")
+    command.add_argument("--data", metavar="DATA", help="such as fashion-mnist or folder:PHOTOS, instead of its own")
+    command.add_argument("--folder", type=Path, default=Path(".run/train"), help="for results (default .run/train)")
+    command.add_argument("--device", default="auto", help="such as cpu or cuda (default: the fastest that is there)")
+    command.set_defaults(run=_train)
+
     command = commands.add_parser("report", help="write the class report and print its table")
     command.add_argument("lab", metavar="LAB")
     command.add_argument("--course", type=Path, default=Path("."), help="the course folder (default: this folder)")
@@ -102,6 +110,12 @@ def _grade(args: argparse.Namespace) -> int:
     from .grade import grade
 
     return grade(args.course.resolve(), args.lab, args.student, args.regrade)
+
+
+def _train(args: argparse.Namespace) -> int:
+    from .train import train
+
+    return train(args.name, args.epochs, args.data, args.folder.resolve(), args.device)
 
 
 def _report(args: argparse.Namespace) -> int:

@@ -69,7 +69,8 @@ def report(
         (mark, case.name, "" if mark else note(answer, f, e, case, t, _arguments(objects[case.thing])))
         for mark, case, (answer, _), f, e, t in zip(marks, cases, asked, found, expected, tolerances, strict=True)
     ]
-    remarks = [FLOAT32] if any(dtype == torch.float32 for _, dtype in asked) else []
+    single = any(t == torch.float32 and (c.inputs() or c.weights) for (_, t), c in zip(asked, cases, strict=True))
+    remarks = [FLOAT32] if single else []
     if all(rights):
         return CheckReport(exam_id, True, display.Card(exercise, "right", display.RIGHT, (), rows, remarks))
     if False not in marks:
