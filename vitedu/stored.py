@@ -123,7 +123,7 @@ def source(path: Path) -> str:
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
-        return wire.unpack(path.read_bytes(), MAX_BYTES, MAX_TENSORS)
+        return wire.unpack(path.read_bytes(), MAX_BYTES, MAX_TENSORS, max_header=MAX_BYTES)
     except wire.WireError as error:
         raise ValueError(f"The checks in {path.name} cannot be read ({error}): install vitedu again.") from None
 

@@ -41,7 +41,7 @@ def pack(header: dict[str, Any], tensors: dict[str, Tensor]) -> bytes:
 
 
 def unpack(
-    data: bytes, max_bytes: int = MAX_BYTES, max_tensors: int = MAX_TENSORS
+    data: bytes, max_bytes: int = MAX_BYTES, max_tensors: int = MAX_TENSORS, max_header: int = 2**20
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The header and the tensors of `pack`.
 
@@ -51,7 +51,7 @@ def unpack(
     if not 8 < len(data) <= max_bytes:
         raise WireError(f"expected 9 to {max_bytes} bytes, found {len(data)}")
     (length,) = struct.unpack("<Q", data[:8])
-    if length > min(len(data) - 8, 2**20):
+    if length > min(len(data) - 8, max_header):
         raise WireError(f"the header claims {length} bytes of {len(data)}")
     try:
         layout = json.loads(data[8 : 8 + length])
