@@ -268,7 +268,7 @@ NULLS = {
     "uniform": _filled(lambda t, case: torch.full_like(t, 1 / t.shape[-1] if t.ndim else 0.5)),
     "echo of an input": _filled(_echo),
     "empty": _filled(lambda t, case: t.new_empty(0)),
-    "NaN": _filled(lambda t, case: torch.full_like(t, float("nan"))),
+    "NaN": _filled(lambda t, case: torch.full(t.shape, float("nan"), dtype=torch.float64)),
     "ValueError": lambda answer, case: Answer(
         "error", error={"type": "ValueError", "message": "", "where": "", "integers": list(case.raises or ())}
     ),

@@ -18,6 +18,8 @@ EXCEPTIONS = (
     "OSError", "RecursionError", "MemoryError", "TypeError", "ValueError", "RuntimeError", "Exception",
 )  # fmt: skip
 
+MAX_KEYS = 64  # of a state_dict that an answer names as absent, extra, or misshapen
+
 
 @dataclass(frozen=True)
 class Case:
@@ -132,7 +134,7 @@ class Answer:
         def texts(values: Any) -> tuple[str, ...]:
             if not isinstance(values, list):
                 raise wire.WireError("a list field of an answer is not a list")
-            return tuple(text(value, 100) for value in values[:64])
+            return tuple(text(value, 100) for value in values[:MAX_KEYS])
 
         status = text(header.get("status"), 10)
         if status not in STATUSES:

@@ -185,7 +185,9 @@ def samples(
     guesses = labels if predictions is None else [int(guess) for guess in predictions]
     columns = min(columns, len(labels))
     rows = -(-len(labels) // columns)
-    figure, panels = new_figure(1.05 * columns, (1.5 if predictions is not None else 1.3) * rows, columns, rows)
+    widest = max(len(names[k]) for k in labels + guesses) + (6 if guesses != labels else 0)  # letters of a title
+    width, height = max(1.05, 0.075 * widest), 1.3 if guesses == labels else 1.5
+    figure, panels = new_figure(width * columns, height * rows, columns, rows)
     for axes in panels:
         axes.set_axis_off()
     for axes, image, label, guess in zip(panels, images.detach().cpu().float(), labels, guesses, strict=False):

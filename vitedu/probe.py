@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from . import scripted, small_models, wire
 from .as_tensor import as_tensor
-from .cases import EXCEPTIONS, Answer, Case, read_cases, request
+from .cases import EXCEPTIONS, MAX_KEYS, Answer, Case, read_cases, request
 
 __all__ = ["Answer", "Case", "answer", "ask", "asks_for_float32", "is_todo", "pack_answer", "place", "request"]
 
@@ -143,13 +143,13 @@ def _module(
         if key in state
     }
     facts = {
-        "absent": tuple(sorted(case.weights.keys() - state.keys())),
-        "extra": tuple(sorted(state.keys() - case.weights.keys())),
+        "absent": tuple(sorted(case.weights.keys() - state.keys()))[:MAX_KEYS],
+        "extra": tuple(sorted(state.keys() - case.weights.keys()))[:MAX_KEYS],
         "misshapen": tuple(
             f"{key}: expected {tuple(case.weights[key].shape)}, got {tuple(state[key].shape)}"
             for key in sorted(fits)
             if not fits[key]
-        ),
+        )[:MAX_KEYS],
     }
     if facts["extra"] or facts["misshapen"]:  # a parameter without a value would answer at random
         return Answer("ok", type(module).__name__, **facts)
