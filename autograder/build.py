@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import os
 import re
 import shutil
 import sys
@@ -141,7 +142,7 @@ def execute(nb: NotebookNode, folder: Path) -> None:
     try:
         NotebookClient(
             nb, timeout=300, kernel_name="python3", record_timing=False, resources={"metadata": {"path": str(folder)}}
-        ).execute()
+        ).execute(env=os.environ | {"TQDM_DISABLE": "1"})  # a bar that was kept would stand at its start for ever
     except CellExecutionError as error:
         raise UserError(f"A cell of the notebook raised:\n{error}") from None
 

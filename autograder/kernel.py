@@ -32,6 +32,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
 from vitedu import wire
+from vitedu.learn import CPU_SECONDS
 from vitedu.probe import Answer, Case, request
 
 from .untrusted import json_safe, text
@@ -58,7 +59,7 @@ class Limits:
     probe: float = 30.0
     notebook: float = 300.0
     learn: float = 900.0
-    learn_cpu: float = 240.0
+    learn_cpu: float = CPU_SECONDS
     replays: int = 2
     output_bytes: int = 2 * 2**20
     outputs: int = 200
@@ -158,7 +159,8 @@ class StudentKernel:
         # No name of the student's is used here: `globals` may be one of theirs.
         space = "__import__('sys').modules['__main__'].__dict__"
         call = f"__import__('vitedu.{entry.split('.')[0]}').{entry}({encoded!r}, {space})"
-        return self._execute(call, seconds, nonce, count, cpu_seconds)
+        # As an expression beside an empty cell: as a cell, megabytes would first go through IPython's transformers.
+        return self._execute("", seconds, nonce, count, cpu_seconds, {"answer": call})
 
     def cpu_time(self) -> float:
         """CPU seconds that the kernel and its children have taken so far, as the system counts them."""
@@ -170,13 +172,20 @@ class StudentKernel:
         return sum(t.user + t.system for t in times)
 
     def _execute(
-        self, code: str, seconds: float, nonce: str | None, count: int = 0, cpu_seconds: float = math.inf
+        self,
+        code: str,
+        seconds: float,
+        nonce: str | None,
+        count: int = 0,
+        cpu_seconds: float = math.inf,
+        expressions: dict[str, str] | None = None,
     ) -> Run:
         if not self.alive:
             return Run(DIED)
         cpu_limit = self.cpu_time() + cpu_seconds if cpu_seconds < math.inf else math.inf
         run, kept = Run(OK), _Outputs(self.limits)
-        parent = self._client.execute(code, store_history=nonce is None, allow_stdin=False, stop_on_error=False)
+        options = {"store_history": nonce is None, "allow_stdin": False, "stop_on_error": False}
+        parent = self._client.execute(code, user_expressions=expressions or {}, **options)
         deadline, idle, reply, interrupted = time.monotonic() + seconds, False, None, False
         poller = zmq.Poller()
         channels = {c.socket: c for c in (self._client.iopub_channel, self._client.shell_channel)}

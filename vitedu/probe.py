@@ -49,7 +49,7 @@ def ask(
             _must_travel(found.tensors)
             return found
         except Exception as error:
-            return _failed(error)
+            return failed(error)
 
 
 def asks_for_float32(found: Answer) -> bool:
@@ -210,7 +210,8 @@ def _named(name: str, value: Any) -> dict[str, Tensor]:
     return {key: t for key, t in found.items() if t is not None}
 
 
-def _failed(error: Exception) -> Answer:
+def failed(error: Exception) -> Answer:
+    """The answer of a call that raised."""
     names = [cls.__name__ for cls in type(error).__mro__]
     message = _message(error)
     known = next((name for name in names if name in EXCEPTIONS), "Exception")
@@ -258,7 +259,7 @@ def answer(encoded: str, namespace: Mapping[str, Any]) -> None:
         try:
             data = pack_answer(reply, header["nonce"], i)
         except Exception as error:  # a result that is no plain tensor: sparse, complex, meta, ...
-            data = pack_answer(replace(_failed(error), tensors={}), header["nonce"], i)
+            data = pack_answer(replace(failed(error), tensors={}), header["nonce"], i)
         publish_display_data({wire.MIME: base64.b64encode(data).decode()})
         # The message only lies in a queue yet; flushing what comes after it waits until it is sent.
         with contextlib.suppress(Exception):  # sys.stdout may be the student's

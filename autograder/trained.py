@@ -1,0 +1,83 @@
+"""Trained answers are kept: a regrade judges them again, and trains nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from vitedu import wire
+from vitedu.probe import Answer
+
+from .exams.lab4_accuracy import AccuracyDraw, version
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One training in the student's kernel.
+
+    Attributes:
+        trained, tested: the answers to the two requests; None where none came.
+    """
+
+    seed: int
+    trained: Answer | None
+    tested: Answer | None
+
+
+def key(notebook_hash: str, draw: AccuracyDraw, variant: int | str) -> str:
+    """The name under which a submission's trained answers are kept.
+
+    Args:
+        notebook_hash: of the rebuilt notebook that was trained.
+    """
+    environment = [torch.__version__, platform.python_version(), platform.system(), platform.machine()]
+    parts = [notebook_hash, version(), draw.id, str(variant), environment]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def store(folder: Path, name: str, attempts: Sequence[Attempt]) -> None:
+    """Write trained answers into a folder of the course; a run that is killed leaves nothing half written."""
+    headers, tensors = [], {}
+    for i, attempt in enumerate(attempts):
+        entry: dict[str, object] = {"seed": attempt.seed}
+        for part in ("trained", "tested"):
+            answer: Answer | None = getattr(attempt, part)
+            entry[part] = None if answer is None else answer.header()
+            tensors |= {} if answer is None else {f"{i}.{part}.{k}": t for k, t in answer.tensors.items()}
+        headers.append(entry)
+    folder.mkdir(parents=True, exist_ok=True)
+    path, unfinished = _path(folder, name), folder / f".{name}.{os.getpid()}"
+    unfinished.write_bytes(wire.pack({"key": name, "attempts": headers}, tensors))
+    unfinished.replace(path)
+
+
+def load(folder: Path, name: str) -> list[Attempt] | None:
+    """What `store` wrote; None when there is nothing, or nothing readable: then it is trained again."""
+    try:
+        data = _path(folder, name).read_bytes()
+        header, tensors = wire.unpack(data, max_bytes=8 * wire.MAX_BYTES, max_tensors=16 * wire.MAX_TENSORS)
+        if header["key"] != name:
+            return None
+        return [_attempt(i, entry, tensors) for i, entry in enumerate(header["attempts"])]
+    except (OSError, wire.WireError, KeyError, TypeError, AttributeError, ValueError):
+        return None
+
+
+def _path(folder: Path, name: str) -> Path:
+    return folder / f"{name}.safetensors"
+
+
+def _attempt(i: int, entry: dict, tensors: dict[str, torch.Tensor]) -> Attempt:
+    answers = {}
+    for part in ("trained", "tested"):
+        prefix = f"{i}.{part}."
+        own = {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
+        answers[part] = None if entry[part] is None else Answer.read(entry[part], own)
+    return Attempt(int(entry["seed"]), **answers)
