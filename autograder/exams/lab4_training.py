@@ -928,7 +928,7 @@ def evaluate(model, loader, device):
     return {"loss": test_loss / total, "accuracy": correct / total}
 '''),
     Alternative("in the style of timm: running averages weighted by batch size, top-k", '''
-class AverageMeter:
+class RunningMean:
     def __init__(self):
         self.sum, self.count = 0.0, 0
 
@@ -938,7 +938,7 @@ class AverageMeter:
 
 
 def evaluate(model, loader, device):
-    losses, top1 = AverageMeter(), AverageMeter()
+    losses, top1 = RunningMean(), RunningMean()
     loss_fn = nn.CrossEntropyLoss().to(device)
     training = model.training
     model.eval()

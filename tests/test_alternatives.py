@@ -1,0 +1,42 @@
+"""Right in another style everywhere: the alternatives of all exercises of a lab at once still get full marks."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+
+from autograder.exam import Draw
+from autograder.judge import Reply, judge
+from autograder.lab import all_labs
+from autograder.reference import Reference
+from autograder.verdict import GRADED, Verdict
+from vitedu.probe import ask, asks_for_float32
+
+LABS = all_labs()
+
+
+@pytest.fixture(scope="module", params=LABS, ids=lambda lab: lab.key)
+def reference(request) -> Reference:
+    return Reference(request.param)
+
+
+@pytest.mark.parametrize("place", range(7))
+def test_alternatives_get_along(reference, place):
+    exercises = [e for e in reference.lab.exercises if not e.trained]
+    chosen = {e.id: e.alternatives[place % len(e.alternatives)] for e in exercises}
+    space, earlier = reference.namespace([(id, a.code) for id, a in chosen.items()]), {}
+    for exercise in exercises:
+        draw = Draw(b"in another style", exercise.id, place)
+        replies = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for case in reference.cases(exercise, draw):
+                reply = Reply(ask(space[case.thing], case, space=space))
+                if asks_for_float32(reply.answer):
+                    reply = Reply(ask(space[case.thing], case, torch.float32, space=space), torch.float32)
+                replies.append(reply)
+        verdict = judge(reference, exercise, draw, replies, earlier, Verdict(exercise.id, "exam", GRADED, 0.0, 1.0))
+        earlier |= {exercise.id: verdict.idea} if verdict.idea else {}
+        assert (verdict.points, verdict.diagnoses) == (1.0, []), [chosen[e.id].name for e in exercises]
