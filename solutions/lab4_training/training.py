@@ -1379,8 +1379,8 @@ later(runs, test_mistakes)
 # **Depth** of the exam's model (rehearsal recipe, public test images, two seeds): 2 gave 99.2 and 99.0, 1 gave 97.8 and
 # 99.2; a second block makes it steadier, not better on every seed. **Patch size** 16 instead of 8: 97.3 both times. With
 # 4 large patches a token often holds pieces of several shapes; 4 gave 99.2 and 99.5 and took longer. **Dropout** 0.1:
-# 99.2 and 98.8, no difference that two seeds could show. I decided on the images on which these numbers were measured,
-# so on new ones they may come out a little lower.
+# 99.2 and 98.8, no difference that two seeds could show. I decided on the images on which these numbers were
+# measured, so on new ones they may come out a little lower.
 #
 # ### BEGIN MARK SCHEME
 # - 0.25 points for each hyper-parameter (up to three) with values tried and an effect observed that fits: a number, or
