@@ -1377,7 +1377,7 @@ later(runs, test_mistakes)
 # yet; from 30 to 50 nothing happened.
 #
 # **Depth** of the exam's model (rehearsal recipe, public test images, two seeds): 2 gave 99.2 and 99.0, 1 gave 97.8 and
-# 99.2; a second block makes it steadier, not better on every seed. **Patch size** 16 instead of 8: 97.3 both times. With
+# 99.2; a second block makes it steadier, not better on every seed. **Patch size** 16 instead of 8: 97.3 twice. With
 # 4 large patches a token often holds pieces of several shapes; 4 gave 99.2 and 99.5 and took longer. **Dropout** 0.1:
 # 99.2 and 98.8, no difference that two seeds could show. I decided on the images on which these numbers were
 # measured, so on new ones they may come out a little lower.
