@@ -1131,7 +1131,7 @@ when_ready(learn_one_batch)()
 
 # %% grade_id="show-recipe" role="display"
 print(f"{TRAIN:,} training images, {RECIPE.label}")
-print(", ".join(f"{name} from {least:.0%}" for name, least in TIERS.items()))
+print(", ".join(f"{name} from {least:.1%}" for name, least in TIERS.items()))
 
 # %% [markdown] grade_id="hints-exam_model"
 # <details><summary><b>Hint 1: a question</b></summary>
