@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo demo-all lab test notebooks verify bench bench-accuracy clean
+.PHONY: help demo demo-all lab test notebooks verify proofs bench bench-accuracy clean
 
 help: ## show this list
 	@echo "make TARGET [PYTHON=/path/to/python3.11]"
@@ -28,8 +28,11 @@ test: $(READY) ## ruff, then all tests
 notebooks: $(READY) ## rebuild everything that is built from solutions/ and autograder/exams/
 	$(BIN)/python -m autograder.build
 
-verify: $(READY) ## prove the exams: every misconception is caught and named, every right answer passes
+verify: $(READY) ## prove the exams on all variants of three secrets: wrong ideas caught and named, right answers accepted
 	$(BIN)/autograder verify
+
+proofs: $(READY) ## the same on all variants of one secret, as CI does
+	$(BIN)/autograder verify --secrets 1
 
 bench-accuracy: $(READY) ## the accuracy exam on fresh seeds: right code and every broken variant (half an hour and more)
 	$(BIN)/python benchmarks/accuracy.py

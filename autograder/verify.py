@@ -61,15 +61,20 @@ class Proof:
     problems: list[str] = field(default_factory=list)
 
 
-def verify(labs: list[Lab], workers: int = 2) -> list[Proof]:
-    """Prove all exams of some labs, several at a time, with a progress bar."""
+def verify(labs: list[Lab], workers: int = 2, secrets: int = len(SECRETS)) -> list[Proof]:
+    """Prove all exams of some labs on all variants of some secrets, several at a time, with a progress bar."""
     tasks = [(lab.assignment, exercise.id) for lab in labs for exercise in lab.exercises if not exercise.trained]
     proofs = {}
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting = {pool.submit(prove, *task): task for task in reversed(tasks)}
+        waiting = {pool.submit(prove, *task, all_draws(task[1], secrets)): task for task in reversed(tasks)}
         for done in tqdm(as_completed(waiting), total=len(tasks), desc="exams proven", unit="exam"):
             proofs[waiting[done]] = done.result()
     return [proofs[task] for task in tasks]
+
+
+def all_draws(exercise_id: str, secrets: int = len(SECRETS)) -> list[Draw]:
+    """All variants of an exercise under the first few secrets."""
+    return [Draw(secret, exercise_id, v) for secret in SECRETS[:secrets] for v in range(VARIANTS)]
 
 
 def prove(assignment: str, exercise_id: str, draws: list[Draw] | None = None) -> Proof:
@@ -80,7 +85,7 @@ def prove(assignment: str, exercise_id: str, draws: list[Draw] | None = None) ->
     """
     lab = find_lab(assignment)
     exercise = lab.exercise(exercise_id)
-    draws = draws or [Draw(secret, exercise_id, v) for secret in SECRETS for v in range(VARIANTS)]
+    draws = draws or all_draws(exercise_id)
     proof = Proof(f"{lab.key}/{exercise_id}", draws=len(draws))
     bench = _Bench(lab, exercise, draws, proof)
     with StudentKernel(Limits(start=120)) as bench.kernel:
