@@ -150,7 +150,8 @@ def test_a_file_where_the_demo_wants_a_folder(capsys, tmp_path):
 
 
 def proofs(*problems: str):
-    return lambda labs, workers, secrets: [Proof("lab1/attention_weights", 20, 20, 20, 8, 8, draws=48, problems=list(problems))]
+    made = Proof("lab1/attention_weights", 20, 20, 20, 8, 8, draws=48, problems=list(problems))
+    return lambda labs, workers, secrets: [made]
 
 
 def test_verify_prints_a_table_writes_json_and_says_how_it_ended(capsys, tmp_path, monkeypatch):
