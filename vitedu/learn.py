@@ -25,7 +25,7 @@ from .probe import failed, pack_answer
 from .shapes import MEAN, STD
 
 THINGS = ("exam_model", "train_one_epoch")  # what the exam takes from the notebook
-TIERS = {"bronze": 0.973, "silver": 0.977, "gold": 0.98}  # accuracy on the hidden images: 1, 2, 3 points
+TIERS = {"bronze": 584 / 600, "silver": 586 / 600, "gold": 588 / 600}  # of the hidden images right: 1, 2, 3 points
 CLASSES, CHANNELS = 6, 3
 TRAIN, TEST = 3000, 600  # images
 CPU_SECONDS = 120  # that one training may take in the exam; the model answer takes about 10
