@@ -1,9 +1,10 @@
-"""What several test files share: the browser they drive."""
+"""What several test files share: the browser they drive, and numbers in float64."""
 
 import os
 import shutil
 
 import pytest
+import torch
 
 
 def missing(what: str):
@@ -21,3 +22,12 @@ def chromium() -> str:
         if path := shutil.which(name):
             return path
     missing("no browser: install chromium (Debian: apt-get install chromium), or name one in VITEDU_CHROMIUM")
+
+
+@pytest.fixture
+def float64():
+    """Every parameter and input of the test is float64, from a fixed seed."""
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+    yield
+    torch.set_default_dtype(torch.float32)

@@ -28,15 +28,7 @@ def run_cells(**replaced: str) -> dict[str, Any]:
 
 
 MODEL = run_cells()
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    """Every parameter and input of these tests is float64."""
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 def close(found: Tensor, expected: Tensor) -> None:

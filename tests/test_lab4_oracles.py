@@ -40,15 +40,7 @@ def run_cells(**replaced: str) -> Space:
 
 
 MODEL = run_cells()
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    """Every parameter and input of these tests is float64."""
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 def close(found: Any, expected: Any, tolerance: float = 1e-9) -> None:
