@@ -24,7 +24,8 @@ def small(monkeypatch) -> None:
     monkeypatch.setattr(training, "load", lambda name, **kw: load(name, train=200, test=50, **kw))
 
 
-def test_a_run_prints_a_table_and_keeps_history_and_curves(tmp_path, small, capfd):
+def test_a_run_prints_a_table_and_keeps_history_and_curves(tmp_path, small, capfd, monkeypatch):
+    monkeypatch.setattr("vitedu.progress.DELAY", 0)  # a fast machine is done before a bar comes
     assert training.train("digits", 2, None, tmp_path / "new" / "folder", "cpu") == 0
     out, bar = capfd.readouterr()
     assert "200 training and 50 test images, 10 of 10 classes" in out and "digits on cpu" in out

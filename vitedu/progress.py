@@ -13,6 +13,8 @@ from typing import Any
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+DELAY = 0.2  # seconds before a bar comes
+
 
 def progress(steps: Iterable[Any] | None, title: str, **options: Any) -> tqdm:
     """A progress bar around a loop; `bar.set_postfix(loss=...)` writes a number beside it.
@@ -26,7 +28,7 @@ def progress(steps: Iterable[Any] | None, title: str, **options: Any) -> tqdm:
         options: more for tqdm, such as total and unit.
     """
     hidden = bool(os.environ.get("TQDM_DISABLE"))
-    return tqdm(steps, desc=title, leave=False, delay=0.2, disable=hidden, **options)
+    return tqdm(steps, desc=title, leave=False, delay=DELAY, disable=hidden, **options)
 
 
 def watch(epochs: int, title: str) -> Callable[[int, Mapping[str, list[float]]], None]:
