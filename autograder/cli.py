@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("labs", nargs="*", metavar="LAB", help="such as lab1_attention; none: labs 1 and 2")
     command.add_argument("--all", action="store_true", help="every lab that there is")
     command.add_argument("--folder", type=Path, default=Path(".run/demo"), help="where (default .run/demo)")
+    command.add_argument("--no-sandbox", action="store_true", help="run submissions as yourself; the report says so")
     command.set_defaults(run=_demo)
 
     command = commands.add_parser("grade", help="grade what was handed in, write feedback and the report")
@@ -55,7 +56,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--course", type=Path, default=Path("."), help="the course folder (default: this folder)")
     command.add_argument("--student", action="append", metavar="ID", help="only this student; may be given again")
     command.add_argument("--regrade", action="store_true", help="grade again what is graded already")
+    command.add_argument("--no-sandbox", action="store_true", help="run submissions as yourself; the report says so")
     command.set_defaults(run=_grade)
+
+    command = commands.add_parser("sandbox", help="does the sandbox work here, and if not, what would make it work?")
+    command.add_argument(
+        "--kernelspec", action="store_true", help="install the kernel vitedu-sandbox for nbclient, nbgrader, nbval, ..."
+    )
+    command.set_defaults(run=_sandbox)
 
     command = commands.add_parser("train", help="train a model of the reports, or the course's own, by name")
     command.add_argument("name", metavar="NAME", help="such as pairs; a wrong name lists all")
@@ -104,13 +112,25 @@ def _demo(args: argparse.Namespace) -> int:
     from .lab import all_labs, find_lab
 
     labs = all_labs() if args.all else [find_lab(name) for name in args.labs or ("lab1", "lab2")]
-    return demo(args.folder.resolve(), labs)
+    return demo(args.folder.resolve(), labs, sandbox=not args.no_sandbox)
 
 
 def _grade(args: argparse.Namespace) -> int:
     from .grade import grade
 
-    return grade(args.course.resolve(), args.lab, args.student, args.regrade)
+    return grade(args.course.resolve(), args.lab, args.student, args.regrade, sandbox=not args.no_sandbox)
+
+
+def _sandbox(args: argparse.Namespace) -> int:
+    from .provisioner import install
+    from .sandbox import unavailable
+
+    if why := unavailable():
+        raise UserError(why)
+    print("The sandbox works here.")
+    if args.kernelspec:
+        print(f"Kernel vitedu-sandbox: {install(Path(sys.prefix))}")
+    return 0
 
 
 def _train(args: argparse.Namespace) -> int:

@@ -15,12 +15,16 @@ from vitedu.probe import Case, asks_for_float32
 
 from .exam import Draw, Exercise, variant_of
 from .judge import Reply, judge, signature
-from .kernel import DIED, OK, TIMED_OUT, KernelStartError, Limits, Run, StudentKernel
+from .kernel import DIED, GONE, NO_MEMORY, OK, OUT_OF_MEMORY, TIMED_OUT, KernelStartError, Limits, Run, StudentKernel
 from .lab import Lab
 from .reference import Reference
 from .verdict import ERROR, GRADED, NOT_ANSWERED, NOT_GRADED, CaseVerdict, Verdict
 
-ENDINGS = {DIED: "the kernel died while this was examined", TIMED_OUT: "there was no answer in time"}
+ENDINGS = {
+    DIED: "the kernel died while this was examined",
+    TIMED_OUT: "there was no answer in time",
+    OUT_OF_MEMORY: "it took more memory than there is for a notebook",
+}
 EXAMINED = ("exam", "check")  # a check cell is an extra's: it is examined like the rest, and earns no points
 COMMON = "common"  # the variant that is the same for all; it earns no points
 
@@ -47,14 +51,16 @@ def examine(
     secret: bytes,
     limits: Limits | None = None,
     kept: Path | None = None,
+    sandbox: bool = True,
 ) -> Examination:
     """Run and judge a rebuilt notebook (see rebuild.py); never raises for anything the student did.
 
     Args:
         student: decides the variants, with the course secret.
         kept: folder in which trained answers are kept, so that a regrade need not train again.
+        sandbox: without, the student's code runs as the user who grades.
     """
-    return _Sitting(notebook, lab, reference, student, secret, limits or Limits(), kept).hold()
+    return _Sitting(notebook, lab, reference, student, secret, limits or Limits(), kept, sandbox).hold()
 
 
 def ask_exercise(kernel: StudentKernel, cases: list[Case], seconds: float) -> tuple[list[Reply], Run]:
@@ -99,13 +105,15 @@ class _Sitting:
         secret: bytes,
         limits: Limits,
         kept: Path | None,
+        sandbox: bool,
     ) -> None:
         self.notebook, self.lab, self.reference, self.limits = notebook, lab, reference, limits
-        self.student, self.secret, self.kept = student, secret, kept
+        self.student, self.secret, self.kept, self.sandbox = student, secret, kept, sandbox
         self.done = Examination(seconds=dict.fromkeys(("start", "cells", "probes", "judge", "replays"), 0.0))
         self.kernel: StudentKernel | None = None
         self.deadline = 0.0
         self.kernels = 0
+        self.spent = 0.0  # CPU seconds of the kernels that are gone
         self.killers: set[int] = set()  # cells that a replay leaves out: they died or hung
         self.failures: dict[str, tuple[str, str]] = {}  # grade_id -> status and reason of a cell that failed
         self.named: dict[str, str] = {}  # exercise -> the idea found in it, see exam.Exercise
@@ -138,9 +146,9 @@ class _Sitting:
         """A fresh kernel; a failure to start one is ours, and is tried twice."""
         started = time.monotonic()
         try:
-            self.kernel = StudentKernel(self.limits)
+            self.kernel = StudentKernel(self.limits, self.sandbox, self.spent)
         except KernelStartError:
-            self.kernel = StudentKernel(self.limits)
+            self.kernel = StudentKernel(self.limits, self.sandbox, self.spent)
         self.kernels += 1
         self.done.seconds["start"] += time.monotonic() - started
         if not self.deadline:
@@ -158,6 +166,9 @@ class _Sitting:
         if self.kernels > self.limits.replays:
             return DIED
         self.kernel.close()
+        self.spent += self.kernel.cpu_time()
+        if self.spent >= self.limits.cpu:
+            return TIMED_OUT
         self._start()
         started = time.monotonic()
         for place, cell in enumerate(self.notebook.cells[:index]):
@@ -179,7 +190,7 @@ class _Sitting:
         run = self.kernel.run(cell.source, self._left(self.limits.cell)) if status == OK else Run(status)
         self.done.seconds["cells"] += time.monotonic() - started
         self.done.outputs[index] = run.outputs
-        if run.status in (DIED, TIMED_OUT):
+        if run.status in (*GONE, TIMED_OUT):
             self.killers.add(index)
         if run.status != OK:
             grade_id = cell.metadata.get("nbgrader", {}).get("grade_id", "")
@@ -197,19 +208,22 @@ class _Sitting:
             return
         draw = Draw(self.secret, exercise.id, variant_of(self.secret, self.student, exercise.id))
         cases = self.reference.cases(exercise, draw)
-        started = time.monotonic()
+        started, why = time.monotonic(), ""
         if status == OK:
             replies, run = ask_exercise(self.kernel, cases, self._left(self.limits.probe))
-            status = GRADED if run.status in (OK, ERROR) else run.status
+            status, why = (GRADED, "") if run.status in (OK, ERROR) else (run.status, run.error)
         else:
             replies = [Reply(None)] * len(cases)
         probed = time.monotonic()
         failure, reason = self.failures.get(exercise.id, ("", ""))
-        reason = reason or ENDINGS.get(status, "")
+        reason = reason or why or ENDINGS.get(status, "")
         verdict = self._add(cell, status=status, points=0.0, reason=reason)
         verdict.variant = int(draw.key[2])
         verdict.remarks += library_remarks(self._source(exercise.id), exercise.library)
         judge(self.reference, exercise, draw, replies, self.named, verdict)
+        errors = [r.answer.error for r in replies if r.answer is not None and r.answer.status == "error"]
+        if verdict.status == ERROR and all(NO_MEMORY.search(f"{e['type']} {e['message']}") for e in errors):
+            verdict.status = OUT_OF_MEMORY
         if verdict.status == NOT_ANSWERED and failure:  # it was answered, but its cell did not get through
             verdict.status = failure
         if verdict.idea:
@@ -257,7 +271,7 @@ class _Sitting:
 
     def _ask_common(self, exercise: Exercise, verdict: Verdict) -> None:
         """Put the variant common to the class, so that equal unexplained answers can be grouped."""
-        if not self.kernel.alive or self._left(1) <= 0 or verdict.status in (TIMED_OUT, DIED):
+        if not self.kernel.alive or self._left(1) <= 0 or verdict.status in ENDINGS:
             return
         cases = self.reference.cases(exercise, Draw(self.secret, exercise.id, COMMON))
         started = time.monotonic()

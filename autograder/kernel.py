@@ -10,16 +10,18 @@ noticed.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import math
 import os
+import re
 import secrets
 import shutil
+import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -35,23 +37,37 @@ from vitedu import wire
 from vitedu.learn import CPU_SECONDS
 from vitedu.probe import Answer, Case, request
 
+from . import provisioner, sandbox, watch
+from .folder import scratch_folder
+from .sandbox import Room
 from .untrusted import json_safe, text
 
-OK, ERROR, TIMED_OUT, DIED = "ok", "error", "timed out", "kernel died"
+OK, ERROR, TIMED_OUT, DIED, OUT_OF_MEMORY = "ok", "error", "timed out", "kernel died", "out of memory"
+GONE = (DIED, OUT_OF_MEMORY)
+NO_MEMORY = re.compile(r"MemoryError|can't allocate memory|Cannot allocate memory|bad_alloc")
+ENDED = {  # what the watch ended a kernel for -> status and reason
+    watch.MEMORY: (OUT_OF_MEMORY, "its processes took more than {room.memory} bytes of memory"),
+    watch.CPU: (TIMED_OUT, "it took more CPU time than a notebook may"),
+    watch.FILES: (DIED, "it made more than {room.files} files"),
+    watch.PROCESSES: (DIED, "it made more than {room.processes} processes"),
+}
 SHOWN = ("text/plain", "text/html", "image/png", "image/jpeg")  # other kinds of output are dropped
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What one notebook may use; seconds are wall time.
+class Limits(Room):
+    """What one notebook may use; seconds are wall time, but for those of the CPU.
 
     Attributes:
         cell, probe: of one cell, and of one exercise's probe.
         notebook: of all cells and probes of a notebook, replays included.
         learn, learn_cpu: of one training of the accuracy exam: wall time, and CPU time.
         replays: how often a fresh kernel replays the cells after one died.
+        cpu: CPU seconds of all kernels of a notebook together.
         output_bytes, outputs: kept of one cell.
         message_bytes: of one message; the connection of a larger one is cut.
+        waiting: messages that the grader takes in before they are read; a kernel that sends more has to wait.
+        parts: brackets, braces and commas of one message: each becomes an object when it is parsed.
     """
 
     start: float = 60.0
@@ -63,8 +79,10 @@ class Limits:
     replays: int = 2
     output_bytes: int = 2 * 2**20
     outputs: int = 200
-    message_bytes: int = 64 * 2**20
+    message_bytes: int = 32 * 2**20
     messages: int = 20_000
+    waiting: int = 8
+    parts: int = 500_000
 
 
 class KernelStartError(RuntimeError):
@@ -82,15 +100,23 @@ class Run:
 
 
 class StudentKernel:
-    """A kernel with an empty scratch folder and a bare environment. Use it in a `with`."""
+    """A kernel in a sandbox, with an empty scratch folder and a bare environment. Use it in a `with`.
 
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self._folder = Path(tempfile.mkdtemp(prefix="vitedu-"))
+    Args:
+        boxed: without, it is an ordinary process of the user who grades; only its environment is bare.
+        spent: CPU seconds that earlier kernels of the same notebook have taken.
+    """
+
+    def __init__(self, limits: Limits, boxed: bool = True, spent: float = 0.0) -> None:
+        self.limits, self.boxed = limits, boxed
+        self.room = Room(**{f.name: getattr(limits, f.name) for f in fields(Room)} | {"cpu": limits.cpu - spent})
+        self._folder = scratch_folder()
         self._context = zmq.Context()
-        self._context.maxmsgsize = limits.message_bytes  # default of every socket made from it
+        self._context.maxmsgsize = limits.message_bytes  # defaults of every socket made from it
+        self._context.rcvhwm = limits.waiting
         self._context.linger = 0
         self._manager: KernelManager | None = None
+        self._watch: watch.Watch | None = None
         try:
             self._start()
         except Exception as error:
@@ -98,17 +124,23 @@ class StudentKernel:
             raise KernelStartError(f"the kernel did not start: {error or type(error).__name__}") from error
 
     def _start(self) -> None:
-        scratch = self._folder / "scratch"
-        scratch.mkdir()
+        # A short path of its own: a socket's may have 107 characters.
         manager = KernelManager(context=self._context, transport="ipc", ip=str(self._folder / "socket"))
         manager.connection_file = str(self._folder / "connection.json")
-        manager._kernel_spec = KernelSpec(
-            argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}",
-                  "--HistoryManager.enabled=False", "--IPKernelApp.log_level=50"],
-            display_name="student", language="python",
-        )  # fmt: skip
+        spec = provisioner.kernelspec(self.room)
+        scratch = self._folder / "scratch"
+        if not self.boxed:
+            scratch.mkdir()
+            spec["argv"] = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}",
+                            "--HistoryManager.enabled=False", "--IPKernelApp.log_level=50"]  # fmt: skip
+            spec["interrupt_mode"], spec["metadata"] = "signal", {}
+        manager._kernel_spec = KernelSpec(**spec)
         self._manager = manager
-        manager.start_kernel(cwd=str(scratch), env=bare_environment(scratch), stdin=None, start_new_session=True)
+        # What the process itself writes, past IPython, must reach no terminal.
+        streams = {"stdin": None, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        place = {} if self.boxed else {"cwd": str(scratch), "env": bare_environment(scratch)}
+        manager.start_kernel(**place, start_new_session=True, **streams)
+        self._watch = watch.Watch(manager.provisioner.pid, self.room, self._end, self.boxed)
         self._client = manager.client(context=self._context)
         self._client.start_channels(hb=False, stdin=False)
         self._client.wait_for_ready(timeout=self.limits.start)
@@ -124,8 +156,7 @@ class StudentKernel:
         if self._manager is not None:
             if hasattr(self, "_client"):
                 self._client.stop_channels()
-            if self._manager.has_kernel:
-                self._manager.shutdown_kernel(now=True)
+            self.kill()
             self._manager = None
         self._context.destroy(linger=0)
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -164,12 +195,7 @@ class StudentKernel:
 
     def cpu_time(self) -> float:
         """CPU seconds that the kernel and its children have taken so far, as the system counts them."""
-        try:
-            process = psutil.Process(self._manager.provisioner.pid)
-            times = [p.cpu_times() for p in (process, *process.children(recursive=True))]
-        except psutil.Error:  # it has just ended
-            return 0.0
-        return sum(t.user + t.system for t in times)
+        return self._watch.measure_cpu() if self._watch is not None else 0.0
 
     def _execute(
         self,
@@ -181,7 +207,7 @@ class StudentKernel:
         expressions: dict[str, str] | None = None,
     ) -> Run:
         if not self.alive:
-            return Run(DIED)
+            return self._gone(Run(DIED))
         cpu_limit = self.cpu_time() + cpu_seconds if cpu_seconds < math.inf else math.inf
         run, kept = Run(OK), _Outputs(self.limits)
         options = {"store_history": nonce is None, "allow_stdin": False, "stop_on_error": False}
@@ -196,7 +222,7 @@ class StudentKernel:
                 break
             ready = dict(poller.poll(200))
             for socket in ready:
-                message = _read(channels[socket])
+                message = _read(channels[socket], self.limits.parts)
                 if message is None or message["parent"] != parent:
                     continue
                 if message["type"] == "execute_reply":
@@ -208,7 +234,7 @@ class StudentKernel:
                 else:
                     kept.add(message)
             if not ready and not self.alive:
-                run.status = DIED
+                self._gone(run)
                 break
             if cpu_limit < math.inf and reply is None and self.cpu_time() > cpu_limit:
                 deadline, cpu_limit = 0.0, math.inf
@@ -230,6 +256,8 @@ class StudentKernel:
         if run.status == OK and reply is not None and reply.get("status") == "error":
             run.status = ERROR
             run.error = text(f"{reply.get('ename', '')}: {reply.get('evalue', '')}", 300)
+        if run.status == ERROR and NO_MEMORY.search(run.error):
+            run.status = OUT_OF_MEMORY
         if reply is not None and not idle:
             self._reconnect()
         run.outputs = kept.outputs
@@ -247,14 +275,37 @@ class StudentKernel:
         while self.alive and time.monotonic() < deadline:  # until the first message comes through
             asked = self._client.kernel_info()
             while channel.socket.poll(200) and time.monotonic() < deadline:
-                message = _read(channel)
+                message = _read(channel, self.limits.parts)
                 if message is not None and message["parent"] == asked:
                     return
 
+    def _gone(self, run: Run) -> Run:
+        """What became of a kernel that is not there any more."""
+        run.status, ended = DIED, self._watch.ended if self._watch is not None else ""
+        if ended:
+            run.status, run.error = ENDED[ended][0], ENDED[ended][1].format(room=self.room)
+        return run
+
+    def _end(self) -> None:
+        """Called by the watch, in its own thread."""
+        process = self._manager.provisioner.process
+        if process is not None:
+            sandbox.end(process)
+
     def kill(self) -> None:
-        """End the kernel's process at once."""
+        """End the kernel's process, and all that came from it, at once."""
+        family = []
+        if self._watch is not None:
+            self._watch.stop()
+            family = self._watch.family()
         if self._manager is not None and self._manager.has_kernel:
             self._manager.shutdown_kernel(now=True)
+        for process in family[1:]:  # bubblewrap takes them along; a kernel without a sandbox does not
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        deadline = time.monotonic() + 5
+        while any(_runs(process) for process in family) and time.monotonic() < deadline:
+            time.sleep(0.01)
 
 
 def bare_environment(scratch: Path) -> dict[str, str]:
@@ -269,10 +320,20 @@ def bare_environment(scratch: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _read(channel: Any) -> dict[str, Any] | None:
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE  # that one only waits until the system buries it
+    except psutil.Error:
+        return False
+
+
+def _read(channel: Any, parts: int) -> dict[str, Any] | None:
     """One message as plain data, or None; anything wrong with it is the submission's own affair."""
     try:
-        message = channel.get_msg(timeout=0)
+        _, frames = channel.session.feed_identities(channel.socket.recv_multipart(zmq.NOBLOCK))
+        if sum(frame.count(mark) for frame in frames for mark in (b"[", b"{", b",")) > parts:
+            return None
+        message = channel.session.deserialize(frames)
         content, header, parent = message["content"], message["header"], message["parent_header"]
         kind, parent = header["msg_type"], parent.get("msg_id")
         if isinstance(content, dict) and isinstance(kind, str):

@@ -19,7 +19,7 @@ from nbgrader.api import Gradebook
 from nbgrader.converters.base import NbGraderException
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import NbGraderPreprocessor
-from traitlets import Float, Integer
+from traitlets import Bool, Float, Integer
 
 from .examiner import EXAMINED, examine
 from .folder import read_secret, read_verdicts, verdict_path, write_atomically
@@ -28,6 +28,7 @@ from .lab import Lab, find_lab
 from .proof import escapes
 from .rebuild import is_unchanged, rebuild
 from .reference import Reference
+from .sandbox import unavailable
 from .verdict import FOR_REVIEW, NOT_GRADED, Verdict
 from .verdict_cell import verdict_output
 
@@ -97,16 +98,25 @@ class Examine(_Stage):
     replays = Integer(Limits.replays, help="How often a fresh kernel replays a notebook after one died.").tag(
         config=True
     )
+    memory_bytes = Integer(Limits.memory, help="Memory of a kernel and its children together.").tag(config=True)
+    processes = Integer(Limits.processes, help="Processes and threads of a kernel.").tag(config=True)
+    cpu_seconds = Float(Limits.cpu, help="CPU time of all kernels of a notebook.").tag(config=True)
+    sandbox = Bool(
+        True, help="False runs the students' code as the user who grades, with all that this user may do."
+    ).tag(config=True)
 
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
+        if self.sandbox and (why := unavailable()):
+            raise NbGraderException(why)
         student, assignment, _ = self._place(resources)
         reference = reference_of(assignment)
         limits = Limits(
-            cell=self.cell_seconds, probe=self.probe_seconds, notebook=self.notebook_seconds, replays=self.replays
-        )
+            cell=self.cell_seconds, probe=self.probe_seconds, notebook=self.notebook_seconds, replays=self.replays,
+            memory=self.memory_bytes, processes=self.processes, cpu=self.cpu_seconds,
+        )  # fmt: skip
         root = Path(self.coursedir.root)
         kept = root / "trained" / assignment
-        examination = examine(nb, reference.lab, reference, student, read_secret(root), limits, kept)
+        examination = examine(nb, reference.lab, reference, student, read_secret(root), limits, kept, self.sandbox)
         for index, outputs in examination.outputs.items():
             nb.cells[index].outputs = outputs
         by_cell = {verdict.grade_id: verdict for verdict in examination.verdicts}
@@ -114,7 +124,7 @@ class Examine(_Stage):
             if cell.metadata.vitedu.role in EXAMINED:  # written last, when the kernel is dead
                 cell.outputs = [verdict_output(by_cell[cell.metadata.nbgrader.grade_id])]
         seconds = {"rebuild": nb.metadata.vitedu.pop("rebuild_seconds", 0.0)} | examination.seconds
-        resources["vitedu"] = {"verdicts": examination.verdicts, "seconds": seconds}
+        resources["vitedu"] = {"verdicts": examination.verdicts, "seconds": seconds, "sandbox": self.sandbox}
         return nb, resources
 
 
@@ -160,7 +170,8 @@ class Record(_Stage):
         seconds = resources["vitedu"]["seconds"] | {"record": time.monotonic() - started}
         record = {
             "student": student, "assignment": assignment, "notebook": notebook,
-            "mended": nb.metadata.vitedu.get("mended", []), "seconds": seconds, "sandbox": False,
+            "mended": nb.metadata.vitedu.get("mended", []), "seconds": seconds,
+            "sandbox": resources["vitedu"]["sandbox"],
             "exercises": [verdict.as_json() for verdict in verdicts], "written": written, "answers": answers,
         }  # fmt: skip
         write_atomically(path, json.dumps(record, indent=1))

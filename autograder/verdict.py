@@ -10,6 +10,7 @@ NOT_ANSWERED = "not answered"
 ERROR = "error"
 TIMED_OUT = "timed out"
 DIED = "kernel died"
+OUT_OF_MEMORY = "out of memory"
 FOR_REVIEW = "for review"  # a person decides; until then there are no points
 NOT_GRADED = "not graded"  # our own failure: no score at all, never a zero
 

@@ -241,10 +241,10 @@ def test_a_hanging_cell_is_interrupted_and_the_kernel_stays_intact(kernel):
     assert asked(kernel, "ok")[1] == {0: 5.0}
 
 
-def test_environment_folder_and_end(monkeypatch):
+def test_environment_folder_and_end_without_a_sandbox(monkeypatch):
     monkeypatch.setenv("VITEDU_TEST_SECRET", "do not tell")
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
-    with StudentKernel(SMALL) as kernel:
+    with StudentKernel(SMALL, boxed=False) as kernel:
         facts = "dict(os.environ), os.getcwd(), os.listdir(), os.getpid(), os.getsid(0)"
         run = kernel.run(f"import json, os, signal, sys\nprint(json.dumps([{facts}]))", 20)
         environment, folder, files, pid, session = json.loads(run.outputs[0].text)
