@@ -67,7 +67,7 @@ class Limits(Room):
         output_bytes, outputs: kept of one cell.
         message_bytes: of one message; the connection of a larger one is cut.
         waiting: messages that the grader takes in before they are read; a kernel that sends more has to wait.
-        parts: brackets, braces and commas of one message: each becomes an object when it is parsed.
+        parts: brackets and braces in one message: each becomes an object of the grader's when it is parsed.
     """
 
     start: float = 60.0
@@ -331,7 +331,7 @@ def _read(channel: Any, parts: int) -> dict[str, Any] | None:
     """One message as plain data, or None; anything wrong with it is the submission's own affair."""
     try:
         _, frames = channel.session.feed_identities(channel.socket.recv_multipart(zmq.NOBLOCK))
-        if sum(frame.count(mark) for frame in frames for mark in (b"[", b"{", b",")) > parts:
+        if sum(frame.count(mark) for frame in frames for mark in (b"[", b"{")) > parts:
             return None
         message = channel.session.deserialize(frames)
         content, header, parent = message["content"], message["header"], message["parent_header"]

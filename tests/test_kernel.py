@@ -5,6 +5,7 @@ import os
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -284,3 +285,33 @@ def test_a_kernel_that_does_not_start_is_our_failure(monkeypatch, tmp_path):
         monkeypatch.setattr("autograder.kernel.sys.executable", str(executable))
         with pytest.raises(KernelStartError, match="did not start"):
             StudentKernel(SMALL)
+
+
+MANY_OBJECTS = """
+message = kernel.session.msg("stream", {"name": "stdout", "text": ["x"]}, parent=kernel.get_parent())
+frames = kernel.session.serialize(message)
+frames[-1] = b'{"name": "stdout", "text": "hidden", "x": [' + b"[]," * 2_000_000 + b"[]]}"
+frames[1] = kernel.session.sign(frames[2:])
+kernel.iopub_socket.send_multipart([b"stream", *frames])
+print("after it")
+"""
+
+
+def test_a_message_of_millions_of_objects_is_not_parsed():
+    with StudentKernel(Limits()) as kernel:
+        assert kernel.run(FORGE, 30).status == OK
+        before = psutil.Process().memory_info().rss
+        run = kernel.run(MANY_OBJECTS, 30)
+        assert run.status == OK and shown(run) == ["after it\n"]
+        assert psutil.Process().memory_info().rss - before < 100 * 2**20  # parsed, they take 200 MB and more
+
+
+def test_a_flood_waits_in_the_kernel_while_the_grader_does_something_else():
+    flood = "def flood():\n    for _ in range(60): forge('stream', {'name': 'stdout', 'text': 'x' * 20_000_000})"
+    with StudentKernel(Limits(waiting=2)) as kernel:
+        assert kernel.run(FORGE, 30).status == OK
+        kernel.run(flood + "\nthreading.Thread(target=flood, daemon=True).start()", 30)
+        before = psutil.Process().memory_info().rss
+        time.sleep(6)  # the judge's time
+        assert psutil.Process().memory_info().rss - before < 200 * 2**20  # all of it is 1.2 GB
+        kernel.run("1", 30)

@@ -1,0 +1,56 @@
+"""What the sandbox costs: one submission graded with and without it, in turn, and the medians by stage.
+
+    python benchmarks/walls.py [ROUNDS [LAB]]        (default: 8 rounds of lab1_attention)
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import nbformat
+from tqdm import tqdm
+
+from autograder.examiner import examine
+from autograder.grade import course_api
+from autograder.lab import find_lab
+from autograder.rebuild import read_submission, rebuild
+from autograder.reference import Reference
+from autograder.sample import Student, hand_in, model_codes
+from autograder.sandbox import unavailable
+
+SECRET = bytes(32)
+STAGES = ("start", "cells", "probes", "judge")
+
+
+def main(rounds: int, name: str) -> None:
+    """Print the table, or one sentence where there is no sandbox."""
+    if why := unavailable():
+        sys.exit(why)
+    lab = find_lab(name)
+    with TemporaryDirectory() as folder:
+        course_api(Path(folder)).generate_assignment(lab.assignment)
+        release = nbformat.read(Path(folder) / "release" / lab.assignment / f"{lab.notebook}.ipynb", as_version=4)
+        path = Path(folder) / "submission.ipynb"
+        nbformat.write(hand_in(release, Student("right", "", model_codes(lab))), path)
+        points = {c.metadata.nbgrader.grade_id: 1.0 for c in release.cells if "points" in c.metadata.nbgrader}
+        notebook, _ = rebuild(read_submission(path), release, points)
+    reference = Reference(lab)
+    examine(notebook, lab, reference, "right", SECRET)  # the reference answers are made once for a class
+    seconds: dict[bool, list[dict[str, float]]] = {True: [], False: []}
+    for i in tqdm(range(2 * rounds), unit="submission"):
+        boxed = i % 2 == 0
+        done = examine(notebook, lab, reference, "right", SECRET, sandbox=boxed)
+        assert all(verdict.points == verdict.max_points for verdict in done.verdicts)
+        seconds[boxed].append(done.seconds | {"all": sum(done.seconds.values())})
+    print(f"{rounds} submissions to {name} each way, in turn; median seconds of wall time")
+    print(f"{'stage':8} {'sandbox':>8} {'without':>8} {'ratio':>6}")
+    for stage in (*STAGES, "all"):
+        inside, outside = (median(found[stage] for found in seconds[boxed]) for boxed in (True, False))
+        print(f"{stage:8} {inside:8.2f} {outside:8.2f} {inside / outside:6.2f}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 8, sys.argv[2] if len(sys.argv) > 2 else "lab1_attention")
