@@ -1,0 +1,186 @@
+"""The rules behind SECURITY.md, each with the tests that would go red without it."""
+
+from __future__ import annotations
+
+import ast
+import base64
+from pathlib import Path
+
+import nbformat
+import pytest
+from conftest import missing
+from course_fixture import LAB
+
+from autograder import sandbox
+from autograder.examiner import examine
+from autograder.kernel import StudentKernel
+from autograder.rebuild import read_submission, rebuild
+from autograder.reference import Reference
+from autograder.sample import Student, hand_in, model_codes
+from vitedu import wire
+
+HERE = Path(__file__).parent
+SECRET = bytes(range(32))
+
+RULES = {
+    "scores come from the judge's verdicts, never from an output": [
+        "test_cycle.py::test_a_muddled_notebook_is_mended_and_told",
+        "test_feedback.py::test_the_judges_words_stand_in_the_exams_place_and_nobody_elses",
+    ],
+    "no message reaches into another cell": ["test_kernel.py::test_a_later_cell_cannot_change_an_earlier_one"],
+    "messages are read defensively, with limits on size, number, depth and type": [
+        "test_kernel.py::test_too_much_output_is_cut_and_the_cell_goes_on",
+        "test_kernel.py::test_a_message_beyond_the_limit_costs_its_own_cell_only",
+        "test_kernel.py::test_a_malformed_message_is_no_output",
+        "test_kernel.py::test_malformed_streams_errors_and_states_are_read_as_text",
+        "test_kernel.py::test_a_message_of_millions_of_objects_is_not_parsed",
+        "test_kernel.py::test_a_flood_waits_in_the_kernel_while_the_grader_does_something_else",
+    ],
+    "an answer carries its question's nonce, and the first counts": [
+        "test_kernel.py::test_answers_with_another_nonce_are_ignored_and_the_first_counts",
+        "test_kernel.py::test_a_thread_of_an_earlier_cell_cannot_answer_for_a_later_one",
+    ],
+    "a forged end ends only its own exercise": [
+        "test_kernel.py::test_an_announced_end_ends_only_its_own_exercise",
+    ],
+    "answers are data: measured before they are unpacked, never executed": [
+        "test_wire.py::test_anything_else_is_refused",
+        "test_wire.py::test_more_bytes_than_allowed_are_refused",
+        "test_judge.py::test_no_forged_answer_stops_the_judge_or_earns_what_it_does_not_know",
+    ],
+    "shape, dtype and finiteness come before values, without broadcasting": [
+        "test_judge.py::test_shape_and_dtype_are_checked_before_values_and_without_broadcasting",
+    ],
+    "null answers earn nothing": ["test_judge.py::test_no_answer_is_no_points"],
+    "no verdict enters the kernel: questions do not depend on answers": [
+        "test_walls.py::test_questions_do_not_depend_on_answers",
+    ],
+    "an expected error counts only beside right numbers": [
+        "test_judge.py::test_an_expected_error_counts_only_beside_right_numbers",
+    ],
+    "a mistake is carried over only when it was judged earlier, and only beside right numbers": [
+        "test_judge.py::test_a_mistake_is_carried_over_only_when_it_was_judged_earlier",
+        "test_judge.py::test_nobody_gains_by_giving_an_exercise_away_and_raising_ever_after",
+    ],
+    "a library that does the work gets a remark": ["test_judge.py::test_a_library_that_does_the_work_is_remarked"],
+    "labels and what they are drawn from never enter the student's process": [
+        "test_trained_exam.py::test_neither_labels_nor_entropy_enter_the_kernel",
+        "test_learn.py::test_nothing_of_the_hidden_labels_is_in_a_request",
+    ],
+    "trained weights must give the logits that came with them": [
+        "test_accuracy.py::test_logits_that_the_weights_do_not_give_wait_for_a_person",
+    ],
+    "autograder cannot be imported inside, however it is installed": [
+        "test_sandbox.py::test_neither_grader_nor_its_environment_is_inside",
+        "test_sandbox.py::test_a_grader_that_is_installed_for_good_cannot_be_imported_either",
+    ],
+    "inside are the environment and two empty folders, and only these can be written to": [
+        "test_sandbox.py::test_only_the_environment_and_two_empty_folders_are_inside",
+        "test_sandbox.py::test_nothing_can_be_written_but_scratch",
+    ],
+    "no other process, no network": ["test_sandbox.py::test_there_is_no_other_process_and_no_network"],
+    "system calls that go round the limits are refused": [
+        "test_sandbox.py::test_system_calls_that_go_round_the_limits_are_refused",
+    ],
+    "limits hold for all processes together, and cannot be raised": [
+        "test_sandbox.py::test_no_limit_can_be_raised_again",
+        "test_sandbox.py::test_memory_of_one_process_and_of_many",
+        "test_sandbox.py::test_shared_memory_counts",
+        "test_sandbox.py::test_processes_files_and_disk",
+        "test_sandbox.py::test_cpu_time_of_all_together_and_of_what_has_ended",
+    ],
+    "nothing outlives its kernel, and no kernel its grader": [
+        "test_sandbox.py::test_nothing_outlives_the_kernel",
+        "test_sandbox.py::test_it_ends_with_the_grader",
+    ],
+    "root starts the sandbox as nobody": ["test_sandbox.py::test_root_starts_it_as_nobody"],
+    "process 1 and the mounts show no student's name": ["test_walls.py::test_no_name_stands_inside"],
+    "text of a student's is cleaned wherever it is shown": [
+        "test_untrusted.py::test_html_does_nothing",
+        "test_untrusted.py::test_no_csv_field_is_a_formula",
+        "test_untrusted.py::test_a_terminal_gets_one_line",
+        "test_feedback.py::test_nothing_hostile_survives",
+        "test_feedback.py::test_formgraders_page_is_sanitised_but_the_verdict_stays",
+        "test_export.py::test_names_are_not_computed_by_a_spreadsheet",
+    ],
+    "of a submitted folder only the notebook is read, and only a regular file": [
+        "test_cycle.py::test_files_beside_the_notebook_have_no_effect",
+        "test_rebuild.py::test_links_are_not_followed",
+    ],
+    "locked cells, points and tags come from the release": [
+        "test_rebuild.py::test_locked_cells_come_back",
+        "test_rebuild.py::test_answers_stay_and_points_come_from_the_gradebook",
+        "test_rebuild.py::test_foreign_metadata_is_dropped",
+        "test_rebuild.py::test_first_changed_copy_counts",
+    ],
+    "changed is decided after normalising": [
+        "test_rebuild.py::test_line_ends_and_trailing_blanks_are_no_change",
+        "test_rebuild.py::test_unicode_composition_is_no_change",
+    ],
+    "our own failure is tried twice and is no zero": [
+        "test_cycle.py::test_our_own_failure_is_no_zero_and_is_made_good",
+        "test_cycle.py::test_a_replay_that_does_not_start_is_our_failure_too",
+    ],
+    "cells that only display bind no names": ["test_notebooks.py::test_cells_that_only_display_bind_no_names"],
+    "trained answers are kept by notebook, exam, variant and environment": [
+        "test_accuracy.py::test_the_key_of_stored_answers",
+        "test_trained_exam.py::test_a_training_is_kept_and_judged_again_without_another_one",
+    ],
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_has_its_tests(rule):
+    for name in RULES[rule]:
+        file, test = name.split("::")
+        nodes = ast.walk(ast.parse((HERE / file).read_text()))
+        assert test in {node.name for node in nodes if isinstance(node, ast.FunctionDef)}, name
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    if why := sandbox.unavailable():
+        missing(why)
+    return Reference(LAB)
+
+
+def notebook(codes: dict[str, str], folder: Path) -> nbformat.NotebookNode:
+    released = Path(LAB.source).parents[2] / "notebooks" / LAB.assignment / f"{LAB.notebook}.ipynb"
+    release = nbformat.read(released, as_version=4)
+    nbformat.write(hand_in(release, Student("s", "", codes)), folder / "handed_in.ipynb")
+    points = {c.metadata.nbgrader.grade_id: 1.0 for c in release.cells if "points" in c.metadata.nbgrader}
+    return rebuild(read_submission(folder / "handed_in.ipynb"), release, points)[0]
+
+
+def test_questions_do_not_depend_on_answers(reference, tmp_path, monkeypatch):
+    """Right code and wrong code are asked the same, in the same order, but for the nonces."""
+    asked: list[list] = []
+    put = StudentKernel.put
+
+    def noted(self, entry, make, *args, **kwargs):
+        header, tensors = wire.unpack(make("nonce"), max_bytes=2**28, max_tensors=4096)
+        asked[-1].append((entry, header, {name: base64.b64encode(t.numpy().tobytes()) for name, t in tensors.items()}))
+        return put(self, entry, make, *args, **kwargs)
+
+    monkeypatch.setattr(StudentKernel, "put", noted)
+    right = model_codes(LAB)
+    wrong = {e.id: reference.code(e.id, e.misconceptions[0].id) for e in LAB.exercises}
+    points = []
+    for codes in (right, wrong, {}):
+        asked.append([])
+        done = examine(notebook(codes, tmp_path), LAB, reference, "s", SECRET)
+        points.append(sum(verdict.points for verdict in done.verdicts))
+    assert points[0] > points[1] > points[2] == 0
+    assert len(asked[0]) == 2 * len(LAB.exercises)  # the student's own variant, and the one of all
+    assert asked[0] == asked[1] == asked[2]
+
+
+def test_no_name_stands_inside(reference, tmp_path):
+    look = "print(open('/proc/1/cmdline').read(), open('/proc/self/mountinfo').read(), open('/proc/1/environ').read())"
+    student = "zebedee-the-student"
+    folder = tmp_path / student
+    folder.mkdir()
+    codes = {"scaled_dot_product_attention": look}
+    done = examine(notebook(codes, folder), LAB, reference, student, SECRET)
+    seen = str(done.outputs)
+    assert "boxed.py" in seen and student not in seen and str(tmp_path) not in seen and SECRET.hex() not in seen
