@@ -21,7 +21,7 @@ from vitedu.report import FLOAT32
 from . import untrusted
 from .exam import Draw, Exercise
 from .reference import Context, Reference
-from .verdict import ERROR, GRADED, NOT_ANSWERED, CaseVerdict, Diagnosis, Verdict
+from .verdict import ERROR, FOR_REVIEW, GRADED, NOT_ANSWERED, CaseVerdict, Diagnosis, Verdict
 
 
 @dataclass(frozen=True)
@@ -35,18 +35,28 @@ class Reply:
 NO_ANSWER = Answer("silent")
 
 
+# Where an earlier mistake leaves nothing but errors or NaN to expect, `raise` would be full marks for anybody
+# who gave that earlier exercise away. Right code is not robbed either: somebody reads it.
+UNSEEN = "with the earlier mistake in place this cannot be seen to be right, so a person looks at it"
+
 SCALAR = "Here plain numbers are asked for (.item() makes one of a tensor). It costs no points."
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """The replies read with certain ideas in earlier exercises, and under a convention in this one."""
+    """The replies read with certain ideas in earlier exercises, and under a convention in this one.
+
+    Attributes:
+        unseen: nothing is wrong, but where these ideas leave only errors or NaN to expect, such a
+            reply shows nothing.
+    """
 
     context: Context
     convention: str
     rights: list[bool]
     whole: list[str]
     per_case: list[list[str]]
+    unseen: bool = False
 
 
 def judge(
@@ -80,6 +90,8 @@ def judge(
     shares = sum(case.share for case in cases)
     earned = sum(case.share for case, ok in zip(cases, best.rights, strict=True) if ok)
     verdict.points = round(verdict.max_points * earned / shares, 2)
+    if verdict.status == GRADED and best.unseen:
+        verdict.points, verdict.status, verdict.reason = 0.0, FOR_REVIEW, UNSEEN
     if verdict.status == GRADED and earned == 0:
         states = {reply.answer.status if reply.answer else "silent" for reply in replies}
         verdict.status = NOT_ANSWERED if states <= {"undone", "missing"} else ERROR if states == {"error"} else GRADED
@@ -128,14 +140,30 @@ def _best_reading(
             for f, e, case, t in zip(found, model, cases, tolerances, strict=True)
         ]
 
+    def counting(marks: list[bool], context: Context, convention: str) -> list[bool]:
+        return _paired(marks, cases, reference.model(exercise, draw, context, convention))
+
+    def unseen(marks: list[bool], context: Context, convention: str) -> bool:
+        """Whether each reply is right, or shows no numbers where this context leaves none to expect."""
+        model = reference.model(exercise, draw, context, convention)
+        numberless = [f.status in ("ok", "error") and not _numbers(f) and not _numbers(e.facts)
+                      for f, e in zip(found, model, strict=True)]  # fmt: skip
+        return bool(context) and all(ok or shows_none for ok, shows_none in zip(marks, numberless, strict=True))
+
+    waiting: _Reading | None = None
     read: dict[Context, tuple[str, list[bool]]] = {}  # by context: the convention that fits best
     for context in _contexts(reference, earlier):
         for convention in ("", *(c.id for c in exercise.conventions)):
             marks = rights(context, convention)
             if context not in read or sum(marks) > sum(read[context][1]):
                 read[context] = convention, marks
-            if all(_paired(marks, cases)):
-                return _Reading(context, convention, marks, [], [[] for _ in cases])
+            counted = counting(marks, context, convention)
+            if all(counted):
+                return _Reading(context, convention, counted, [], [[] for _ in cases])
+            if waiting is None and unseen(marks, context, convention):
+                waiting = _Reading(context, convention, counted, [], [[] for _ in cases], unseen=True)
+    if waiting is not None:
+        return waiting
 
     best: _Reading | None = None
     for context, (convention, marks) in read.items():
@@ -149,7 +177,7 @@ def _best_reading(
                 loosely, cases_loosely = explain(found, marks, wrong, [LOOSE] * len(cases))
                 whole, per_case = loosely, [a or b for a, b in zip(per_case, cases_loosely, strict=True)]
         # Paired for the points, not for the name: an error alone explains nothing.
-        reading = _Reading(context, convention, _paired(marks, cases), whole, per_case)
+        reading = _Reading(context, convention, counting(marks, context, convention), whole, per_case)
         if best is None or _rank(reading) > _rank(best):
             best = reading
     return best
@@ -169,11 +197,19 @@ def _rank(reading: _Reading) -> tuple[bool, int, int]:
     return bool(reading.whole), sum(reading.rights), -len(reading.context)
 
 
-def _paired(rights: list[bool], cases: Sequence[Case]) -> list[bool]:
-    """An expected error counts only when the same object also gave right numbers somewhere."""
-    alone = [case.raises is None and not case.paired for case in cases]
+def _paired(rights: list[bool], cases: Sequence[Case], model: Sequence[Expected]) -> list[bool]:
+    """An expected error or NaN, and an answer by chance, count only when the same object also gave right numbers."""
+    alone = [
+        case.raises is None and not case.paired and not case.random and _numbers(e.facts)
+        for case, e in zip(cases, model, strict=True)
+    ]
     useful = {case.thing for case, ok, counts in zip(cases, rights, alone, strict=True) if ok and counts}
     return [ok and (counts or c.thing in useful) for c, ok, counts in zip(cases, rights, alone, strict=True)]
+
+
+def _numbers(facts: Facts) -> bool:
+    """Whether an answer holds numbers, and only finite ones."""
+    return facts.status == "ok" and bool(facts.values) and all(bool(t.isfinite().all()) for t in facts.values.values())
 
 
 def _diagnoses(reference: Reference, exercise: Exercise, reading: _Reading) -> list[Diagnosis]:

@@ -2,7 +2,8 @@
 
 Prose, imports, checks and exams come from the release; answers and playgrounds from the
 submission, matched by grade_id; points from the gradebook. Cells without a known id are the
-student's own: they are kept, in order, behind the nearest known cell that precedes them.
+student's own (unless recognise.py tells what they are): they are kept, in order, behind the nearest
+known cell that precedes them. A released stub never has the last word over an answer.
 """
 
 from __future__ import annotations
@@ -11,27 +12,19 @@ import copy
 import json
 import os
 import stat
-import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_raw_cell
 
+from .recognise import SubmittedCell, defined, normal, recognise
+
 MAX_FILE = 64 * 2**20
 MAX_SOURCE = 2**20
+MAX_CELLS = 2000
 STUDENT_ROLES = ("solution", "written", "playground")
-
-
-@dataclass(frozen=True)
-class SubmittedCell:
-    """A cell as it was handed in: its kind, its text, and the id it claims to have."""
-
-    kind: str
-    source: str
-    grade_id: str | None
 
 
 class Unreadable(Exception):
@@ -42,7 +35,7 @@ def read_submission(path: Path) -> list[SubmittedCell]:
     """The cells of a handed-in notebook of any format version, read without trusting its shape.
 
     Raises:
-        Unreadable: not a regular file, too large, not JSON, or without cells.
+        Unreadable: not a regular file, too large, not JSON, without cells, or with too many.
     """
     info = os.lstat(path)
     if not stat.S_ISREG(info.st_mode):
@@ -59,9 +52,12 @@ def read_submission(path: Path) -> list[SubmittedCell]:
     if cells is None and isinstance(data, dict):  # notebook format 3 kept its cells in worksheets
         sheets = data.get("worksheets")
         sheets = sheets if isinstance(sheets, list) else []
-        cells = [c for sheet in sheets if isinstance(sheet, dict) for c in sheet.get("cells") or []] or None
+        sheets = [sheet.get("cells") for sheet in sheets if isinstance(sheet, dict)]
+        cells = [cell for of_sheet in sheets if isinstance(of_sheet, list) for cell in of_sheet] or None
     if not isinstance(cells, list):
         raise Unreadable(f"{path.name} is JSON but has no list of cells, so it is no notebook")
+    if len(cells) > MAX_CELLS:
+        raise Unreadable(f"{path.name} has {len(cells)} cells; a notebook may have {MAX_CELLS}")
     return [cell for cell in map(_submitted_cell, cells) if cell is not None]
 
 
@@ -98,6 +94,7 @@ def rebuild(
         points: from the gradebook, for each graded cell.
     """
     known = {cell.metadata.nbgrader.grade_id: cell for cell in release.cells}
+    submitted, mended = recognise(submitted, release)
     copies: dict[str, list[SubmittedCell]] = {}
     own: dict[str | None, list[SubmittedCell]] = {}
     anchor = None
@@ -108,7 +105,7 @@ def rebuild(
         elif cell.source.strip():
             own.setdefault(anchor, []).append(cell)
 
-    rebuilt, mended, waiting = [], [], [_own_cell(cell, f"own-top-{i}") for i, cell in enumerate(own.get(None, []))]
+    rebuilt, waiting = [], [_own_cell(cell, f"own-top-{i}") for i, cell in enumerate(own.get(None, []))]
     for grade_id, original in known.items():
         # Own cells come before the next known cell, but behind the stub of an answer that lost
         # its id: the stub must not have the last word over the answer.
@@ -121,8 +118,35 @@ def rebuild(
         rebuilt.append(cell)
         waiting += [_own_cell(mine, f"own-{grade_id}-{i}") for i, mine in enumerate(own.get(grade_id, []))]
     notebook = copy.deepcopy(release)
-    notebook.cells = rebuilt + waiting
+    notebook.cells = _stubs_first(rebuilt + waiting, known, mended)
     return notebook, mended
+
+
+def _stubs_first(cells: list[NotebookNode], known: dict[str, NotebookNode], mended: list[str]) -> list[NotebookNode]:
+    """Put a stub that was left as released before the student's own cells that define the same name.
+
+    People insert a cell above the stub and answer there; run from top to bottom, the stub would undo it.
+    """
+    own = {id(cell): defined(cell.source) for cell in cells if _is_own(cell)}
+    for grade_id, original in known.items():
+        if original.metadata.vitedu.role != "solution":
+            continue
+        ids = [cell.metadata.get("nbgrader", {}).get("grade_id") for cell in cells]
+        at, names = ids.index(grade_id), defined(original.source)
+        if not is_unchanged(cells[at].source, original.source):
+            continue
+        first = next((i for i, cell in enumerate(cells) if own.get(id(cell), set()) & names), None)
+        exam = next((i for i, cell in enumerate(cells) if cell.metadata.vitedu.get("exercise") == grade_id), len(cells))
+        if first is not None and first < at:
+            cells.insert(first, cells.pop(at))
+            mended.append(f"The answer to {grade_id} stood above its TODO cell; it counts.")
+        elif first is not None and first > exam:
+            mended.append(f"A cell of the student's own defines {grade_id}, but below its check: too late to count.")
+    return cells
+
+
+def _is_own(cell: NotebookNode) -> bool:
+    return cell.cell_type == "code" and cell.metadata.vitedu.role == "own"
 
 
 def _known_cell(original: NotebookNode, copies: list[SubmittedCell], mended: list[str]) -> NotebookNode:
@@ -155,13 +179,7 @@ def _known_cell(original: NotebookNode, copies: list[SubmittedCell], mended: lis
 
 def is_unchanged(source: str, released: str) -> bool:
     """Whether an answer is still the released stub."""
-    return _normal(source) == _normal(released)
-
-
-def _normal(source: str) -> str:
-    """A text up to line ends, trailing blanks, and the way its characters are composed."""
-    lines = unicodedata.normalize("NFC", source.replace("\r\n", "\n")).split("\n")
-    return "\n".join(line.rstrip() for line in lines).strip()
+    return normal(source) == normal(released)
 
 
 def _own_cell(cell: SubmittedCell, id: str) -> NotebookNode:

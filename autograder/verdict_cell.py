@@ -7,7 +7,7 @@ from nbformat.v4 import new_output
 
 from vitedu import display
 
-from .verdict import GRADED, NOT_ANSWERED, NOT_GRADED, Diagnosis, Verdict
+from .verdict import FOR_REVIEW, GRADED, NOT_ANSWERED, NOT_GRADED, Diagnosis, Verdict
 
 
 def verdict_output(verdict: Verdict) -> NotebookNode:
@@ -26,11 +26,15 @@ def verdict_card(verdict: Verdict) -> display.Card:
         return display.Card(verdict.exercise, "not graded", display.OPEN, said, remarks=remarks)
     said = [(_sentence(d), "" if d.carried else f"Ask yourself: {d.question}") for d in verdict.diagnoses]
     if verdict.status not in (GRADED, NOT_ANSWERED):
-        said.insert(0, (f"{verdict.status.capitalize()}: {verdict.reason}.", ""))
+        because = f": {verdict.reason}" if verdict.reason else ""
+        said.insert(0, (f"{verdict.status.capitalize()}{because}.", ""))
     rows = [(case.right, case.name, case.note) for case in verdict.cases]
     points = f"{verdict.points:g} of {verdict.max_points:g} points" if verdict.max_points else "extra, no points"
     if verdict.status == NOT_ANSWERED:
         return display.Card(verdict.exercise, f"not answered, {points}", display.OPEN, remarks=remarks)
+    if verdict.status == FOR_REVIEW:
+        points = f"for review, {verdict.max_points:g} points open"
+        return display.Card(verdict.exercise, points, display.OPEN, said, rows, remarks)
     tone = display.RIGHT if all(case.right for case in verdict.cases) else display.WRONG
     return display.Card(verdict.exercise, points, tone, said, rows, remarks)
 
@@ -41,4 +45,3 @@ def _sentence(diagnosis: Diagnosis) -> str:
         return f"Carried over from {diagnosis.exercise}, where it was marked; it costs nothing here: {idea}."
     start = "This equals what comes out when" if diagnosis.whole else "In some cases this equals what comes out when"
     return f"{start} {idea}."
-

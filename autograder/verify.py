@@ -29,7 +29,7 @@ from .judge import Reply, judge
 from .kernel import OK, Limits, StudentKernel
 from .lab import Lab, find_lab, without_marks
 from .reference import Reference, differ
-from .verdict import GRADED, NOT_ANSWERED, Verdict
+from .verdict import FOR_REVIEW, GRADED, NOT_ANSWERED, Verdict
 
 SECRETS = (b"verify: first", b"verify: second", b"verify: third")
 SECONDS = 120.0  # a probe's limit here; generous, because this machine may be busy
@@ -42,6 +42,8 @@ class Proof:
     Attributes:
         carried: (earlier misconception, this exercise) pairs in which the later answer changes,
             and which cost points once.
+        for_review: those of them in which the mistake leaves only errors or NaN on some draw, so
+            that a person decides about the later exercise.
         operations: the tensor operations that each alternative calls.
         problems: one sentence for each thing that is not as it must be.
     """
@@ -56,6 +58,7 @@ class Proof:
     nulls_refused: int = 0
     carried: int = 0
     carried_free: int = 0
+    for_review: int = 0
     draws: int = 0
     operations: dict[str, list[str]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -88,7 +91,7 @@ def prove(assignment: str, exercise_id: str, draws: list[Draw] | None = None) ->
     draws = draws or all_draws(exercise_id)
     proof = Proof(f"{lab.key}/{exercise_id}", draws=len(draws))
     bench = _Bench(lab, exercise, draws, proof)
-    with StudentKernel(Limits(start=120)) as bench.kernel:
+    with StudentKernel(Limits(start=120), boxed=False) as bench.kernel:  # our own code
         bench.define({})
         bench.right_answers()
         bench.wrong_answers()
@@ -176,7 +179,7 @@ class _Bench:
         self.check("the released stub", self.judged(self.stub()), unanswered, "is not 'not answered' with 0 points")
 
     def no_answers(self) -> None:
-        """Answers that need no idea at all earn nothing: zeros, ones, an echo, NaN, a raised ValueError."""
+        """Answers that need no idea at all earn nothing: zeros, ones, an echo, noise, NaN, a raised ValueError."""
         self.kernel.run(self.model(), SECONDS)
         asked = [replies for _, replies, _ in self.asked()]
         if any(reply.answer is None for replies in asked for reply in replies):
@@ -204,10 +207,11 @@ class _Bench:
                 if not self._shows(earlier, idea):
                     continue
                 self.define({earlier.id: self.reference.code(earlier.id, idea)})
-                verdicts = self.judged(self.model(), earlier={earlier.id: idea})
+                verdicts = list(self.judged(self.model(), earlier={earlier.id: idea}))
                 self.proof.carried += 1
+                self.proof.for_review += any(verdict.status == FOR_REVIEW for verdict in verdicts)
                 what = f"right code here, after {idea} in {earlier.id},"
-                self.proof.carried_free += self.check(what, verdicts, carried_as(idea), "loses points again")
+                self.proof.carried_free += self.check(what, iter(verdicts), carried_as(idea), "loses points again")
         self.define({})
 
     def _shows(self, earlier: Exercise, id: str) -> bool:
@@ -239,9 +243,17 @@ def named_as(id: str) -> Callable[[Verdict], bool]:
 
 
 def carried_as(id: str) -> Callable[[Verdict], bool]:
-    """Whether a verdict takes no points for this earlier misconception, and says so."""
+    """Whether a verdict takes no points for this earlier misconception, and says so.
+
+    A verdict for review takes none either: a person decides.
+    """
     named = [] if id.startswith("~") else [id]  # a convention is no mistake: there is nothing to say about it
-    return lambda verdict: verdict.points == 1.0 and [d.misconception for d in verdict.diagnoses if d.carried] == named
+
+    def carried(verdict: Verdict) -> bool:
+        free = verdict.points == 1.0 or (verdict.status == FOR_REVIEW and bool(named))
+        return free and [d.misconception for d in verdict.diagnoses if d.carried] == named
+
+    return carried
 
 
 def unanswered(verdict: Verdict) -> bool:
@@ -272,6 +284,7 @@ NULLS = {
     "ones": _filled(lambda t, case: torch.ones_like(t)),
     "uniform": _filled(lambda t, case: torch.full_like(t, 1 / t.shape[-1] if t.ndim else 0.5)),
     "echo of an input": _filled(_echo),
+    "noise": _filled(lambda t, case: torch.rand(t.shape, dtype=torch.float64)),  # another with each call
     "empty": _filled(lambda t, case: t.new_empty(0)),
     "NaN": _filled(lambda t, case: torch.full(t.shape, float("nan"), dtype=torch.float64)),
     "ValueError": lambda answer, case: Answer(
@@ -307,11 +320,12 @@ def table(proofs: list[Proof]) -> str:
         "accepted",
         "nulls refused",
         "carried once",
+        "for review",
         "draws",
     )
     rows = [
         (p.exam, str(p.misconceptions), str(p.caught), str(p.named), str(p.alternatives), str(p.accepted),
-         f"{p.nulls_refused} of {p.nulls}", f"{p.carried_free} of {p.carried}", str(p.draws))
+         f"{p.nulls_refused} of {p.nulls}", f"{p.carried_free} of {p.carried}", str(p.for_review), str(p.draws))
         for p in proofs
     ]  # fmt: skip
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]

@@ -343,13 +343,36 @@ def test_broken_code_that_depends_on_the_seed_is_tried_with_each(reference, imag
     assert asked == [5, 6, 7] * 2
 
 
-def test_the_error_of_an_earlier_mistake_costs_nothing_here(reference, images, honest, monkeypatch):
-    draw, exam = with_labels(images, honest, 1.0), AccuracyExam(reference)
+@pytest.mark.parametrize(
+    "answered",
+    [
+        (error("ZeroDivisionError"), Answer("missing")), (error("ValueError", "what comes of it"), Answer("missing")),
+        (Answer("ok"), Answer("ok", tensors={"logits": torch.full((TEST, 6), torch.nan)})),
+    ],
+)  # fmt: skip
+def test_where_an_earlier_mistake_leaves_no_logits_a_person_looks(reference, images, honest, monkeypatch, answered):
+    draw, failed = with_labels(images, honest, 1.0), [Attempt(5, *answered)]
+    exam = AccuracyExam(reference)
+    monkeypatch.setattr(module, "learn", lambda make, *rest: (make(), {}))
+    assert exam.judge(draw, failed, {"build_model": "mean-pool"}).status == ERROR  # with that, ours gives logits
     monkeypatch.setattr(module, "learn", lambda make, train, *rest: train(make(), [], None, None))
-    failed = [Attempt(5, error("ZeroDivisionError"), Answer("missing"))]
-    assert exam.judge(draw, failed, {}).points == 0
-    assert exam.judge(draw, failed, {"train_one_epoch": "divides"}).points == 3
-    assert exam.judge(draw, [Attempt(5, error("ValueError"), None)], {"train_one_epoch": "divides"}).points == 0
+    assert (exam.judge(draw, failed, {}).points, exam.judge(draw, failed, {}).status) == (0, ERROR)
+    outcome = exam.judge(draw, failed, {"train_one_epoch": "divides"})
+    assert (outcome.points, outcome.status, outcome.would_be) == (0, FOR_REVIEW, 3)
+    assert outcome.notes[1].startswith("A person looks at this") and "ZeroDivisionError, too" in outcome.notes[1]
+    assert [(d.misconception, d.carried) for d in outcome.diagnoses] == [("divides", True)]
+    assert exam.judge(draw, [Attempt(5, None, None)], {"train_one_epoch": "divides"}).status == ERROR
+
+
+def test_a_mistake_that_ends_in_nan_leaves_no_logits(reference, images, honest, monkeypatch):
+    draw, exam = with_labels(images, honest, 1.0), AccuracyExam(reference)
+    monkeypatch.setattr(module, "learn", lambda make, *rest: (make(), {}))
+    monkeypatch.setattr(module, "logits_of", lambda model, images: torch.full((TEST, 6), torch.nan))
+    failed = [changed_answer(honest, logits=torch.full((TEST, 6), torch.nan))]
+    outcome = exam.judge(draw, failed, {"build_model": "mean-pool"})
+    assert (outcome.points, outcome.status) == (0, FOR_REVIEW) and "a NaN, too" in outcome.notes[1]
+    # Finite logits, however bad, are then no sign of that mistake.
+    assert exam.judge(with_labels(images, honest, 0.3), [honest], {"build_model": "mean-pool"}).points == 0
 
 
 # --- garbage ---

@@ -1,5 +1,6 @@
 """The judge on Lab 1's own exams: points, names, what is carried over, and what never counts."""
 
+import dataclasses
 import json
 import random
 
@@ -13,7 +14,7 @@ from autograder.examiner import library_remarks
 from autograder.judge import Reply, judge, signature
 from autograder.lab import find_lab
 from autograder.reference import Reference, differ
-from autograder.verdict import ERROR, GRADED, NOT_ANSWERED, Verdict
+from autograder.verdict import ERROR, FOR_REVIEW, GRADED, NOT_ANSWERED, Verdict
 from autograder.verdict_cell import verdict_output
 from vitedu.compare import close
 from vitedu.probe import Answer, ask
@@ -96,6 +97,88 @@ def test_an_own_mistake_is_named_on_top_of_a_carried_one(reference):
 def test_right_code_after_a_mistake_that_it_does_not_use_is_just_right(reference):
     verdict = verdict_on(reference, "multi_head_attention_einsum", earlier={"scaled_dot_product_attention": "no-scale"})
     assert (verdict.points, verdict.diagnoses) == (4.0, [])
+
+
+@pytest.fixture(scope="module")
+def norms() -> Reference:
+    """Lab 3, in which an eps and an approximation are free."""
+    return Reference(find_lab("lab3"))
+
+
+def held(reference, exercise_id, **ideas):
+    """What a student whose cells hold these ideas answers."""
+    exercise, draw = reference.lab.exercise(exercise_id), Draw(SECRET, exercise_id, 1)
+    space = reference.namespace([(id, reference.code(id, idea)) for id, idea in ideas.items()])
+    return exercise, draw, [Reply(ask(space[c.thing], c, space=space)) for c in reference.cases(exercise, draw)]
+
+
+# --- an earlier mistake that leaves no numbers to expect ----------------------------------------
+
+RAISES = ("scaled_dot_product_attention", "t-of-a-matrix-only")  # then every later call raises
+
+
+@pytest.mark.parametrize("exercise_id", ["AttentionHead", "MultiHeadAttention"])
+def test_right_code_of_which_nothing_can_be_seen_is_for_review_and_not_wrong(reference, exercise_id):
+    assert verdict_on(reference, RAISES[0], [RAISES]).points < 4.0  # where it is marked
+    verdict = verdict_on(reference, exercise_id, [RAISES], earlier=dict([RAISES]))
+    assert (verdict.points, verdict.status) == (0.0, FOR_REVIEW)
+    assert "a person looks at it" in verdict.reason and any("Error" in case.note for case in verdict.cases)
+    assert [(d.misconception, d.carried) for d in verdict.diagnoses] == [(RAISES[1], True)]
+    assert verdict_on(reference, exercise_id, [RAISES]).status == ERROR  # never inferred from this exercise alone
+
+
+def raised(kind: str, message: str = "") -> Answer:
+    return Answer("error", error={"type": kind, "message": message, "where": "", "line": 0, "integers": []})
+
+
+def test_nobody_gains_by_giving_an_exercise_away_and_raising_ever_after(reference):
+    exercise, draw, given = replies(reference, "AttentionHead", [RAISES])
+    same = [Reply(raised(r.answer.error["type"], r.answer.error["message"])) for r in given]
+    for forged in (same, [Reply(raised("ValueError"))] * len(given)):
+        verdict = judged(reference, exercise, draw, forged, dict([RAISES]))
+        assert (verdict.points, verdict.status) == (0.0, FOR_REVIEW)
+    for blank in (dataclasses.replace(raised("NotImplementedError"), status="undone"), Answer("missing")):
+        verdict = judged(reference, exercise, draw, [Reply(blank)] * len(given), dict([RAISES]))
+        assert (verdict.points, verdict.status) == (0.0, NOT_ANSWERED)
+    _, _, numbers = replies(reference, "AttentionHead", [("AttentionHead", "query-and-key-swapped")])
+    verdict = judged(reference, exercise, draw, numbers, dict([RAISES]))  # no error, where there must be one
+    assert verdict.points == 0.0 and verdict.status == GRADED
+
+
+def test_what_the_student_gets_wrong_in_another_way_than_we_do_is_for_review_too(reference):
+    earlier = ("scaled_dot_product_attention", "returns-answer-and-weights")
+    exercise = reference.lab.exercise("MultiHeadAttention")
+    other = next(a for a in exercise.alternatives if a.name == "head by head, laid side by side")
+    space = reference.namespace([(earlier[0], reference.code(*earlier)), (exercise.id, other.code)])
+    draw = Draw(SECRET, exercise.id, 3)
+    given = [Reply(ask(space[c.thing], c)) for c in reference.cases(exercise, draw)]
+    ours = reference.model(exercise, draw, (earlier,))
+    assert any(r.answer.error["message"] != e.facts.message for r, e in zip(given, ours, strict=True))
+    assert judged(reference, exercise, draw, given, dict([earlier])).status == FOR_REVIEW
+
+
+def test_an_error_that_a_mistake_leads_to_counts_beside_right_numbers(norms):
+    earlier = {"EncoderBlock": "changes-its-input-in-place"}
+    exercise, draw, given = held(norms, "VisionTransformer", **earlier)
+    failing = [i for i, reply in enumerate(given) if reply.answer.status == "error"]
+    assert 0 < len(failing) < len(given)
+    verdict = judged(norms, exercise, draw, given, earlier)
+    assert (verdict.points, verdict.status, [d.carried for d in verdict.diagnoses]) == (4.0, GRADED, [True])
+    alone = [r if i in failing else Reply(raised("ValueError")) for i, r in enumerate(given)]
+    assert judged(norms, exercise, draw, alone, earlier).points == 0.0
+
+
+def test_answers_by_chance_count_only_beside_right_numbers(norms):
+    exercise, draw, given = held(norms, "FeedForward")
+    (random_case,) = [i for i, case in enumerate(norms.cases(exercise, draw)) if case.random]
+    noise = [  # another with each call, as an answer by chance is
+        Reply(Answer("ok", "Tensor", tensors={"out": torch.rand_like(t), "again": torch.rand_like(t)}))
+        for t in (reply.answer.tensors["out"] for reply in given)
+    ]
+    assert judged(norms, exercise, draw, noise).points == 0.0
+    right = [*given]
+    right[random_case] = noise[random_case]
+    assert judged(norms, exercise, draw, right).points == 4.0
 
 
 def test_no_answer_is_no_points(reference):
@@ -250,20 +333,8 @@ def test_no_forged_answer_stops_the_judge_or_earns_what_it_does_not_know(referen
                 assert close(forgery.answer.tensors["out"], reply.answer.tensors["out"], 1e-4), (round, case)
         signature(forgeries, cases)
 
+
 # --- conventions --------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def norms() -> Reference:
-    """Lab 3, in which an eps and an approximation are free."""
-    return Reference(find_lab("lab3"))
-
-
-def held(reference, exercise_id, **ideas):
-    """What a student whose cells hold these ideas answers."""
-    exercise, draw = reference.lab.exercise(exercise_id), Draw(SECRET, exercise_id, 1)
-    space = reference.namespace([(id, reference.code(id, idea)) for id, idea in ideas.items()])
-    return exercise, draw, [Reply(ask(space[c.thing], c, space=space)) for c in reference.cases(exercise, draw)]
 
 
 def test_every_convention_is_right_and_is_remembered(norms):

@@ -7,7 +7,8 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from autograder.rebuild import SubmittedCell, Unreadable, is_unchanged, read_submission, rebuild
+from autograder.rebuild import Unreadable, is_unchanged, read_submission, rebuild
+from autograder.recognise import SubmittedCell
 
 ROLES = {
     "intro": "prose",
@@ -99,13 +100,63 @@ def test_missing_cells_are_put_back(release):
     assert len(mended) == len(ROLES)
 
 
-def test_answer_that_lost_its_id_stands_below_its_stub(release):
+def without_ids(cells: list[SubmittedCell]) -> list[SubmittedCell]:
+    return [SubmittedCell(cell.kind, cell.source, None) for cell in cells]
+
+
+ANSWER = "%%time\nimport math\ndef f():\n    return 1"
+
+
+def test_an_answer_that_lost_its_id_is_recognised(release):
     cells = submitted(release)
-    cells[2] = SubmittedCell("code", "def f(): return 1", None)
+    cells[2] = SubmittedCell("code", ANSWER, None)
     found, mended = back(cells, release)
-    assert [id for id, _ in found] == ["intro", "imports", "answer", "own", "exam", "why", "play"]
-    assert found[3][1] == "def f(): return 1"
-    assert mended == ["The cell answer was missing; it was put back as released."]
+    assert [id for id, _ in found] == list(ROLES) and dict(found)["answer"] == ANSWER
+    assert mended == ["The cell answer had lost its id; recognised by what stands there."]
+
+
+def test_a_notebook_without_any_ids_is_put_back_together(release):
+    cells = without_ids(submitted(release))
+    cells[2] = SubmittedCell("code", "def f():\n    return helper()", None)
+    cells[4] = SubmittedCell("markdown", "because", None)
+    cells.insert(2, SubmittedCell("code", "def helper():\n    return 1", None))
+    cells.insert(6, SubmittedCell("markdown", "and so on", None))
+    found, mended = back(cells, release)
+    assert [id for id, _ in found] == ["intro", "imports", "own", "answer", "exam", "why", "own", "play"]
+    assert found[3][1].endswith("helper()") and found[5][1] == "because" and found[6][1] == "and so on"
+    assert mended == ["6 cells had lost their ids; recognised by what stands there."]
+
+
+def test_a_cell_with_an_id_is_never_overruled(release):
+    cells = [*submitted(release), SubmittedCell("code", "def f():\n    return 2", None)]
+    cells[2] = SubmittedCell("code", "def f():\n    return 1", "answer")
+    found, mended = back(cells, release)
+    assert dict(found)["answer"].endswith("1") and mended == []
+
+
+@pytest.mark.parametrize("place", [0, 2, 3])
+def test_a_stub_has_not_the_last_word_over_an_answer_in_a_cell_of_ones_own(release, place):
+    cells = submitted(release)
+    cells.insert(place, SubmittedCell("code", "def f():\n    return 1", None))
+    found, mended = back(cells, release)
+    order = [id for id, _ in found]
+    assert order.index("own") - order.index("answer") == 1 and order.index("own") < order.index("exam")
+    assert mended == ([] if place == 3 else ["The answer to answer stood above its TODO cell; it counts."])
+
+
+def test_a_draft_above_an_answered_cell_stays_above(release):
+    cells = submitted(release)
+    cells[2] = SubmittedCell("code", "def f():\n    return 1", "answer")
+    cells.insert(2, SubmittedCell("code", "def f():\n    return 'a draft'", None))
+    found, _ = back(cells, release)
+    assert [id for id, _ in found][2:4] == ["own", "answer"]
+
+
+def test_an_answer_below_its_check_is_told(release):
+    release.cells[3].metadata.vitedu["exercise"] = "answer"
+    cells = [*submitted(release), SubmittedCell("code", "def f():\n    return 1", None)]
+    _, mended = back(cells, release)
+    assert mended == ["A cell of the student's own defines answer, but below its check: too late to count."]
 
 
 def test_own_cells_stay_in_order_behind_their_neighbour(release):
@@ -188,6 +239,8 @@ def test_strange_metadata_is_no_id(tmp_path, metadata):
         (b"[]", "no list of cells"),
         (b'{"cells": 5}', "no list of cells"),
         (b'{"worksheets": 5}', "no list of cells"),
+        (b'{"worksheets": [{"cells": 5}, 7]}', "no list of cells"),
+        (b'{"cells": [' + b"{}, " * 2000 + b"{}]}", "2001 cells"),
     ],
 )
 def test_what_is_no_notebook_is_told_in_a_sentence(tmp_path, content, words):

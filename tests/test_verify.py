@@ -121,6 +121,19 @@ def test_a_mistake_is_carried_into_later_exercises(monkeypatch):
     assert has(proof, "after triple in double", "loses points again")
 
 
+def test_a_mistake_that_leaves_nothing_to_see_ends_for_review(monkeypatch):
+    tuple_of_it = Misconception(
+        "tuple", "a tuple comes back", "What is asked for?", "def double(x):\n    return (x + x,)"
+    )
+    first = dataclasses.replace(DOUBLE, misconceptions=(TRIPLE, tuple_of_it))
+    after = Exercise("after", cases("after"), (), right("after", "double(x).exp()"))
+    proof = proof_of(monkeypatch, lab_of(first, after), "after")
+    assert (proof.carried, proof.carried_free, proof.for_review) == (2, 2, 1)
+    assert not has(proof, "again")
+    head, row = (line.split() for line in table([proof]).split("\n")[:2])
+    assert row[-2:] == ["1", "2"] and head[-3:] == ["for", "review", "draws"]
+
+
 def test_an_escaping_misconception_is_found_under_any_secret():
     assert escapes(Reference(lab_of(DOUBLE)), SECRET) == []
     same = Misconception("same-as-the-model", "nothing is wrong", "Is it?", TWICE.code)
