@@ -7,15 +7,20 @@ import sys
 import warnings
 from pathlib import Path
 
-from nbgrader.apps import api, autogradeapp
+from nbgrader.apps import api, autogradeapp, generatefeedbackapp
 from nbgrader.converters import GenerateAssignment
 from nbgrader.preprocessors import AssignLatePenalties
 from sqlalchemy.exc import SAWarning
-from traitlets.config import Config
+from traitlets import TraitError
+from traitlets.config import Config, PyFileConfigLoader
 
-from . import export, feedback, handed_in, stages
+from . import export, feedback, handed_in, staged, stages
+from .errors import UserError
 from .lab import SOLUTIONS
+from .untrusted import terminal
 
+STEPS = ("release", "submitted", "autograded", "feedback")
+FILE = "nbgrader_config.py"
 STUB = '# TODO: your code here\nraise NotImplementedError("TODO")'
 
 
@@ -41,6 +46,46 @@ def configure(c: Config, root: Path | None = None) -> None:
     c.ExportApp.plugin_class = export.ScoresExporter
     feedback.configure(c)
     warnings.filterwarnings("ignore", category=SAWarning)  # of nbgrader's own database code, at every submission
-    # nbgrader names its converter class in two modules and offers no setting for it.
-    autogradeapp.Autograde = api.Autograde = handed_in.WalledAutograde
+    # nbgrader names its converter classes in two modules each and offers no setting for them.
+    autogradeapp.Autograde = api.Autograde = staged.StagedAutograde
+    generatefeedbackapp.GenerateFeedback = api.GenerateFeedback = staged.StagedFeedback
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+
+
+def read_config(root: Path) -> Config:
+    """What the instructor set in the course folder's nbgrader_config.py; empty where there is none.
+
+    Raises:
+        UserError: the file is broken, or sets what cannot be meant.
+    """
+    path = root / FILE
+    if not path.exists():
+        return Config()
+    try:
+        config = PyFileConfigLoader(FILE, path=str(root)).load_config()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # any program may stand there, also one that calls exit()
+        what = terminal(f"{type(error).__name__}: {error}", 200)
+        raise UserError(f"{path} cannot be read ({what}); mend it and run the same command again.") from None
+    check_config(path, config)
+    return config
+
+
+def check_config(path: Path, config: Config) -> None:
+    """Refuse a misspelled limit, which would have no effect, a limit that is no number, and folders moved elsewhere."""
+    known = stages.Examine.class_traits(config=True)
+    for name in config.Examine:
+        if name not in known:
+            there = ", ".join(sorted(known))
+            raise UserError(f"{path} sets c.Examine.{name}, which does not exist; mend the name (there are {there}).")
+    try:
+        stages.Examine(config=config)
+    except TraitError as error:
+        raise UserError(f"{path}: {terminal(str(error), 200)}") from None
+    for name in (*(f"{step}_directory" for step in STEPS), "directory_structure"):
+        if name in config.CourseDirectory:
+            raise UserError(
+                f"{path} sets c.CourseDirectory.{name}, but a vitedu course uses nbgrader's own folders; "
+                "remove that line and run the same command again."
+            )

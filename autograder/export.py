@@ -14,6 +14,7 @@ from nbgrader.plugins import ExportPlugin
 from . import untrusted
 from .errors import UserError
 from .results import Cell, Submission, read
+from .verdict import GRADED
 
 FIRST = ("student_id", "last_name", "first_name", "email", "score", "max_score", "complete", "waiting", "note")
 
@@ -38,9 +39,10 @@ def scores_table(
 ) -> list[dict[str, Any]]:
     """One row a student: the sums over the assignments, then for each assignment its parts.
 
-    Columns: FIRST, then "ASSIGNMENT score", "... max_score", "... late_penalty", "... status", and
-    "ASSIGNMENT: CELL" for each graded cell. `score` counts what is decided; it is empty when a
-    part of it was not graded by the grader's own failure. `complete` is "yes" when nothing waits.
+    Columns: FIRST, then "ASSIGNMENT score", "... max_score", "... late_penalty", "... status", "... cells" (how
+    each cell ended that was not simply graded), and "ASSIGNMENT: CELL" for each graded cell. `score` counts
+    what is decided; it is empty when a part of it was not graded by the grader's own failure. `complete` is
+    "yes" when nothing waits.
 
     Raises:
         UserError: no such gradebook, assignment, or student.
@@ -57,6 +59,7 @@ def scores_table(
                 f"{name} max_score": submission.max_points,
                 f"{name} late_penalty": submission.penalty if submission.submitted else None,
                 f"{name} status": submission.status,
+                f"{name} cells": "; ".join(f"{c.name}: {c.status}" for c in submission.cells if c.status != GRADED),
             } | columns | {_column(name, cell, several): cell.points for cell in submission.cells}  # fmt: skip
     for row in rows.values():
         del row["_blocked"]
@@ -78,7 +81,7 @@ def _add(row: dict[str, Any], submission: Submission) -> None:
     """Add one assignment to a student's sums."""
     row["max_score"] += submission.max_points
     row["waiting"] += submission.waiting
-    row["complete"] &= submission.status == "graded"
+    row["complete"] &= submission.status == GRADED
     row["_blocked"] |= bool(submission.ungraded)
     if row["_blocked"]:
         row["score"] = None

@@ -21,7 +21,7 @@ from traitlets.config import Config
 
 from . import untrusted, words
 from .looks import look
-from .results import Cell, Submission, read
+from .results import WAITING, Cell, Submission, read
 from .showable import MAX_TEXT, showable
 from .verdict import GRADED, NOT_ANSWERED
 
@@ -111,12 +111,12 @@ def _row(cell: Cell, place: int) -> NotebookNode:
     kind, sign = look(cell)
     said = [sentence for sentence in words.full(cell) if sentence not in (NOT_ANSWERED, "waits for grading")]
     questions = [f"Ask: {untrusted.terminal(d.question, 400)}" for d in cell.verdict.diagnoses] if cell.verdict else []
-    status = {"full": "right", "part": "partly right", "wait": "waits for grading"}.get(kind, cell.status)
+    status = {"full": "right", "part": "partly right"}.get(kind, cell.status)
     return NotebookNode(
         name=untrusted.terminal(cell.name, 80), parts=words.breakable(cell.name), anchor=f"result-{place}",
         look=kind, sign=sign, said=said + questions,
         points=words.points(cell.points), max_points=words.points(cell.max_points),
-        status="wrong" if (kind, status) == ("zero", GRADED) else status,
+        status={GRADED: "wrong", WAITING: "waits for grading"}.get(status, status),
     )  # fmt: skip
 
 

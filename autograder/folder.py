@@ -13,7 +13,8 @@ import os
 import secrets
 import shutil
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,16 @@ def scratch_folder() -> Path:
     """A new folder in the system's temporary folder; `sweep` of a later process removes it when this one was killed."""
     mark = Path(_mark(tempfile.gettempdir()))
     return Path(tempfile.mkdtemp(prefix=f"{mark.name}-", dir=mark.parent))
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """The same for a while: it is removed at the end."""
+    folder = scratch_folder()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @functools.cache

@@ -1,112 +1,131 @@
 """Grade everything that was handed in for a lab: nbgrader's autograde and feedback, one submission at a time.
 
-A submission that is graded already, with the same file, exams, code and secret, is not graded
-again; one that was interrupted half-way is.
+A submission that is graded already, with the same file, exams, code, limits and secret, is not
+graded again; one that was interrupted half-way is. The stamp in its verdict file says so: it is
+removed first, and written last.
 """
 
 from __future__ import annotations
 
-import hashlib
+import fcntl
 import json
 import logging
-import re
+import os
 import sys
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import torch
 from nbgrader.api import Gradebook
 from nbgrader.apps import NbGraderAPI
-from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
-from traitlets.config import Config
 
 from . import export
-from .course import configure
+from .course import configure, read_config
 from .errors import UserError
-from .folder import read_secret, read_verdicts, verdict_path, write_atomically
-from .lab import ROOT, Lab, find_lab
+from .folder import read_secret, read_verdicts, sweep, verdict_path, write_atomically
+from .lab import Lab, find_lab
 from .report import report_path, text_table, write_report
+from .stamp import code_hash as _code_hash
+from .stamp import finished, stamp_of
+from .submitted import Handed, handed_in
+from .trouble import folder_trouble, gradebook_trouble, in_words, why
 from .untrusted import terminal
 from .verdict import NOT_GRADED
 
 
-def course_api(course: Path) -> NbGraderAPI:
-    """nbgrader's own functions on a course folder, with our configuration."""
-    config = Config()
-    configure(config, course)
+def course_api(course: Path, sandbox: bool = True) -> NbGraderAPI:
+    """nbgrader's own functions on a course folder, with the instructor's configuration and ours.
+
+    Args:
+        sandbox: the command's choice; c.Examine.sandbox of the configuration is for nbgrader's own commands.
+
+    Raises:
+        UserError: the course's nbgrader_config.py is broken.
+    """
+    config = read_config(course)
+    configure(config, course)  # after the instructor's: what is set here is what grading stands on
+    config.Examine.sandbox = sandbox
     config.NbGraderAPI.log_level = logging.ERROR  # kept in the results, from which why() takes one sentence
     return NbGraderAPI(config=config)
 
 
-def why(result: dict[str, Any]) -> str:
-    """Why one of nbgrader's functions failed: the last exception that its log or traceback names, in one line."""
-    for lines in (result.get("log", "").split("\n"), result["error"].strip().split("\n")):
-        named = [line for line in lines if re.match(r"\s*[\w.]*(Error|Exception)\b", line)]
-        if named:
-            return terminal(re.sub(r"^\s*[\w.]*(NbGraderException|UserError): ", "", named[-1]), 400)
-    return terminal(lines[-1], 400)
-
-
-def grade(course: Path, lab_name: str, students: list[str] | None = None, regrade: bool = False) -> int:
+def grade(
+    course: Path, lab_name: str, students: list[str] | None = None, regrade: bool = False, sandbox: bool = True
+) -> int:
     """Grade, write feedback, scores.csv and the report; print the table.
 
     Returns:
         0, or 1 when a submission could not be graded.
 
     Raises:
-        UserError: no such lab, no release, nothing handed in, an unknown student, or a folder that is read-only.
+        UserError: no sandbox, no such lab, no release, nothing handed in, an unknown student, a broken
+            configuration, or a folder or gradebook that cannot be used, at the beginning or later.
     """
+    sweep()
+    if sandbox:
+        _check_sandbox()
     lab = find_lab(lab_name)
     released = course / "release" / lab.assignment / f"{lab.notebook}.ipynb"
-    _check_folder(course, lab, released)
-    submissions = _handed_in(course, lab, students)
-    api = course_api(course)
-    failed, done, code = [], 0, _code_hash(lab, released, read_secret(course))
-    _check_gradebook(course, lab, api.coursedir.db_url)
-    with tqdm(submissions.items(), desc=lab.assignment, unit="submission", file=sys.stderr) as bar:
-        for student, path in bar:
-            bar.set_postfix_str(terminal(student, 30))
-            stamp = _stamp(path, code)
-            if not regrade and _finished(course, lab, student, stamp):
-                continue
-            problem = _grade_one(api, course, lab, student, stamp)
-            done += not problem
-            if problem:
-                failed.append(f"{terminal(student, 60)}: {problem}")
-    api.coursedir.assignment_id = lab.assignment
-    export.write_csv(export.scores_table(api.coursedir.db_url, course / "verdicts"), course / "scores.csv")
-    write_report(course, lab.assignment, report_path(course, lab.assignment))
-    print(text_table(course, lab.assignment))
-    print(f"{done} graded, {len(submissions) - done - len(failed)} were graded already, {len(failed)} failed.")
-    for line in failed:
-        print(f"Not graded: {line}", file=sys.stderr)
-    return 1 if failed else 0
-
-
-def _check_folder(course: Path, lab: Lab, released: Path) -> None:
     if not released.exists():
         raise UserError(
             f"Expected the release at {released}, found none; "
             f"in {course} run: nbgrader generate_assignment {lab.assignment}"
         )
+    if trouble := folder_trouble(course):
+        raise UserError(f"{trouble}.")
+    handed = handed_in(course, lab, students)
+    with _alone(course):
+        return _grade_all(course, lab, released, handed, regrade, course_api(course, sandbox))
+
+
+def _grade_all(course: Path, lab: Lab, released: Path, handed: Handed, regrade: bool, api: NbGraderAPI) -> int:
+    db_url = api.coursedir.db_url
+    code = _code_hash(lab, released, read_secret(course), api.config)
+    _check_gradebook(course, lab, db_url)
+    failed, done = [f"{terminal(student, 60)}: {problem}" for student, problem in handed.unreadable.items()], 0
+    with tqdm(handed.paths.items(), desc=lab.assignment, unit="submission", file=sys.stderr) as bar:
+        for student, path in bar:
+            bar.set_postfix_str(terminal(student, 30))
+            stamp = stamp_of(path, code)
+            if not regrade and finished(course, lab, student, stamp):
+                continue
+            problem = _grade_one(api, course, lab, student, stamp)
+            done += not problem
+            if not problem:
+                continue
+            failed.append(f"{terminal(student, 60)}: {problem}")
+            if trouble := folder_trouble(course, problem) or gradebook_trouble(course, db_url):
+                raise UserError(f"{trouble}; what is graded so far is kept.")
     try:
-        tempfile.TemporaryFile(dir=course).close()
-    except OSError as error:
-        raise UserError(
-            f"Expected to write the gradebook, feedback and scores into {course}, but nothing can be written there "
-            f"({error.strerror}); mend that and run the command again."
-        ) from None
+        with _whole(course / "scores.csv") as path:
+            export.write_csv(export.scores_table(db_url, course / "verdicts"), path)
+        with _whole(report_path(course, lab.assignment)) as path:
+            write_report(course, lab.assignment, path, db_url)
+        print(text_table(course, lab.assignment, db_url=db_url))
+    except (UserError, OSError) as error:
+        if trouble := folder_trouble(course, str(error)) or gradebook_trouble(course, db_url):
+            raise UserError(f"{trouble}; what is graded so far is kept.") from None
+        raise
+    before = len(handed.paths) + len(handed.unreadable) - done - len(failed)
+    print(f"{done} graded, {before} were graded already, {len(failed)} failed.")
+    for line in failed:
+        print(f"Not graded: {line}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _check_sandbox() -> None:
+    from .sandbox import unavailable
+
+    if sentence := unavailable():
+        raise UserError(sentence)
 
 
 def _check_gradebook(course: Path, lab: Lab, db_url: str) -> None:
-    try:
-        with Gradebook(db_url) as gradebook:
-            known = [assignment.name for assignment in gradebook.assignments]
-    except SQLAlchemyError as error:
-        what = getattr(error, "orig", None) or type(error).__name__
-        raise UserError(f"The gradebook of {course} cannot be read ({what}); restore it from a backup.") from None
+    if trouble := gradebook_trouble(course, db_url):
+        raise UserError(f"{trouble}.")
+    with Gradebook(db_url) as gradebook:
+        known = [assignment.name for assignment in gradebook.assignments]
     if lab.assignment not in known:
         raise UserError(
             f"The gradebook of {course} does not know {lab.assignment}, whose release was made elsewhere; "
@@ -114,63 +133,50 @@ def _check_gradebook(course: Path, lab: Lab, db_url: str) -> None:
         )
 
 
-def _handed_in(course: Path, lab: Lab, students: list[str] | None) -> dict[str, Path]:
-    found = {
-        path.parent.parent.name: path
-        for path in sorted(course.glob(f"submitted/*/{lab.assignment}/{lab.notebook}.ipynb"))
-    }
-    if not found:
-        raise UserError(
-            f"Nothing to grade: expected files submitted/STUDENT/{lab.assignment}/{lab.notebook}.ipynb "
-            f"in {course}, found none."
-        )
-    unknown = [student for student in students or [] if student not in found]
-    if unknown:
-        raise UserError(
-            f"{', '.join(unknown)} handed in nothing for {lab.assignment}; check the spelling of --student."
-        )
-    return {student: path for student, path in found.items() if not students or student in students}
+@contextmanager
+def _alone(course: Path) -> Iterator[None]:
+    """One grading command at a time in a course; the system takes the lock from a command that was killed."""
+    with (course / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"Another command is grading in {course} right now; wait until it has ended and run this one again."
+            ) from None
+        except OSError:  # a network drive without locks: there it is up to the user
+            pass
+        yield
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A place to write a file in; it takes the place of the old one when it is complete."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _grade_one(api: NbGraderAPI, course: Path, lab: Lab, student: str, stamp: str) -> str:
     """Grade one submission and write its feedback; "" or what went wrong, in one line."""
-    for result in (
-        api.autograde(lab.assignment, student, force=True),
-        api.generate_feedback(lab.assignment, student, force=True),
-    ):
-        if not result["success"]:
-            if "KeyboardInterrupt" in result["error"].strip().split("\n")[-1]:
-                raise KeyboardInterrupt
-            return why(result)
     path = verdict_path(course, student, lab.assignment, lab.notebook)
-    record = read_verdicts(path)
-    ours = [verdict["reason"] for verdict in record["exercises"] if verdict["status"] == NOT_GRADED]
-    if ours:
-        return terminal(ours[0], 400)
-    write_atomically(path, json.dumps(record | {"stamp": stamp}, indent=1))  # last: only now is it finished
+    try:
+        before = read_verdicts(path)
+        if before.pop("stamp", None):  # from here on it is unfinished
+            write_atomically(path, json.dumps(before, indent=1))
+        for step in (api.autograde, api.generate_feedback):
+            result = step(lab.assignment, student, force=True)
+            if not result["success"]:
+                if "KeyboardInterrupt" in result["error"].strip().split("\n")[-1]:
+                    raise KeyboardInterrupt
+                return why(result)
+        record = read_verdicts(path)
+        ours = [verdict["reason"] for verdict in record["exercises"] if verdict["status"] == NOT_GRADED]
+        if ours:
+            return terminal(ours[0], 400)
+        write_atomically(path, json.dumps(record | {"stamp": stamp}, indent=1))  # last: only now is it finished
+    except OSError as error:
+        return in_words(f"OSError: {error}")
     return ""
-
-
-def _finished(course: Path, lab: Lab, student: str, stamp: str) -> bool:
-    made = [course / folder / student / lab.assignment for folder in ("autograded", "feedback")]
-    record = read_verdicts(verdict_path(course, student, lab.assignment, lab.notebook))
-    return all(folder.is_dir() for folder in made) and record.get("stamp") == stamp
-
-
-def _stamp(submission: Path, code: str) -> str:
-    content = submission.read_bytes() if submission.is_file() else b""
-    return hashlib.sha256(code.encode() + content).hexdigest()
-
-
-def _code_hash(lab: Lab, released: Path, secret: bytes) -> str:
-    """Whatever else decides a score: the exams, this code, the release, the secret, torch."""
-    files = [
-        released,
-        lab.source,
-        *sorted((ROOT / "autograder").rglob("*.py")),
-        *sorted((ROOT / "vitedu").rglob("*.py")),
-    ]
-    digest = hashlib.sha256(secret + torch.__version__.encode())
-    for path in files:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from .results import WAITING, Cell
-from .verdict import DIED, ERROR, FOR_REVIEW, GRADED, NOT_ANSWERED, NOT_GRADED, TIMED_OUT
+from .verdict import DIED, ERROR, FOR_REVIEW, GRADED, NOT_ANSWERED, NOT_GRADED, OUT_OF_MEMORY, TIMED_OUT
 
 # status -> CSS class and sign; a graded cell is looked up by its share of the points
 LOOKS = {
     "full": ("full", "\u25cf"), "part": ("part", "\u25d0"), "zero": ("zero", "\u25cb"),
     NOT_ANSWERED: ("blank", "\u2013"), ERROR: ("zero", "!"), TIMED_OUT: ("zero", "\u2026"), DIED: ("zero", "\u2020"),
-    NOT_GRADED: ("lost", "?"), FOR_REVIEW: ("wait", "\u2315"), WAITING: ("wait", "\u270e"),
+    OUT_OF_MEMORY: ("zero", "\u2191"), NOT_GRADED: ("lost", "?"),
+    FOR_REVIEW: ("wait", "\u2315"), WAITING: ("wait", "\u270e"),
 }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from sqlalchemy.orm import selectinload, undefer
 
 from .errors import UserError
 from .records import read_record
+from .trouble import told
 from .verdict import FOR_REVIEW, GRADED, NOT_ANSWERED, NOT_GRADED, Verdict
 
 WAITING = "waiting"  # a written answer that nobody has read yet
@@ -147,8 +148,7 @@ def read(
                 raise UserError(f"the gradebook has no assignment {missing[0]}; it has {known}")
             return {name: _assignment(gradebook, name, people, verdicts) for name in only or sorted(names)}
     except SQLAlchemyError as error:
-        what = str(getattr(error, "orig", None) or type(error).__name__)
-        raise UserError(f"expected nbgrader's gradebook, found something unreadable ({what})") from None
+        raise UserError(f"{told(error, verdicts.parent)}.") from None
 
 
 def read_assignment(course: Path, assignment: str, db_url: str | None = None) -> list[Submission]:

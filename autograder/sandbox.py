@@ -26,6 +26,7 @@ import vitedu
 
 from . import seccomp
 from .errors import UserError
+from .folder import scratch
 
 # A grader that is root starts the sandbox as this user, which owns nothing: inside a user namespace that
 # root itself had made, the host's /proc/sys could be written.
@@ -63,7 +64,7 @@ class Room:
         return {
             "DATA": self.memory, "AS": self.memory + 8 * 2**30,  # AS also counts shared memory, and every library
             "NPROC": self.processes, "FSIZE": self.scratch_bytes, "CPU": int(self.cpu) + 1,
-            "CORE": 0, "NOFILE": 1024, "MSGQUEUE": 0, "MEMLOCK": 2**16,
+            "CORE": 0, "NOFILE": 512, "MSGQUEUE": 0, "MEMLOCK": 2**16,
         }  # fmt: skip
 
 
@@ -105,7 +106,7 @@ def unavailable() -> str:
             f"The sandbox needs libseccomp, which gave: {error}; install it (Debian, Ubuntu: apt-get install "
             f"libseccomp2) and pip's pyseccomp, {OTHERWISE}."
         )
-    with tempfile.TemporaryDirectory(prefix="vitedu-") as folder:
+    with scratch() as folder:
         # A look at what must be there, and at what must not.
         code = (
             "import importlib.util, os, zmq; assert os.getuid() == 1000 and os.listdir('/tmp') == ['.cache']\n"
@@ -114,7 +115,7 @@ def unavailable() -> str:
         )
         try:
             command = [sys.executable, "-I", "-B", "-c", code]
-            process = _start(command, Room(), Path(folder), {}, {}, [], subprocess.PIPE)
+            process = _start(command, Room(), folder, {}, {}, [], subprocess.PIPE)
             _, said = process.communicate(timeout=120)
         except (OSError, subprocess.SubprocessError, UserError) as error:
             return f"The sandbox does not start here ({error}): {ALLOW}, {OTHERWISE}."
@@ -160,14 +161,15 @@ def _start(
         options += ["--symlink", os.readlink(link), str(link)]
     for place, source in shown.items():
         options += ["--ro-bind", source, place]
-    options += ["--proc", "/proc", "--dev", "/dev"]
+    # Process 1 is bubblewrap's own and has no limits: nobody inside shall get at its memory.
+    options += ["--proc", "/proc", "--tmpfs", "/proc/1", "--remount-ro", "/proc/1", "--dev", "/dev"]
     for place in (HOME, "/dev/shm"):
         options += [*(["--size", str(room.scratch_bytes)] if _version() >= (0, 7) else []), "--tmpfs", place]
     options += ["--dir", f"{HOME}/.cache"]
     for place, descriptor in files.items():
         options += ["--ro-bind-data", str(descriptor), place]
     options += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", HOME, "--seccomp", str(filter_)]
-    # Over a file, so that nothing of the outside stands among the arguments that process 1 shows.
+    # Over a file: nothing of the outside shall stand among arguments.
     arguments = _unnamed(b"".join(option.encode() + b"\0" for option in options))
     passed = [*files.values(), filter_, arguments, *sockets]
     user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if as_root and not before else {}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from functools import cache
 
 # Memory that no limit of a process counts, ways to other processes, ways to new namespaces and mounts,
 # and parts of the kernel that a notebook has no business with and that have had many holes.
 REFUSED = """
-    memfd_create memfd_secret shmget msgget semget mq_open
+    memfd_create memfd_secret shmget msgget semget mq_open vmsplice
     ptrace process_vm_readv process_vm_writev process_madvise pidfd_getfd kcmp perf_event_open
     unshare setns mount umount2 pivot_root chroot open_tree move_mount fsopen fsconfig fsmount fspick mount_setattr
     io_uring_setup io_uring_enter io_uring_register keyctl add_key request_key bpf userfaultfd fanotify_init
@@ -18,6 +19,7 @@ REFUSED = """
 """.split()
 NEW_NAMESPACES = (0x00000080, 0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000)
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C  # they type into a terminal
+BUFFERS = (7, 8, 32, 33)  # SO_SNDBUF and its kind: a socket's memory is counted nowhere, so it stays as small as it is
 
 
 @cache
@@ -44,6 +46,9 @@ def program() -> bytes:
     for request in (TIOCSTI, TIOCLINUX):
         wanted = pyseccomp.Arg(1, pyseccomp.MASKED_EQ, 0xFFFFFFFF, request)
         refused.add_rule(pyseccomp.ERRNO(errno.EPERM), "ioctl", wanted)
+    for option in BUFFERS:
+        level, which = pyseccomp.Arg(1, pyseccomp.EQ, socket.SOL_SOCKET), pyseccomp.Arg(2, pyseccomp.EQ, option)
+        refused.add_rule(pyseccomp.ERRNO(errno.EPERM), "setsockopt", level, which)
     reader, writer = os.pipe()
     try:
         with os.fdopen(writer, "wb") as file:

@@ -11,16 +11,17 @@ from .results import NOT_SUBMITTED, WAITING, Cell, Submission, read_assignment
 from .verdict import NOT_ANSWERED, NOT_GRADED
 
 
-def text_table(course_dir: Path | str, assignment: str, width: int = 0) -> str:
+def text_table(course_dir: Path | str, assignment: str, width: int = 0, db_url: str | None = None) -> str:
     """The report's first table for a terminal: student by exercise, points, diagnosis in words.
 
     Args:
         width: characters a line; 0: the terminal's, 120 where there is none.
+        db_url: the gradebook's address; None: gradebook.db in the course folder.
 
     Raises:
         UserError: no gradebook, no such assignment, or nothing graded yet.
     """
-    submissions = read_assignment(Path(course_dir), assignment)
+    submissions = read_assignment(Path(course_dir), assignment, db_url)
     width = width or shutil.get_terminal_size((120, 24)).columns
     columns = [cell for cell in max((s.cells for s in submissions), key=len) if not cell.written]
     written = sum(cell.max_points for cell in max((s.cells for s in submissions), key=len) if cell.written)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from vitedu import wire
 from vitedu.probe import Answer
 
 from .exams.lab4_accuracy import AccuracyDraw, version
+from .folder import write_atomically
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,7 @@ def store(folder: Path, name: str, attempts: Sequence[Attempt]) -> None:
             entry[part] = None if answer is None else answer.header()
             tensors |= {} if answer is None else {f"{i}.{part}.{k}": t for k, t in answer.tensors.items()}
         headers.append(entry)
-    folder.mkdir(parents=True, exist_ok=True)
-    path, unfinished = _path(folder, name), folder / f".{name}.{os.getpid()}"
-    unfinished.write_bytes(wire.pack({"key": name, "attempts": headers}, tensors))
-    unfinished.replace(path)
+    write_atomically(_path(folder, name), wire.pack({"key": name, "attempts": headers}, tensors))
 
 
 def load(folder: Path, name: str) -> list[Attempt] | None:

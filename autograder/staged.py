@@ -1,0 +1,80 @@
+"""nbgrader's converters, except that a folder appears in autograded/ or feedback/ only when it is complete.
+
+nbgrader writes into the final folder from the beginning, and takes a folder that is there for a
+finished one: what a killed run left half written is then never graded again. Here the work is
+done in `autograded-unfinished/STUDENT/ASSIGNMENT` and moved when it is done; an earlier result
+stays until then.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from nbgrader.converters import GenerateFeedback
+from nbgrader.converters.base import BaseConverter
+
+from .handed_in import WalledAutograde
+
+
+class _Staged(BaseConverter):
+    _direct = False  # whether paths mean the final folder
+
+    @property
+    def _whole(self) -> bool:
+        """Whether all notebooks of an assignment are converted; one alone goes beside the others, as nbgrader does."""
+        return self.coursedir.notebook_id == "*"
+
+    @property
+    def _output_directory(self) -> str:
+        final = super()._output_directory
+        place, name = os.path.split(final)
+        return final if self._direct or not self._whole else os.path.join(place, f"{name}-unfinished")
+
+    def init_destination(self, assignment_id: str, student_id: str) -> bool:
+        if self.force and self._whole:  # nbgrader would remove the earlier result now
+            wanted = student_id not in self.coursedir.student_id_exclude.split(",")
+        else:
+            wanted = self._in_place(super().init_destination, assignment_id, student_id)
+        unfinished = self._format_dest(assignment_id, student_id)
+        if wanted and self._whole and os.path.lexists(unfinished):  # of a run that was killed
+            shutil.rmtree(unfinished)
+        return wanted
+
+    def set_permissions(self, assignment_id: str, student_id: str) -> None:
+        """nbgrader's last step with a submission: now its folder moves to where it belongs."""
+        if self._whole:
+            unfinished = Path(self._format_dest(assignment_id, student_id))
+            final = Path(self._in_place(self._format_dest, assignment_id, student_id))
+            if final.exists():
+                shutil.rmtree(final)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(unfinished, final)
+            for empty in (unfinished.parent, unfinished.parent.parent):
+                with suppress(OSError):
+                    empty.rmdir()
+        self._in_place(super().set_permissions, assignment_id, student_id)
+
+    def _in_place(self, step: Callable[..., Any], *args: str) -> Any:
+        """Take one of nbgrader's steps on the final folder."""
+        self._direct = True
+        try:
+            return step(*args)
+        finally:
+            self._direct = False
+
+
+class StagedAutograde(_Staged, WalledAutograde):
+    """Grades a submission."""
+
+    @property
+    def _input_directory(self) -> str:
+        return self.coursedir.submitted_directory if self._sanitizing else self._output_directory
+
+
+class StagedFeedback(_Staged, GenerateFeedback):
+    """Writes a feedback page."""

@@ -1,0 +1,97 @@
+"""What is wrong with a course folder itself: full, locked, closed. Asked before a class, and when a submission failed.
+
+Whether a class is stopped is decided by looking at the folder, never by what an error's text says: a
+submission may have a part in that.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from nbgrader.api import Gradebook
+from sqlalchemy.exc import SQLAlchemyError
+
+from .untrusted import terminal
+
+AGAIN = "and run the same command again"
+FULL = (errno.ENOSPC, errno.EDQUOT)
+SAID_FULL = re.compile(r"No space left on device|disk is full|disk quota exceeded", re.IGNORECASE)
+ROOM = 2**20  # bytes without which grading is not begun
+NEAR = 64 * 2**20  # with less than this free, what said "full" is believed
+
+
+def folder_trouble(course: Path, said: str = "") -> str:
+    """Why nothing can be written for a course, as a sentence without its full stop; "" when it can.
+
+    Args:
+        said: what failed just now; half of it may be removed again, so that there seems to be room.
+    """
+    for place in (course, Path(tempfile.gettempdir())):
+        try:
+            with tempfile.TemporaryFile(dir=place) as file:
+                file.write(bytes(ROOM))
+                file.flush()
+            if not (SAID_FULL.search(said) and shutil.disk_usage(place).free < NEAR):
+                continue
+        except OSError as error:
+            if error.errno not in FULL:
+                return (
+                    f"Expected to write the gradebook, feedback and scores into {place}, but nothing can be written "
+                    f"there ({error.strerror}); mend that {AGAIN}"
+                )
+        free = shutil.disk_usage(place).free / 2**20
+        return f"The disk of {place} is full ({free:.1f} MB free): make room {AGAIN}"
+    return ""
+
+
+def gradebook_trouble(course: Path, db_url: str) -> str:
+    """Why nothing can be recorded in the gradebook, as a sentence without its full stop; "" when it can."""
+    try:
+        with Gradebook(db_url) as gradebook, gradebook.engine.connect() as connection:
+            if gradebook.engine.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN IMMEDIATE")  # takes the lock for writing, and gives it back
+                connection.rollback()
+    except SQLAlchemyError as error:
+        return told(error, course)
+    return ""
+
+
+def told(error: SQLAlchemyError, course: Path) -> str:
+    """What a failure of the gradebook means and what to do, as a sentence without its full stop."""
+    what = str(getattr(error, "orig", None) or type(error).__name__)
+    if "locked" in what:
+        return (
+            f"The gradebook of {course} is locked by another program: "
+            f"close that (formgrader, another grading command, a database browser) {AGAIN}"
+        )
+    if "full" in what:
+        return f"The disk of {course} is full: make room {AGAIN}"
+    if "readonly" in what or "unable to open" in what:
+        return f"The gradebook of {course} cannot be written ({what}): see to its permissions {AGAIN}"
+    return f"The gradebook of {course} cannot be read ({terminal(what, 200)}); restore it from a backup"
+
+
+def why(result: dict[str, Any]) -> str:
+    """Why one of nbgrader's functions failed: the last exception that its log or traceback names, in one line."""
+    for lines in (result.get("log", "").split("\n"), result["error"].strip().split("\n")):
+        named = [line for line in lines if re.match(r"\s*[\w.]*(Error|Exception)\b", line)]
+        if named:
+            return in_words(named[-1])
+    return terminal(lines[-1], 400)
+
+
+def in_words(line: str) -> str:
+    """An exception's line for a person: the system's own errors without their numbers and class names."""
+    line = re.sub(r"^\s*[\w.]*(NbGraderException|UserError): ", "", line)
+    system = re.match(r"\s*[\w.]*Error: \[Errno \d+\] (?P<what>[^:]+)(?:: '(?P<where>[^']+)')?", line)
+    if system:
+        where = f": {system['where']}" if system["where"] else ""
+        return terminal(f"the system said {system['what']!r}{where}; mend that {AGAIN}", 400)
+    if "database is locked" in line:
+        return f"the gradebook was locked by another program; close that {AGAIN}"
+    return terminal(line, 400)

@@ -1,0 +1,93 @@
+"""The grading command is killed at 25 random moments over a class; the same command comes to the same scores."""
+
+import random
+import sqlite3
+import subprocess
+import time
+
+import nbformat
+import pytest
+from conftest import missing
+from course_fixture import EXERCISES, LAB, Course, solved
+from killed import orphans, run, scores, start, temporary_folder, unfinished
+
+from autograder.folder import read_verdicts, verdict_path
+from autograder.sample import model_codes
+from autograder.sandbox import unavailable
+
+KILLS = 25
+SEED = 20240725
+MODEL = model_codes(LAB)
+
+pytestmark = [pytest.mark.hostile, pytest.mark.timeout(3600)]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> tuple[Course, Course, float]:
+    """A class of four, handed in and graded without a disturbance, and the seconds that it took."""
+    if why := unavailable():
+        missing(why)
+    course = Course(tmp_path_factory.mktemp("kill") / "handed-in").release()
+    course.hand_in("ada", solved())
+    course.hand_in("bob", dict(list(MODEL.items())[:2]))
+    course.hand_in("carl", {})
+    course.hand_in("dora", {EXERCISES[0]: MODEL[EXERCISES[0]] + "\nimport os; os._exit(1)"})
+    graded = course.copy(course.root.parent / "graded")
+    with temporary_folder() as temporary:
+        began = time.monotonic()
+        status, said = run(graded, temporary)
+        assert status == 0, said
+        return course, graded, time.monotonic() - began
+
+
+def finished(course: Course) -> set[str]:
+    """Students whose verdict file says that everything is done."""
+    students = [path.name for path in (course.root / "submitted").iterdir()]
+    path = {s: verdict_path(course.root, s, LAB.assignment, LAB.notebook) for s in students}
+    return {s for s in students if read_verdicts(path[s]).get("stamp")}
+
+
+def check(course: Course, wanted: Course) -> None:
+    """What stands after a kill is whole and right, as far as it is said to be finished."""
+    with sqlite3.connect(course.root / "gradebook.db") as database:
+        assert database.execute("pragma integrity_check").fetchone() == ("ok",)
+    for folder in course.root.glob("autograded/*/*"):
+        nbformat.read(folder / f"{LAB.notebook}.ipynb", as_version=4)
+    for page in course.root.glob("feedback/*/*/*.html"):
+        assert page.read_text().rstrip().endswith("</html>")
+    for student in finished(course):
+        assert course.points(student) == wanted.points(student)
+        assert course.feedback(student) and course.record(student)["exercises"]
+
+
+def test_killed_at_random_moments(undisturbed, tmp_path):
+    handed_in, wanted, seconds = undisturbed
+    expected, draw = scores(wanted), random.Random(SEED)
+    before = sorted(path.name for path in wanted.root.iterdir())
+    shares = [draw.random() for _ in range(KILLS)]
+    with temporary_folder() as temporary, orphans() as left:
+        course, done, ended = None, set(), 0
+        for i, share in enumerate(shares):
+            where = f"kill {i + 1} of {KILLS}, after {share:.3f} of {seconds:.1f} s, seed {SEED}"
+            if course is None or done == {"ada", "bob", "carl", "dora"}:
+                course, done = handed_in.copy(tmp_path / f"course{i}"), set()
+            process = start(course, temporary, *(["--regrade"] if i % 5 == 4 else []))
+            try:
+                process.communicate(timeout=share * seconds)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+            ended += process.returncode == 0
+            assert process.returncode in (0, -9), where
+            assert left() == [], where
+            check(course, wanted)
+            if i % 5 != 4:  # a regrade takes results back while it goes over them
+                assert done <= finished(course), f"{where}: a finished result was lost"
+            done = finished(course)
+            # What is left is swept by the next start: it does not add up.
+            assert len(list(temporary.iterdir())) <= 3, (where, list(temporary.iterdir()))
+        status, said = run(course, temporary)
+        assert (status, scores(course)) == (0, expected), said
+        assert unfinished(course) == [] and list(temporary.iterdir()) == []
+        assert sorted(path.name for path in course.root.iterdir()) == before
+        assert ended < KILLS / 2, "most runs came to an end before they were killed"

@@ -1,0 +1,101 @@
+"""Each hostile submission gains something without walls, and nothing behind them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections import Counter
+
+import pytest
+
+from autograder.lab import find_lab
+from hostile.asked import ASKED
+from hostile.attack import COURSE_SECRET, GRADEBOOK_MARK, NEIGHBOUR_MARK, SOLUTION_MARK, Attack, Seen
+from hostile.harness import all_attacks, baseline, classes
+
+ATTACKS = all_attacks()
+COUNTED = [attack for attack in ATTACKS if attack.shown_by != "harmless"]
+
+
+def in_class(name: str, attack: Attack) -> pytest.param:
+    """An attack in its class; one process of a parallel run grades the whole class."""
+    marks = [pytest.mark.xdist_group(name)] if attack.fast else [pytest.mark.xdist_group(name), pytest.mark.hostile]
+    return pytest.param(name, attack, id=attack.name, marks=[*marks, pytest.mark.timeout(3600)])
+
+
+def shown(seen: Seen) -> str:
+    """What a run without walls showed, in a few words."""
+    told = [f"{seen.earned:g} points"] if seen.earned else []
+    told += ["the command hung"] if seen.exit == -9 else [f"exit {seen.exit}"] if seen.exit not in (0, 1) else []
+    told += ["a neighbour without points"] if seen.harmed else []
+    told += ["rows of the gradebook changed"] if seen.gradebook_changed else []
+    told += [f"{len(seen.changed)} files changed"] if seen.changed else []
+    told += [f"{len(seen.left)} processes left"] if seen.left else []
+    return ", ".join(told) or "something came out"
+
+
+def faults(attack: Attack, seen: Seen) -> list[str]:
+    """What the walls let through."""
+    lab, found = find_lab(attack.lab), []
+    for exercise, points in seen.points.items():
+        full = lab.points(exercise)
+        least = full if exercise in attack.honest else 0.0
+        most = full if exercise in (*attack.honest, *attack.loses) else 0.0
+        if points is None or not least <= points <= most:
+            found.append(f"{exercise}: expected {least:g} to {most:g} points, found {points}")
+    if not seen.points.keys() <= seen.status.keys():  # extras have a status and no points
+        found.append(f"verdicts on {sorted(seen.status)} only")
+    if attack.gained(seen):
+        found.append("it gained what it tried to")
+    for secret in (COURSE_SECRET, NEIGHBOUR_MARK, GRADEBOOK_MARK, SOLUTION_MARK, *attack.environ.values()):
+        if secret in seen.text:
+            found.append(f"{secret} came out")
+    if attack.says and not re.search(attack.says, seen.own):
+        found.append(f"nothing in the record, the feedback or the report says {attack.says!r}")
+    if seen.harmed:
+        found.append(f"neighbours without the points that they earned: {sorted(seen.harmed)}")
+    if seen.gradebook_changed or seen.changed:
+        found.append(f"changed: {sorted(seen.changed)}, rows of the gradebook: {seen.gradebook_changed}")
+    if seen.exit not in (0, 1):
+        found.append(f"the command ended with {seen.exit}")
+    if seen.left:
+        found.append(f"left behind: {seen.left}")
+    return found
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("attack", COUNTED, ids=lambda attack: attack.name)
+def test_it_gains_something_without_walls(attack, tmp_path, record_property):
+    seen = baseline(attack, tmp_path / "course")
+    record_property("baseline", (attack.name, shown(seen)))
+    gained = attack.gained(seen)
+    shutil.rmtree(tmp_path, ignore_errors=True)  # some submissions are large
+    assert gained, seen.own[-3000:]
+
+
+@pytest.mark.parametrize(
+    ("name", "attack"), [in_class(name, attack) for name, attacks in classes().items() for attack in attacks]
+)
+def test_it_is_contained(name, attack, behind_walls, record_property):
+    record_property("contained", attack.name)
+    seen = behind_walls(name, attack)
+    assert not faults(attack, seen), seen.own[-3000:]
+
+
+def test_names_are_unique_and_fit_for_a_folder():
+    names = Counter(attack.name for attack in ATTACKS)
+    assert not [name for name, count in names.items() if count > 1 or not re.fullmatch(r"[a-z0-9-]+", name)]
+    assert all(attack.tries and "\n" not in attack.tries for attack in ATTACKS)
+
+
+def test_every_attack_has_a_known_baseline():
+    assert {attack.shown_by for attack in ATTACKS} <= {"stock", "unwalled", "harmless"}
+
+
+def test_there_are_enough_that_count():
+    assert len(COUNTED) >= 45
+
+
+@pytest.mark.parametrize("what", ASKED)
+def test_what_a_hostile_student_would_try_is_tried(what):
+    assert ASKED[what] and set(ASKED[what]) <= {attack.name for attack in ATTACKS}
