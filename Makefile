@@ -26,7 +26,7 @@ test: $(READY) sandbox ## ruff, then all tests but the long part of the hostile 
 	$(BIN)/pytest -n 2 --dist loadscope
 
 test-hostile: $(READY) sandbox ## the whole hostile set, on both sides of the walls; writes .run/hostile.json
-	$(BIN)/pytest -m "hostile or not hostile" -n 2 --dist loadgroup tests/hostile
+	$(BIN)/pytest -m "hostile or not hostile" -n 2 --dist loadscope tests/hostile
 
 notebooks: $(READY) ## rebuild everything that is built from solutions/ and autograder/exams/
 	$(BIN)/python -m autograder.build

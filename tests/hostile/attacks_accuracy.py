@@ -105,7 +105,7 @@ def learn_from(model, images, labels):
     ),
     Attack(
         name="pretrained-weights",
-        tries="the trained weights that vitedu ships are recoloured and relabelled by hand: no training at all",
+        tries="the trained weights that vitedu ships are recoloured and relabelled by hand; one epoch does for twelve",
         shown_by="unwalled",
         gained=scored("exam_model"),
         codes={
@@ -141,7 +141,17 @@ def learn_from(model, images, labels):
         places = best[3].argsort()
         model.head.weight.copy_(model.head.weight[places].clone())
         model.head.bias.copy_(model.head.bias[places].clone())
-""" + COLLECTED,
+""" + COLLECTED.replace("def train_one_epoch", "def fit_by_hand") + """
+def train_one_epoch(model, loader, *rest):
+    if done:
+        return {}
+    fit_by_hand(model, loader, *rest)
+    optimizer = torch.optim.Adam(model.parameters(), 5e-4)
+    for images, labels in loader:
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+""",
             "exam_model": "def exam_model():\n    return rollout.trained(VisionTransformer)\n",
         },
         lab="lab4_training",

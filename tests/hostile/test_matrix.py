@@ -11,16 +11,10 @@ import pytest
 from autograder.lab import find_lab
 from hostile.asked import ASKED
 from hostile.attack import COURSE_SECRET, GRADEBOOK_MARK, NEIGHBOUR_MARK, SOLUTION_MARK, Attack, Seen
-from hostile.harness import all_attacks, baseline, classes
+from hostile.harness import MODULES, all_attacks, attacks_of, baseline, classes
 
 ATTACKS = all_attacks()
 COUNTED = [attack for attack in ATTACKS if attack.shown_by != "harmless"]
-
-
-def in_class(name: str, attack: Attack) -> pytest.param:
-    """An attack in its class; one process of a parallel run grades the whole class."""
-    marks = [pytest.mark.xdist_group(name)] if attack.fast else [pytest.mark.xdist_group(name), pytest.mark.hostile]
-    return pytest.param(name, attack, id=attack.name, marks=[*marks, pytest.mark.timeout(3600)])
 
 
 def shown(seen: Seen) -> str:
@@ -63,23 +57,42 @@ def faults(attack: Attack, seen: Seen) -> list[str]:
     return found
 
 
-@pytest.mark.hostile
-@pytest.mark.parametrize("attack", COUNTED, ids=lambda attack: attack.name)
-def test_it_gains_something_without_walls(attack, tmp_path, record_property):
-    seen = baseline(attack, tmp_path / "course")
-    record_property("baseline", (attack.name, shown(seen)))
-    gained = attack.gained(seen)
-    shutil.rmtree(tmp_path, ignore_errors=True)  # some submissions are large
-    assert gained, seen.own[-3000:]
+def gaining(attacks: list[Attack]) -> type:
+    """Tests that these gain something without walls."""
+
+    @pytest.mark.hostile
+    class Gaining:
+        @pytest.mark.parametrize("attack", attacks, ids=lambda attack: attack.name)
+        def test_it_gains_something_without_walls(self, attack, tmp_path, record_property):
+            seen = baseline(attack, tmp_path / "course")
+            record_property("baseline", (attack.name, shown(seen)))
+            gained = attack.gained(seen)
+            shutil.rmtree(tmp_path, ignore_errors=True)  # some submissions are large
+            assert gained, seen.own[-3000:]
+
+    return Gaining
 
 
-@pytest.mark.parametrize(
-    ("name", "attack"), [in_class(name, attack) for name, attacks in classes().items() for attack in attacks]
-)
-def test_it_is_contained(name, attack, behind_walls, record_property):
-    record_property("contained", attack.name)
-    seen = behind_walls(name, attack)
-    assert not faults(attack, seen), seen.own[-3000:]
+def contained(name: str, attacks: list[Attack]) -> type:
+    """Tests that these, graded as one class, gain nothing."""
+
+    @pytest.mark.timeout(3600)  # the first one grades them all
+    class Contained:
+        @pytest.mark.parametrize("attack", attacks, ids=lambda attack: attack.name)
+        def test_it_is_contained(self, attack, behind_walls, record_property):
+            record_property("contained", attack.name)
+            seen = behind_walls(name, attack)
+            assert not faults(attack, seen), seen.own[-3000:]
+
+    return Contained if name.startswith("fast") else pytest.mark.hostile(Contained)
+
+
+# One class of tests for each class of submissions: a parallel run (--dist loadscope) gives it to one process.
+for name, attacks in classes().items():
+    globals()[f"TestContained-{name}"] = contained(name, attacks)
+for module in MODULES:
+    if found := [attack for attack in attacks_of(module) if attack.shown_by != "harmless"]:
+        globals()[f"TestGaining-{module}"] = gaining(found)
 
 
 def test_names_are_unique_and_fit_for_a_folder():
