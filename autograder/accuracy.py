@@ -82,6 +82,13 @@ def _logits(tested: Answer | None) -> Tensor | None:
     return logits if bool(torch.isfinite(logits).all()) else None
 
 
+def _for_review(outcome: Outcome, why: str, would_be: float) -> Outcome:
+    """An outcome about which a person decides."""
+    outcome.would_be, outcome.points, outcome.status = float(would_be), 0.0, FOR_REVIEW
+    outcome.notes.append(f"A person looks at this: {why}.")
+    return outcome
+
+
 class AccuracyExam:
     """Judges trained answers to Lab 4's accuracy exam; what it trains itself is kept for the next submission."""
 
@@ -89,12 +96,19 @@ class AccuracyExam:
         self.reference = reference
         self._reached: dict[tuple[str, Context, int], float | str] = {}
 
-    def judge(self, draw: AccuracyDraw, attempts: Sequence[Attempt], earlier: Mapping[str, str]) -> Outcome:
+    def judge(
+        self,
+        draw: AccuracyDraw,
+        attempts: Sequence[Attempt],
+        earlier: Mapping[str, str],
+        earned: Mapping[str, float | None] | None = None,
+    ) -> Outcome:
         """Decide on the trainings of one submission; the best of those that hold counts.
 
         Args:
             attempts: one, or more after a near miss.
             earlier: exercise id -> idea, as judged in this student's earlier exercises.
+            earned: exercise id -> points there.
         """
         wrong = tuple((id, earlier[id]) for id in BEFORE if earlier.get(id, "").partition("~")[0])
         found = [(accuracy, a) for a in attempts[:ATTEMPTS] if (accuracy := accuracy_of(draw, a)) is not None]
@@ -103,7 +117,7 @@ class AccuracyExam:
         found.sort(key=lambda pair: pair[0], reverse=True)
         outcomes = []
         for accuracy, attempt in found:  # the best first; one that does not hold leaves it to the next
-            outcomes.append(self._judge_one(draw, accuracy, attempt, wrong))
+            outcomes.append(self._judge_one(draw, accuracy, attempt, wrong, earned or {}))
             if outcomes[-1].status == GRADED:
                 break
         outcome = outcomes[-1] if outcomes[-1].points else outcomes[0]
@@ -111,24 +125,38 @@ class AccuracyExam:
             outcome.notes.insert(1, f"The best of {len(found)} trainings counts: the first was a near miss.")
         return outcome
 
-    def _judge_one(self, draw: AccuracyDraw, accuracy: float, attempt: Attempt, wrong: Context) -> Outcome:
+    def _judge_one(
+        self,
+        draw: AccuracyDraw,
+        accuracy: float,
+        attempt: Attempt,
+        wrong: Context,
+        earned: Mapping[str, float | None],
+    ) -> Outcome:
         reached, points = tier(accuracy), float(points_of(accuracy))
         right = round(accuracy * TEST)
         told = f"{right} of {TEST} hidden images right ({accuracy:.1%}): {reached or 'below bronze'}."
         outcome = Outcome(points, GRADED, accuracy, [told])
         mistakes = tuple(entry for entry in wrong if entry[0] == "build_model")
         if points < len(TIERS) and wrong and self._explains(draw, accuracy, wrong):
-            outcome.points = float(len(TIERS))
             outcome.diagnoses = self._carried(wrong)
-            outcome.notes.append("With the same mistake in it, our own model does no better: it has cost its points.")
+            told = "With the same mistake in it, our own model does no better"
+            costly = tuple(entry for entry in wrong if self.reference.lab.points(entry[0]) > 0)
+            if costly and (costly == wrong or self._explains(draw, accuracy, costly)):
+                outcome.points = float(len(TIERS))
+                outcome.notes.append(f"{told}: it has cost its points.")
+            else:  # it may have cost points in an earlier lab; planted here, it would excuse everything for nothing
+                why = f"{told}; whether it has cost points elsewhere is not known here"
+                return _for_review(outcome, why, len(TIERS))
+        elif points and earned.get("train_one_epoch") == 0:
+            return _for_review(outcome, "nothing was right in train_one_epoch, which has trained this model", points)
         if outcome.points == 0:
             return outcome  # nothing hangs on how these logits were made
         state = {k.removeprefix("state."): t for k, t in attempt.tested.tensors.items() if k.startswith("state.")}
         contexts = ((), mistakes) if mistakes else ((),)
         context, why = same_model(self.reference, state, draw.test_images, _logits(attempt.tested), contexts)
         if context is None:
-            outcome.would_be, outcome.points, outcome.status = outcome.points, 0.0, FOR_REVIEW
-            outcome.notes.append(f"A person looks at this: {untrusted.text(why, 300)}.")
+            return _for_review(outcome, untrusted.text(why, 300), outcome.points)
         elif context and not outcome.diagnoses:
             outcome.diagnoses = self._carried(context)
         return outcome

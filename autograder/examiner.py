@@ -255,7 +255,8 @@ class _Sitting:
         if held is None or status in ENDINGS:
             verdict.status, verdict.reason = status, why or ENDINGS[status]
         else:
-            outcome = accuracy.AccuracyExam(self.reference).judge(draw, held, self.named)
+            earned = {v.exercise: v.points for v in self.done.verdicts}
+            outcome = accuracy.AccuracyExam(self.reference).judge(draw, held, self.named, earned)
             verdict.status, verdict.diagnoses = outcome.status, outcome.diagnoses
             verdict.points = round(verdict.max_points * outcome.points / len(TIERS), 2)
             verdict.reason = outcome.notes[0].rstrip(".") if outcome.status == ERROR else ""

@@ -334,12 +334,30 @@ def test_a_carried_mistake_costs_nothing_here(reference, images, honest, monkeyp
     assert exam.judge(draw, [honest], {"evaluate": "other"}).points == module.points_of(outcome.accuracy)
 
 
+def test_a_mistake_that_costs_no_points_here_excuses_nothing_by_itself(reference, images, honest, monkeypatch):
+    exam = AccuracyExam(reference)
+    monkeypatch.setattr(exam, "_with_mistakes", lambda draw, context, seed: 0.2)
+    outcome = exam.judge(with_labels(images, honest, 0.2), [honest], {"build_model": "mean-pool"})
+    assert (outcome.points, outcome.status, outcome.would_be) == (0, FOR_REVIEW, 3)
+    assert [d.misconception for d in outcome.diagnoses] == ["mean-pool"]
+    both = {"build_model": "mean-pool", "train_one_epoch": "no-step"}
+    assert exam.judge(with_labels(images, honest, 0.2), [honest], both).points == 3, "the other one has cost points"
+
+
+def test_what_a_training_without_anything_right_has_reached_is_for_review(reference, images, honest):
+    exam, draw = AccuracyExam(reference), with_labels(images, honest, 1.0)
+    outcome = exam.judge(draw, [honest], {}, {"train_one_epoch": 0.0})
+    assert (outcome.points, outcome.status, outcome.would_be) == (0, FOR_REVIEW, 3)
+    assert exam.judge(draw, [honest], {}, {"train_one_epoch": 0.5}).points == 3
+
+
 def test_broken_code_that_depends_on_the_seed_is_tried_with_each(reference, images, honest, monkeypatch):
     exam, asked = AccuracyExam(reference), []
     by_seed = {5: 0.9, 6: "ValueError", 7: 0.6}
     monkeypatch.setattr(exam, "_with_mistakes", lambda draw, context, seed: asked.append(seed) or by_seed[seed])
-    assert exam.judge(with_labels(images, honest, 0.58), [honest], {"build_model": "mean-pool"}).points == 3
-    assert exam.judge(with_labels(images, honest, 0.50), [honest], {"build_model": "mean-pool"}).points == 0
+    wrong = {"train_one_epoch": "no-step"}
+    assert exam.judge(with_labels(images, honest, 0.58), [honest], wrong).points == 3
+    assert exam.judge(with_labels(images, honest, 0.50), [honest], wrong).points == 0
     assert asked == [5, 6, 7] * 2
 
 

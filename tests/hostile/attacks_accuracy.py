@@ -106,7 +106,7 @@ def learn_from(model, images, labels):
     Attack(
         name="pretrained-weights",
         tries="the trained weights that vitedu ships are recoloured and relabelled by hand; one epoch does for twelve",
-        shown_by="unwalled",
+        shown_by="harmless",
         gained=scored("exam_model"),
         codes={
             "build_model": LAB4["build_model"],
@@ -154,12 +154,13 @@ def train_one_epoch(model, loader, *rest):
 """,
             "exam_model": "def exam_model():\n    return rollout.trained(VisionTransformer)\n",
         },
+        says="A person looks at this",
         lab="lab4_training",
     ),
     Attack(
         name="mistake-that-costs-nothing",
         tries="a known mistake in build_model, which has no points, is to excuse a model that is never trained",
-        shown_by="unwalled",
+        shown_by="harmless",
         gained=scored("exam_model"),
         codes={
             "build_model": find_lab("lab4_training").exercise("build_model")
@@ -167,6 +168,7 @@ def train_one_epoch(model, loader, *rest):
             "train_one_epoch": NO_TRAINING,
             "exam_model": LAB4["exam_model"],
         },
+        says="A person looks at this",
         lab="lab4_training",
     ),
 ]
