@@ -109,7 +109,7 @@ def unavailable() -> str:
     with scratch() as folder:
         # A look at what must be there, and at what must not.
         code = (
-            "import importlib.util, os, zmq; assert os.getuid() == 1000 and os.listdir('/tmp') == ['.cache']\n"
+            "import importlib.util, os, zmq; assert os.getuid() == 1000 and not os.listdir('/dev/shm')\n"
             "for name in ('torch', 'vitedu', 'ipykernel'):\n"
             "    if not importlib.util.find_spec(name): raise ImportError(f'{name}: Permission denied')"
         )
@@ -159,13 +159,13 @@ def _start(
     options += ["--disable-userns"] if _version() >= (0, 8) else []
     for link in _links():
         options += ["--symlink", os.readlink(link), str(link)]
-    for place, source in shown.items():
-        options += ["--ro-bind", source, place]
     # Process 1 is bubblewrap's own and has no limits: nobody inside shall get at its memory.
     options += ["--proc", "/proc", "--tmpfs", "/proc/1", "--remount-ro", "/proc/1", "--dev", "/dev"]
     for place in (HOME, "/dev/shm"):
         options += [*(["--size", str(room.scratch_bytes)] if _version() >= (0, 7) else []), "--tmpfs", place]
     options += ["--dir", f"{HOME}/.cache"]
+    for place, source in shown.items():  # after the empty folders: Python may lie below one of them
+        options += ["--ro-bind", source, place]
     for place, descriptor in files.items():
         options += ["--ro-bind-data", str(descriptor), place]
     options += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", HOME, "--seccomp", str(filter_)]

@@ -155,6 +155,16 @@ def test_an_ordinary_notebook_feels_at_home(kernel):
     assert any("image/png" in output.get("data", {}) for output in run.outputs) and not printed(run)
 
 
+def test_what_lies_below_tmp_is_shown_there(tmp_path, monkeypatch):
+    """As Python does, when somebody sets up the environment there."""
+    (tmp_path / "environment").mkdir(mode=0o755)
+    (tmp_path / "environment" / "file").write_text("here")
+    monkeypatch.setattr(sandbox, "_FURTHER", (*sandbox._FURTHER, str(tmp_path / "environment")))
+    with StudentKernel(Limits()) as kernel:
+        assert told(kernel, f"open({str(tmp_path / 'environment' / 'file')!r}).read()") == "here"
+        assert kernel.run(f"open({str(tmp_path / 'environment' / 'more')!r}, 'w')", 20).status == ERROR
+
+
 # --- limits
 
 
