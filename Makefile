@@ -44,7 +44,7 @@ bench: $(READY) ## where the time of one submission goes, by stage, over the cla
 	$(BIN)/python benchmarks/stages.py
 
 # Where nothing may be installed, the demo and the tests say what is missing.
-sandbox:
+sandbox: ## install bubblewrap, which makes the sandbox, where packages may be installed
 	@command -v bwrap >/dev/null || ! command -v apt-get >/dev/null || { \
 	  if [ "$$(id -u)" -eq 0 ]; then as_root=; elif sudo -n true 2>/dev/null; then as_root="sudo -n"; else exit 0; fi; \
 	  echo "Installing the system's package bubblewrap, which makes the sandbox."; \

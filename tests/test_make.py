@@ -107,8 +107,8 @@ def ci_run(machine: Path, user: int, **env: str) -> subprocess.CompletedProcess:
 def test_ci_run_installs_packages_then_tests_then_proves(machine, user):
     done = ci_run(machine, user)
     assert done.returncode == 0, done.stderr
-    *before, tests, proofs = done.stdout.splitlines()
-    assert (tests, proofs) == ("make test CI=true", "make proofs CI=true")
+    *before, tests, hostile, proofs = done.stdout.splitlines()
+    assert (tests, hostile, proofs) == ("make test CI=true", "make test-hostile CI=true", "make proofs CI=true")
     installed = [line.split() for line in before if line.startswith("apt-get install")]
     assert len(installed) == 1 and {"chromium", "bubblewrap", "python3-venv"} <= set(installed[0])
     assert any(line.startswith("sudo") for line in before) == (user != 0)

@@ -58,7 +58,7 @@ ASKED: dict[str, tuple[str, ...]] = {
     "sleeping for ever": ("interrupt-swallowed", "stopped"),
     "os._exit": ("exited", "exited-when-asked"),
     "a segmentation fault": ("crashed", "crashed-when-asked"),
-    "a fork bomb": ("fork-bomb", "relay-of-processes"),
+    "a fork bomb": ("fork-bomb", "thread-bomb"),
     "a memory bomb": ("memory-bomb", "memory-spread", "memory-shared"),
     "filling the disk": ("disk-filled", "huge-file", "many-files"),
     "a flood on stdout": ("output-flood", "output-line"),
