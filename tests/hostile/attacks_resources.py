@@ -302,7 +302,7 @@ ATTACKS = [
         loot("shared"), *with_honest(SHARED), says=NO_MEMORY,
     ),
     Attack(
-        "memory-unseen", "takes 1 GB of shared memory and lets go of each part without giving it back", "unwalled",
+        "memory-unseen", "takes 1 GB of shared memory and lets go of each part without giving it back", "stock",
         loot("unseen"), *with_honest(UNSEEN), says=f"{NO_MEMORY}|Operation not permitted",
     ),
     Attack(
