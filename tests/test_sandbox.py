@@ -329,8 +329,9 @@ def test_without_bubblewrap_or_namespaces_it_says_what_to_do(tmp_path, monkeypat
 
     (tmp_path / "bwrap").write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2; exit 1\n")
     (tmp_path / "bwrap").chmod(0o755)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_mode & 0o777 == 0o700:
+            folder.chmod(0o755)
     request.addfinalizer(sandbox.unavailable.cache_clear)
     with monkeypatch.context() as patch:
         patch.setenv("PATH", str(tmp_path / "nothing"))
