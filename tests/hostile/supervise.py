@@ -53,7 +53,7 @@ def main(folder: str, seconds: str, *command: str) -> None:
     """Run the command and write what came of it."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     started = time.monotonic()
-    with (Path(folder) / "output.txt").open("wb") as output:
+    with (Path(folder) / "output.txt").open("ab") as output:
         running = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
