@@ -1,46 +1,37 @@
 """One student's kernel: run a cell, ask a probe, and believe nothing that comes back.
 
-The client keeps what nbclient would keep of a cell's outputs, and nothing else: messages that
-reach into other cells (update_display_data, clear_output, comms, widgets) are not followed, every
-message is read defensively, and outputs are counted in bytes. It never waits for a promise of the
-kernel alone: the shell's reply ends a cell, a deadline ends a hanging one, and a dead process is
-noticed.
+It never waits for a promise of the kernel alone: the shell's reply ends a cell, a deadline ends a
+hanging one, and a dead process is noticed. What comes out of it is read by messages.py.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import json
 import math
-import os
 import re
 import secrets
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 import zmq
-from jupyter_client.kernelspec import KernelSpec
-from jupyter_client.manager import KernelManager
 from nbformat import NotebookNode
-from nbformat.v4 import new_output
 
-from vitedu import wire
 from vitedu.learn import CPU_SECONDS
 from vitedu.probe import Answer, Case, request
 
-from . import provisioner, sandbox, watch
+from . import watch
 from .folder import scratch_folder
+from .messages import Outputs, keep_answer, read
+from .process import ColdProcess, runs
 from .sandbox import Room
-from .untrusted import json_safe, text
+from .untrusted import text
+from .warm import WarmError, WarmProcess
 
 OK, ERROR, TIMED_OUT, DIED, OUT_OF_MEMORY = "ok", "error", "timed out", "kernel died", "out of memory"
 GONE = (DIED, OUT_OF_MEMORY)
@@ -51,7 +42,6 @@ ENDED = {  # what the watch ended a kernel for -> status and reason
     watch.FILES: (DIED, "it made more than {room.files} files"),
     watch.PROCESSES: (DIED, "it made more than {room.processes} processes"),
 }
-SHOWN = ("text/plain", "text/html", "image/png", "image/jpeg")  # other kinds of output are dropped
 
 
 @dataclass(frozen=True)
@@ -105,45 +95,47 @@ class StudentKernel:
     Args:
         boxed: without, it is an ordinary process of the user who grades; only its environment is bare.
         spent: CPU seconds that earlier kernels of the same notebook have taken.
+        template: address of a preloaded process to fork from (see warm.py); where that fails, or without one, the
+            kernel starts cold.
+
+    Attributes:
+        cold: why it was started cold though there is a template; "" where it was not.
     """
 
-    def __init__(self, limits: Limits, boxed: bool = True, spent: float = 0.0) -> None:
-        self.limits, self.boxed = limits, boxed
+    def __init__(self, limits: Limits, boxed: bool = True, spent: float = 0.0, template: str = "") -> None:
+        self.limits, self.boxed, self.cold = limits, boxed, ""
         self.room = Room(**{f.name: getattr(limits, f.name) for f in fields(Room)} | {"cpu": limits.cpu - spent})
         self._folder = scratch_folder()
         self._context = zmq.Context()
         self._context.maxmsgsize = limits.message_bytes  # defaults of every socket made from it
         self._context.rcvhwm = limits.waiting
         self._context.linger = 0
-        self._manager: KernelManager | None = None
+        self._process: ColdProcess | WarmProcess | None = None
         self._watch: watch.Watch | None = None
         try:
-            self._start()
+            if template and boxed:
+                try:
+                    self._start(template)
+                    return
+                except (WarmError, RuntimeError) as error:
+                    self.cold = str(error)
+                    self._end()
+            self._start("")
         except Exception as error:
             self.close()
             raise KernelStartError(f"the kernel did not start: {error or type(error).__name__}") from error
 
-    def _start(self) -> None:
-        # A short path of its own: a socket's may have 107 characters.
-        manager = KernelManager(context=self._context, transport="ipc", ip=str(self._folder / "socket"))
-        manager.connection_file = str(self._folder / "connection.json")
-        spec = provisioner.kernelspec(self.room)
-        scratch = self._folder / "scratch"
-        if not self.boxed:
-            scratch.mkdir()
-            spec["argv"] = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}",
-                            "--HistoryManager.enabled=False", "--IPKernelApp.log_level=50"]  # fmt: skip
-            spec["interrupt_mode"], spec["metadata"] = "signal", {}
-        manager._kernel_spec = KernelSpec(**spec)
-        self._manager = manager
-        # What the process itself writes, past IPython, must reach no terminal.
-        streams = {"stdin": None, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        place = {} if self.boxed else {"cwd": str(scratch), "env": bare_environment(scratch)}
-        manager.start_kernel(**place, start_new_session=True, **streams)
-        self._watch = watch.Watch(manager.provisioner.pid, self.room, self._end, self.boxed)
-        self._client = manager.client(context=self._context)
+    def _start(self, template: str) -> None:
+        if template:
+            process = WarmProcess(template, self.room, self._folder, self._context, self.limits.start)
+        else:
+            process = ColdProcess(self.room, self._folder, self._context, self.boxed)
+        self._process, self._client = process, process.client
+        self._watch = watch.Watch(process.pid, self.room, process.end, self.boxed)
         self._client.start_channels(hb=False, stdin=False)
-        self._client.wait_for_ready(timeout=self.limits.start)
+        if not self._answers(self.limits.start):
+            trouble = process.trouble() if isinstance(process, WarmProcess) else ""
+            raise RuntimeError(trouble or ("no answer in time" if self.alive else "its process has ended"))
 
     def __enter__(self) -> StudentKernel:
         return self
@@ -153,18 +145,20 @@ class StudentKernel:
 
     def close(self) -> None:
         """Kill the kernel (never ask it to leave: a student's code can refuse) and remove its folder."""
-        if self._manager is not None:
-            if hasattr(self, "_client"):
-                self._client.stop_channels()
-            self.kill()
-            self._manager = None
+        self._end()
         self._context.destroy(linger=0)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._client.stop_channels()
+            self.kill()
+            self._process = None
 
     @property
     def alive(self) -> bool:
         """Whether the kernel's process runs."""
-        return self._manager is not None and self._manager.is_alive()
+        return self._process is not None and self._process.alive
 
     def run(self, code: str, seconds: float) -> Run:
         """Execute a cell of the student's."""
@@ -209,7 +203,7 @@ class StudentKernel:
         if not self.alive:
             return self._gone(Run(DIED))
         cpu_limit = self.cpu_time() + cpu_seconds if cpu_seconds < math.inf else math.inf
-        run, kept = Run(OK), _Outputs(self.limits)
+        run, kept = Run(OK), Outputs(self.limits.output_bytes, self.limits.outputs)
         options = {"store_history": nonce is None, "allow_stdin": False, "stop_on_error": False}
         parent = self._client.execute(code, user_expressions=expressions or {}, **options)
         deadline, idle, reply, interrupted = time.monotonic() + seconds, False, None, False
@@ -222,7 +216,7 @@ class StudentKernel:
                 break
             ready = dict(poller.poll(200))
             for socket in ready:
-                message = _read(channels[socket], self.limits.parts)
+                message = read(channels[socket], self.limits.parts)
                 if message is None or message["parent"] != parent:
                     continue
                 if message["type"] == "execute_reply":
@@ -230,7 +224,7 @@ class StudentKernel:
                 elif message["type"] == "status" and message["content"].get("execution_state") == "idle":
                     idle = True
                 elif nonce is not None:
-                    _keep_answer(message, nonce, count, run)
+                    keep_answer(message, nonce, count, run.answers)
                 else:
                     kept.add(message)
             if not ready and not self.alive:
@@ -248,7 +242,7 @@ class StudentKernel:
                     break
                 # A cell that heeds the interrupt leaves the kernel, and what it defined, intact.
                 interrupted, deadline = True, time.monotonic() + 3
-                self._manager.interrupt_kernel()
+                self._process.interrupt()
         else:
             run.status = TIMED_OUT
             run.error = f"more than {self.limits.messages} messages in one cell"
@@ -270,14 +264,19 @@ class StudentKernel:
         """
         self._client.iopub_channel.stop()
         self._client._iopub_channel = None  # the next access makes another
-        channel, deadline = self._client.iopub_channel, time.monotonic() + 5
-        channel.start()
-        while self.alive and time.monotonic() < deadline:  # until the first message comes through
-            asked = self._client.kernel_info()
+        self._client.iopub_channel.start()
+        self._answers(5)
+
+    def _answers(self, seconds: float) -> bool:
+        """Whether the kernel is there, and what it publishes comes through."""
+        channel, deadline, asked = self._client.iopub_channel, time.monotonic() + seconds, set()
+        while self.alive and time.monotonic() < deadline:
+            asked.add(self._client.kernel_info())  # again: what is published before we are connected is lost
             while channel.socket.poll(200) and time.monotonic() < deadline:
-                message = _read(channel, self.limits.parts)
-                if message is not None and message["parent"] == asked:
-                    return
+                message = read(channel, self.limits.parts)
+                if message is not None and message["parent"] in asked:
+                    return True
+        return False
 
     def _gone(self, run: Run) -> Run:
         """What became of a kernel that is not there any more."""
@@ -286,122 +285,17 @@ class StudentKernel:
             run.status, run.error = ENDED[ended][0], ENDED[ended][1].format(room=self.room)
         return run
 
-    def _end(self) -> None:
-        """Called by the watch, in its own thread."""
-        process = self._manager.provisioner.process
-        if process is not None:
-            sandbox.end(process)
-
     def kill(self) -> None:
         """End the kernel's process, and all that came from it, at once."""
         family = []
         if self._watch is not None:
             self._watch.stop()
             family = self._watch.family()
-        if self._manager is not None and self._manager.has_kernel:
-            self._manager.shutdown_kernel(now=True)
-        for process in family[1:]:  # bubblewrap takes them along; a kernel without a sandbox does not
+        if self._process is not None:
+            self._process.kill()
+        for process in family[1:]:  # a sandbox takes them along; a kernel without one does not
             with contextlib.suppress(psutil.Error):
                 process.kill()
         deadline = time.monotonic() + 5
-        while any(_runs(process) for process in family) and time.monotonic() < deadline:
+        while any(runs(process) for process in family) and time.monotonic() < deadline:
             time.sleep(0.01)
-
-
-def bare_environment(scratch: Path) -> dict[str, str]:
-    """What a kernel sees of our environment: where programs are, and nothing else."""
-    caches = scratch.parent / "caches"
-    caches.mkdir(exist_ok=True)
-    return {
-        "PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "HOME": str(scratch), "TMPDIR": str(scratch),
-        "IPYTHONDIR": str(caches / "ipython"), "MPLCONFIGDIR": str(caches / "matplotlib"),
-        "JUPYTER_PLATFORM_DIRS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONNOUSERSITE": "1",
-        "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
-    }  # fmt: skip
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE  # that one only waits until the system buries it
-    except psutil.Error:
-        return False
-
-
-def _read(channel: Any, parts: int) -> dict[str, Any] | None:
-    """One message as plain data, or None; anything wrong with it is the submission's own affair."""
-    try:
-        _, frames = channel.session.feed_identities(channel.socket.recv_multipart(zmq.NOBLOCK))
-        if sum(frame.count(mark) for frame in frames for mark in (b"[", b"{")) > parts:
-            return None
-        message = channel.session.deserialize(frames)
-        content, header, parent = message["content"], message["header"], message["parent_header"]
-        kind, parent = header["msg_type"], parent.get("msg_id")
-        if isinstance(content, dict) and isinstance(kind, str):
-            return {"type": kind, "parent": parent, "content": content}
-    except Exception:
-        # A bad signature, broken JSON, nesting too deep: whatever it was, the next one is read.
-        pass
-    return None
-
-
-def _keep_answer(message: dict[str, Any], nonce: str, count: int, run: Run) -> None:
-    """Keep the first answer of each case that carries this probe's nonce; all else is ignored."""
-    if message["type"] != "display_data":
-        return
-    data = message["content"].get("data")
-    encoded = data.get(wire.MIME) if isinstance(data, dict) else None
-    if not isinstance(encoded, str) or len(encoded) > 2 * wire.MAX_BYTES:
-        return
-    try:
-        header, tensors = wire.unpack(base64.b64decode(encoded, validate=True))
-        index = header.get("case")
-        if header.get("nonce") == nonce and isinstance(index, int) and 0 <= index < count and index not in run.answers:
-            run.answers[index] = Answer.read(header, tensors)
-    except (wire.WireError, ValueError):
-        return
-
-
-class _Outputs:
-    """A cell's outputs as the notebook stores them, cut at the limits."""
-
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self.outputs: list[NotebookNode] = []
-        self._bytes = 0
-        self._full = False
-
-    def add(self, message: dict[str, Any]) -> None:
-        """Take one message; kinds that reach beyond their own cell are ignored."""
-        if self._full:
-            return
-        output = _output(message["type"], message["content"])
-        if output is None:
-            return
-        self._bytes += len(json.dumps(output))
-        last = self.outputs[-1] if self.outputs else None
-        if self._bytes > self.limits.output_bytes or len(self.outputs) >= self.limits.outputs:
-            self._full = True
-            limit = f"{self.limits.output_bytes} bytes or {self.limits.outputs} outputs"
-            output = new_output("stream", name="stderr", text=f"[The output of this cell was cut here, at {limit}.]\n")
-        if last is not None and output.output_type == last.output_type == "stream" and output.name == last.name:
-            last.text += output.text
-        else:
-            self.outputs.append(output)
-
-
-def _output(kind: str, content: dict[str, Any]) -> NotebookNode | None:
-    if kind == "stream":
-        name = "stderr" if content.get("name") == "stderr" else "stdout"
-        return new_output("stream", name=name, text=text(content.get("text"), 2**20))
-    if kind in ("display_data", "execute_result"):
-        data = content.get("data")
-        if not isinstance(data, dict):
-            return None
-        shown = {mime: json_safe(data[mime]) for mime in SHOWN if isinstance(data.get(mime), str)}
-        return new_output("display_data", data=shown) if shown else None
-    if kind == "error":
-        lines = content.get("traceback")
-        lines = [text(line, 10_000) for line in lines[:100]] if isinstance(lines, list) else []
-        name, value = text(content.get("ename"), 200), text(content.get("evalue"), 2000)
-        return new_output("error", ename=name, evalue=value, traceback=lines)
-    return None

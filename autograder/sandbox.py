@@ -77,7 +77,7 @@ def launch(
         folder: an empty, private folder of the grader's.
         connection: what a connection file says, with transport "ipc".
     """
-    sockets = {port: _listen(f"{connection['ip']}-{port}") for name, port in connection.items() if _is_port(name)}
+    sockets = {port: listen(f"{connection['ip']}-{port}") for name, port in connection.items() if _is_port(name)}
     settings = {"connection": CONNECTION, "sockets": {p: s.fileno() for p, s in sockets.items()}}
     settings["limits"] = room.limits()
     boxed = str(Path(vitedu.__file__).parent / "boxed.py")
@@ -90,6 +90,28 @@ def launch(
     finally:
         for each in sockets.values():
             each.close()
+
+
+def launch_template(
+    folder: Path, listening: int, modules: Sequence[str], environment: Mapping[str, str]
+) -> subprocess.Popen:
+    """Start the process that kernels are forked from, see warm.py; no student's code ever runs in it itself.
+
+    Args:
+        folder: an empty, private folder of the grader's.
+        listening: an open file, the socket that it is to serve.
+        modules: what it imports.
+    """
+    program = str(Path(vitedu.__file__).parent / "warm.py")
+    settings = json.dumps({"listen": listening, "modules": list(modules)})
+    command = [sys.executable, "-I", "-B", program, settings]
+    return _start(command, Room(), folder, environment, {}, [listening], template=True)
+
+
+def below_folders(folder: Path, folders: Sequence[str]) -> list[str]:
+    """What is shown to a kernel below these folders, and has to stay when empty ones are laid over them."""
+    places = [p for p in _shown(_mask(folder)) if p.startswith(tuple(f"{f}/" for f in folders))]
+    return [p for p in places if not any(p.startswith(f"{other}/") for other in places)]
 
 
 @cache
@@ -136,16 +158,18 @@ def _start(
     data: Mapping[str, bytes],
     sockets: Sequence[int],
     said: int = subprocess.DEVNULL,
+    template: bool = False,
 ) -> subprocess.Popen:
     """Start a command in a sandbox.
 
     Args:
+        template: it is no kernel itself but makes rooms for kernels within this one: it may enter new namespaces.
         data: path inside -> content of a file that is put there.
         said: where the process's stderr goes; a student's must never reach the grader's terminal.
     """
     files = {path: _unnamed(content) for path, content in (_ACCOUNTS | dict(data)).items()}
-    filter_, mask = _unnamed(seccomp.program()), _mask(folder)
-    shown = _shown(mask)
+    filters = [] if template else [_unnamed(seccomp.program())]
+    shown = _shown(_mask(folder))
     as_root = os.geteuid() == 0
     if as_root:
         folder.chmod(0o711)  # to be passed through, not to be looked into
@@ -156,22 +180,25 @@ def _start(
         "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try",
         "--die-with-parent", "--new-session", "--hostname", "sandbox", "--uid", "1000", "--gid", "1000",
     ]  # fmt: skip
-    options += ["--disable-userns"] if _version() >= (0, 8) else []
+    options += ["--disable-userns"] if _version() >= (0, 8) and not template else []
     for link in _links():
         options += ["--symlink", os.readlink(link), str(link)]
-    # Process 1 is bubblewrap's own and has no limits: nobody inside shall get at its memory.
-    options += ["--proc", "/proc", "--tmpfs", "/proc/1", "--remount-ro", "/proc/1", "--dev", "/dev"]
+    options += ["--proc", "/proc"]
+    if not template:  # process 1 is bubblewrap's own and has no limits: nobody inside shall get at its memory
+        options += ["--tmpfs", "/proc/1", "--remount-ro", "/proc/1"]
+    options += ["--dev", "/dev"]
     for place in (HOME, "/dev/shm"):
         options += [*(["--size", str(room.scratch_bytes)] if _version() >= (0, 7) else []), "--tmpfs", place]
-    options += ["--dir", f"{HOME}/.cache"]
+    options += ["--dir", f"{HOME}/.cache", *(["--dir", os.path.dirname(CONNECTION)] if template else [])]
     for place, source in shown.items():  # after the empty folders: Python may lie below one of them
         options += ["--ro-bind", source, place]
     for place, descriptor in files.items():
         options += ["--ro-bind-data", str(descriptor), place]
-    options += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", HOME, "--seccomp", str(filter_)]
+    options += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", HOME]
+    options += [part for each in filters for part in ("--seccomp", str(each))]
     # Over a file: nothing of the outside shall stand among arguments.
     arguments = _unnamed(b"".join(option.encode() + b"\0" for option in options))
-    passed = [*files.values(), filter_, arguments, *sockets]
+    passed = [*files.values(), *filters, arguments, *sockets]
     user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if as_root and not before else {}
     try:
         return subprocess.Popen(
@@ -180,7 +207,7 @@ def _start(
             stdout=subprocess.DEVNULL, stderr=said, **user,
         )  # fmt: skip
     finally:
-        for descriptor in (*files.values(), filter_, arguments):
+        for descriptor in (*files.values(), *filters, arguments):
             os.close(descriptor)
 
 
@@ -269,7 +296,8 @@ def _unnamed(content: bytes) -> int:
         return os.dup(file.fileno())
 
 
-def _listen(path: str) -> socket.socket:
+def listen(path: str) -> socket.socket:
+    """A kernel's socket at a path, open and with a line to wait in."""
     if os.path.exists(path):
         os.unlink(path)
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

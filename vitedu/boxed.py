@@ -48,21 +48,31 @@ def take_on(limits: dict[str, int]) -> None:
         resource.setrlimit(which, (most, most))
 
 
+def become(connection: str, sockets: dict[int, int]) -> None:
+    """Turn this process into the kernel; does not return.
+
+    Args:
+        connection: path of the connection file.
+        sockets: port -> open file.
+    """
+    for port, descriptor in sockets.items():
+        os.set_inheritable(descriptor, False)  # a student's own child processes need not have it
+        _sockets[int(port)] = descriptor
+    sys.path.insert(0, "")  # as in any notebook: modules that a cell has written can be imported
+    app = BoxedKernel.instance()
+    app.initialize(["-f", connection, "--HistoryManager.enabled=False", "--IPKernelApp.log_level=50"])
+    app.start()
+
+
 def main(settings: str) -> None:
-    """Become the kernel.
+    """Take on the limits and become the kernel.
 
     Args:
         settings: {"connection": path of the connection file, "sockets": {port: open file}, "limits": {name: number}}.
     """
     data = json.loads(settings)
-    for port, descriptor in data["sockets"].items():
-        os.set_inheritable(descriptor, False)  # a student's own child processes need not have it
-        _sockets[int(port)] = descriptor
     take_on(data["limits"])
-    sys.path.insert(0, "")  # as in any notebook: modules that a cell has written can be imported
-    app = BoxedKernel.instance()
-    app.initialize(["-f", data["connection"], "--HistoryManager.enabled=False", "--IPKernelApp.log_level=50"])
-    app.start()
+    become(data["connection"], data["sockets"])
 
 
 if __name__ == "__main__":
