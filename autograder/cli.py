@@ -56,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--course", type=Path, default=Path("."), help="the course folder (default: this folder)")
     command.add_argument("--student", action="append", metavar="ID", help="only this student; may be given again")
     command.add_argument("--regrade", action="store_true", help="grade again what is graded already")
+    command.add_argument("--workers", type=_count, metavar="N", help="submissions at a time (default: one a processor)")
+    command.add_argument("--scheduler", default="", metavar="ADDR", help="the workers of this Dask scheduler do it")
+    command.add_argument("--profile", action="store_true", help="print where the time went")
     command.add_argument("--no-sandbox", action="store_true", help="run submissions as yourself; the report says so")
     command.set_defaults(run=_grade)
 
@@ -116,9 +119,16 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _grade(args: argparse.Namespace) -> int:
-    from .grade import grade
+    from . import warm
 
-    return grade(args.course.resolve(), args.lab, args.student, args.regrade, sandbox=not args.no_sandbox)
+    # It imports what kernels need while this process imports what grading needs.
+    with warm.early(args.lab, not (args.no_sandbox or args.scheduler)) as template:
+        from .grade import grade
+
+        return grade(
+            args.course.resolve(), args.lab, args.student, args.regrade, not args.no_sandbox, args.workers,
+            args.scheduler, args.profile, template,
+        )  # fmt: skip
 
 
 def _sandbox(args: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SAWarning
 from traitlets import TraitError
 from traitlets.config import Config, PyFileConfigLoader
 
-from . import export, feedback, handed_in, staged, stages
+from . import database, export, feedback, handed_in, staged, stages
 from .errors import UserError
 from .lab import SOLUTIONS
 from .untrusted import terminal
@@ -45,6 +45,7 @@ def configure(c: Config, root: Path | None = None) -> None:
     c.Autograde.autograde_preprocessors = [stages.Examine, stages.Record, AssignLatePenalties]
     c.ExportApp.plugin_class = export.ScoresExporter
     feedback.configure(c)
+    database.open_patiently()
     warnings.filterwarnings("ignore", category=SAWarning)  # of nbgrader's own database code, at every submission
     # nbgrader names its converter classes in two modules each and offers no setting for them.
     autogradeapp.Autograde = api.Autograde = staged.StagedAutograde

@@ -36,11 +36,17 @@ class Examination:
     Attributes:
         outputs: of each code cell that ran, by its place in the notebook.
         seconds: by stage: start, cells, probes, judge, replays.
+        cpu: CPU seconds of the student's code, in all kernels together; what a kernel takes to start is left out.
+        trained: names of the files with trained answers that it used or wrote.
+        cold: why a kernel was not forked from the template, though there is one.
     """
 
     verdicts: list[Verdict] = field(default_factory=list)
     outputs: dict[int, list[NotebookNode]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    cpu: float = 0.0
+    trained: list[str] = field(default_factory=list)
+    cold: str = ""
 
 
 def examine(
@@ -52,6 +58,7 @@ def examine(
     limits: Limits | None = None,
     kept: Path | None = None,
     sandbox: bool = True,
+    template: str = "",
 ) -> Examination:
     """Run and judge a rebuilt notebook (see rebuild.py); never raises for anything the student did.
 
@@ -59,8 +66,9 @@ def examine(
         student: decides the variants, with the course secret.
         kept: folder in which trained answers are kept, so that a regrade need not train again.
         sandbox: without, the student's code runs as the user who grades.
+        template: address of a preloaded process that kernels are forked from, see warm.py.
     """
-    return _Sitting(notebook, lab, reference, student, secret, limits or Limits(), kept, sandbox).hold()
+    return _Sitting(notebook, lab, reference, student, secret, limits or Limits(), kept, sandbox, template).hold()
 
 
 def ask_exercise(kernel: StudentKernel, cases: list[Case], seconds: float) -> tuple[list[Reply], Run]:
@@ -106,9 +114,10 @@ class _Sitting:
         limits: Limits,
         kept: Path | None,
         sandbox: bool,
+        template: str,
     ) -> None:
         self.notebook, self.lab, self.reference, self.limits = notebook, lab, reference, limits
-        self.student, self.secret, self.kept, self.sandbox = student, secret, kept, sandbox
+        self.student, self.secret, self.kept, self.sandbox, self.template = student, secret, kept, sandbox, template
         self.done = Examination(seconds=dict.fromkeys(("start", "cells", "probes", "judge", "replays"), 0.0))
         self.kernel: StudentKernel | None = None
         self.deadline = 0.0
@@ -136,7 +145,7 @@ class _Sitting:
                     self._run(index, cell)
         finally:
             if self.kernel is not None:
-                self.kernel.close()
+                self._leave()
         return self.done
 
     def _exams(self) -> list[NotebookNode]:
@@ -146,13 +155,21 @@ class _Sitting:
         """A fresh kernel; a failure to start one is ours, and is tried twice."""
         started = time.monotonic()
         try:
-            self.kernel = StudentKernel(self.limits, self.sandbox, self.spent)
+            self.kernel = StudentKernel(self.limits, self.sandbox, self.spent, self.template)
         except KernelStartError:
             self.kernel = StudentKernel(self.limits, self.sandbox, self.spent)
+        self.done.cold = self.done.cold or self.kernel.cold
         self.kernels += 1
         self.done.seconds["start"] += time.monotonic() - started
         if not self.deadline:
             self.deadline = time.monotonic() + self.limits.notebook
+
+    def _leave(self) -> None:
+        """Close the kernel and count what it has taken."""
+        self.kernel.close()
+        taken = self.kernel.cpu_time()
+        self.spent += taken
+        self.done.cpu += max(0.0, taken - self.kernel.cpu_of_start)
 
     def _left(self, most: float) -> float:
         return max(0.0, min(most, self.deadline - time.monotonic()))
@@ -165,8 +182,7 @@ class _Sitting:
             return OK
         if self.kernels > self.limits.replays:
             return DIED
-        self.kernel.close()
-        self.spent += self.kernel.cpu_time()
+        self._leave()
         if self.spent >= self.limits.cpu:
             return TIMED_OUT
         self._start()
@@ -248,6 +264,8 @@ class _Sitting:
             held, status, why = attempts.hold(self.kernel, draw, self.limits)
             if self.kept and status in (OK, ERROR):
                 trained.store(self.kept, name, held)
+        if self.kept and held is not None:
+            self.done.trained.append(trained.file_name(name))
         learned = time.monotonic()
         self.deadline += learned - started  # training has limits of its own
         verdict = self._add(cell, status=GRADED, points=0.0, reason="")
@@ -260,8 +278,10 @@ class _Sitting:
             verdict.status, verdict.diagnoses = outcome.status, outcome.diagnoses
             verdict.points = round(verdict.max_points * outcome.points / len(TIERS), 2)
             verdict.reason = outcome.notes[0].rstrip(".") if outcome.status == ERROR else ""
-            verdict.cases = [CaseVerdict("accuracy on hidden images", outcome.points == len(TIERS), 1.0, told)
-                             for told in outcome.notes[:1]]
+            verdict.cases = [
+                CaseVerdict("accuracy on hidden images", outcome.points == len(TIERS), 1.0, told)
+                for told in outcome.notes[:1]
+            ]
             verdict.remarks += outcome.notes[1:]
         failure, reason = self.failures.get(exercise.id, ("", ""))
         if verdict.status == NOT_ANSWERED and failure:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import html as entities
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from jinja2 import pass_context
+from jinja2 import BytecodeCache, Environment, pass_context
+from jinja2.bccache import Bucket
 from nbconvert.exporters import HTMLExporter
 from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor, Preprocessor
 from nbformat import NotebookNode
@@ -58,10 +59,28 @@ class Harmless(Preprocessor):
         return cell, resources
 
 
+class _Compiled(BytecodeCache):
+    """Templates that this process has compiled; nbgrader makes a new exporter for each submission."""
+
+    _known: ClassVar[dict[str, bytes]] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._known:
+            bucket.bytecode_from_string(self._known[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._known[bucket.key] = bucket.bytecode_to_string()
+
+
 class FeedbackExporter(HTMLExporter):
     """HTML with a markdown filter that sanitises what it made."""
 
     exclude_anchor_links = True
+
+    def _create_environment(self) -> Environment:
+        environment = super()._create_environment()
+        environment.bytecode_cache = _Compiled()
+        return environment
 
     def default_filters(self):
         yield from super().default_filters()

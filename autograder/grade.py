@@ -1,4 +1,4 @@
-"""Grade everything that was handed in for a lab: nbgrader's autograde and feedback, one submission at a time.
+"""Grade everything that was handed in for a lab: many at a time, recorded by one writer through nbgrader's converters.
 
 A submission that is graded already, with the same file, exams, code, limits and secret, is not
 graded again; one that was interrupted half-way is. The stamp in its verdict file says so: it is
@@ -13,25 +13,33 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import nbformat
 from nbgrader.api import Gradebook
 from nbgrader.apps import NbGraderAPI
+from nbgrader.converters.base import NbGraderException
 from tqdm import tqdm
 
-from . import export
+from . import batch, export, timing
 from .course import configure, read_config
 from .errors import UserError
-from .folder import read_secret, read_verdicts, sweep, verdict_path, write_atomically
+from .folder import read_secret, read_verdicts, scratch_folder, sweep, verdict_path, write_atomically
 from .lab import Lab, find_lab
+from .rebuild import Unreadable, take_in
 from .report import report_path, text_table, write_report
+from .staged import record
+from .stages import Examine, points_of
 from .stamp import code_hash as _code_hash
-from .stamp import finished, stamp_of
+from .stamp import finished, sources, stamp_of
 from .submitted import Handed, handed_in
 from .trouble import folder_trouble, gradebook_trouble, in_words, why
 from .untrusted import terminal
 from .verdict import NOT_GRADED
+from .warm import Template, modules_of
+from .work import OWN, Executed, Task
 
 
 def course_api(course: Path, sandbox: bool = True) -> NbGraderAPI:
@@ -51,9 +59,23 @@ def course_api(course: Path, sandbox: bool = True) -> NbGraderAPI:
 
 
 def grade(
-    course: Path, lab_name: str, students: list[str] | None = None, regrade: bool = False, sandbox: bool = True
+    course: Path,
+    lab_name: str,
+    students: list[str] | None = None,
+    regrade: bool = False,
+    sandbox: bool = True,
+    workers: int | None = None,
+    scheduler: str = "",
+    profile: bool = False,
+    template: Template | None = None,
 ) -> int:
     """Grade, write feedback, scores.csv and the report; print the table.
+
+    Args:
+        workers: submissions that are graded at a time on this machine; None: one for each processor.
+        scheduler: address of a Dask scheduler, whose workers do it instead.
+        profile: print where the time went, too.
+        template: a preloaded process for this lab's kernels, when there is one already.
 
     Returns:
         0, or 1 when a submission could not be graded.
@@ -63,7 +85,7 @@ def grade(
             configuration, or a folder or gradebook that cannot be used, at the beginning or later.
     """
     sweep()
-    if sandbox:
+    if sandbox and not scheduler:
         _check_sandbox()
     lab = find_lab(lab_name)
     released = course / "release" / lab.assignment / f"{lab.notebook}.ipynb"
@@ -76,42 +98,145 @@ def grade(
         raise UserError(f"{trouble}.")
     handed = handed_in(course, lab, students)
     with _alone(course):
-        return _grade_all(course, lab, released, handed, regrade, course_api(course, sandbox))
-
-
-def _grade_all(course: Path, lab: Lab, released: Path, handed: Handed, regrade: bool, api: NbGraderAPI) -> int:
-    db_url = api.coursedir.db_url
-    code = _code_hash(lab, released, read_secret(course), api.config)
-    _check_gradebook(course, lab, db_url)
-    failed, done = [f"{terminal(student, 60)}: {problem}" for student, problem in handed.unreadable.items()], 0
-    with tqdm(handed.paths.items(), desc=lab.assignment, unit="submission", file=sys.stderr) as bar:
-        for student, path in bar:
-            bar.set_postfix_str(terminal(student, 30))
-            stamp = stamp_of(path, code)
-            if not regrade and finished(course, lab, student, stamp):
-                continue
-            problem = _grade_one(api, course, lab, student, stamp)
-            done += not problem
-            if not problem:
-                continue
-            failed.append(f"{terminal(student, 60)}: {problem}")
-            if trouble := folder_trouble(course, problem) or gradebook_trouble(course, db_url):
-                raise UserError(f"{trouble}; what is graded so far is kept.")
-    try:
-        with _whole(course / "scores.csv") as path:
-            export.write_csv(export.scores_table(db_url, course / "verdicts"), path)
-        with _whole(report_path(course, lab.assignment)) as path:
-            write_report(course, lab.assignment, path, db_url)
-        print(text_table(course, lab.assignment, db_url=db_url))
-    except (UserError, OSError) as error:
-        if trouble := folder_trouble(course, str(error)) or gradebook_trouble(course, db_url):
-            raise UserError(f"{trouble}; what is graded so far is kept.") from None
-        raise
-    before = len(handed.paths) + len(handed.unreadable) - done - len(failed)
-    print(f"{done} graded, {before} were graded already, {len(failed)} failed.")
-    for line in failed:
-        print(f"Not graded: {line}", file=sys.stderr)
+        class_ = _Class(course, lab, released, course_api(course, sandbox), sandbox)
+        failed = class_.grade(handed, regrade, workers or len(os.sched_getaffinity(0)), scheduler, template)
+        class_.tell(handed, failed)
+    if profile:
+        print(timing.table(course, lab.assignment))
     return 1 if failed else 0
+
+
+class _Class:
+    """All submissions to a lab in one course."""
+
+    def __init__(self, course: Path, lab: Lab, released: Path, api: NbGraderAPI, sandbox: bool) -> None:
+        self.course, self.lab, self.api, self.sandbox = course, lab, api, sandbox
+        self.db_url: str = api.coursedir.db_url
+        self.secret = read_secret(course)
+        self.code = _code_hash(lab, released, self.secret, api.config)
+        self.release = released.read_bytes()
+        _check_gradebook(course, lab, self.db_url)
+        try:
+            release = nbformat.reads(self.release.decode(), as_version=4)
+            self.points = points_of(self.db_url, lab.assignment, lab.notebook, release)
+        except NbGraderException as error:
+            raise UserError(f"{error}.") from None
+        self.limits = Examine(config=api.config).limits
+        self.done = 0
+        self.cold = ""
+
+    def grade(
+        self, handed: Handed, regrade: bool, workers: int, scheduler: str, template: Template | None
+    ) -> list[str]:
+        """Grade what is not finished; a sentence for each submission that could not be."""
+        failed = [f"{terminal(student, 60)}: {problem}" for student, problem in handed.unreadable.items()]
+        todo, stamps = {}, {}
+        for student, path in handed.paths.items():
+            stamps[student] = stamp_of(path, self.code)
+            if regrade or not finished(self.course, self.lab, student, stamps[student]):
+                todo[student] = path
+        if not todo:
+            return failed
+        with ExitStack() as stack:
+            place = stack.enter_context(self._workers(min(workers, len(todo)), scheduler, template))
+            bar = stack.enter_context(
+                tqdm(total=len(todo), desc=self.lab.assignment, unit="submission", file=sys.stderr)
+            )
+            tasks = (self._task(student, path, place.template) for student, path in todo.items())
+            for task, outcome in batch.run(place.workers, tasks):
+                problem = (
+                    outcome if isinstance(outcome, str) else self._record(task.student, stamps[task.student], outcome)
+                )
+                self.done += not problem
+                if problem:
+                    failed.append(f"{terminal(task.student, 60)}: {problem}")
+                    if trouble := folder_trouble(self.course, problem) or gradebook_trouble(self.course, self.db_url):
+                        raise UserError(f"{trouble}; what is graded so far is kept.")
+                bar.set_postfix_str(terminal(task.student, 30) + (f", {len(failed)} failed" if failed else ""))
+                bar.update()
+        return failed
+
+    @contextmanager
+    def _workers(self, count: int, scheduler: str, template: Template | None) -> Iterator[_Place]:
+        """Where it is done, and which template kernels are forked from there."""
+        tqdm.monitor_interval = 0  # its thread would stand in the way of forking
+        with ExitStack() as stack:
+            if scheduler:
+                from .cluster import Cluster
+
+                place = _Place(Cluster(scheduler, self.sandbox), OWN if self.sandbox else "")
+            else:
+                if self.sandbox and template is None:
+                    template = stack.enter_context(Template(modules_of(self.lab.source)))
+                scratch_folder().rmdir()  # so that the processes forked from this one have its mark, see folder.py
+                place = _Place(batch.Processes(count), template.address if self.sandbox and template else "")
+            stack.callback(place.workers.close)
+            yield place
+
+    def _task(self, student: str, path: Path, template: str) -> Task:
+        """A submission with all that decides about it."""
+        content, problem = None, ""
+        try:
+            content = take_in(path)
+        except Unreadable as error:
+            problem = str(error)
+        before = read_verdicts(verdict_path(self.course, student, self.lab.assignment, self.lab.notebook))
+        folder, names = self.course / "trained" / self.lab.assignment, before.get("trained") or []
+        kept = {name: (folder / name).read_bytes() for name in map(str, names) if (folder / Path(name).name).is_file()}
+        return Task(
+            self.lab.assignment, student, content, problem, self.release, self.points, self.secret, self.limits,
+            self.sandbox, kept, template, sources(),
+        )  # fmt: skip
+
+    def _record(self, student: str, stamp: str, outcome: Executed) -> str:
+        """Record what came of a submission and write its feedback; "" or what went wrong, in one line."""
+        self.cold = self.cold or outcome.cold
+        path = verdict_path(self.course, student, self.lab.assignment, self.lab.notebook)
+        try:
+            before = read_verdicts(path)
+            if before.pop("stamp", None):  # from here on it is unfinished
+                write_atomically(path, json.dumps(before, indent=1))
+            for name, content in outcome.files.items():
+                write_atomically(self.course / "trained" / self.lab.assignment / name, content)
+            for step in (lambda *place: record(self.api, *place, outcome), self.api.generate_feedback):
+                result = step(self.lab.assignment, student)
+                if not result["success"]:
+                    if "KeyboardInterrupt" in result["error"].strip().split("\n")[-1]:
+                        raise KeyboardInterrupt
+                    return why(result)
+            written = read_verdicts(path)
+            ours = [verdict["reason"] for verdict in written["exercises"] if verdict["status"] == NOT_GRADED]
+            if ours:
+                return terminal(ours[0], 400)
+            write_atomically(path, json.dumps(written | {"stamp": stamp}, indent=1))  # last: only now is it finished
+        except OSError as error:
+            return in_words(f"OSError: {error}")
+        return ""
+
+    def tell(self, handed: Handed, failed: list[str]) -> None:
+        """Write scores and report of the class, and print what was done."""
+        try:
+            with _whole(self.course / "scores.csv") as path:
+                export.write_csv(export.scores_table(self.db_url, self.course / "verdicts"), path)
+            with _whole(report_path(self.course, self.lab.assignment)) as path:
+                write_report(self.course, self.lab.assignment, path, self.db_url)
+            print(text_table(self.course, self.lab.assignment, db_url=self.db_url))
+        except (UserError, OSError) as error:
+            if trouble := folder_trouble(self.course, str(error)) or gradebook_trouble(self.course, self.db_url):
+                raise UserError(f"{trouble}; what is graded so far is kept.") from None
+            raise
+        before = len(handed.paths) + len(handed.unreadable) - self.done - len(failed)
+        print(f"{self.done} graded, {before} were graded already, {len(failed)} failed.")
+        if self.cold:
+            print(f"Kernels were started one by one, which takes longer: {terminal(self.cold, 300)}.", file=sys.stderr)
+        for line in failed:
+            print(f"Not graded: {line}", file=sys.stderr)
+
+
+@dataclass(frozen=True)
+class _Place:
+    workers: batch.Workers
+    template: str
 
 
 def _check_sandbox() -> None:
@@ -157,26 +282,3 @@ def _whole(path: Path) -> Iterator[Path]:
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def _grade_one(api: NbGraderAPI, course: Path, lab: Lab, student: str, stamp: str) -> str:
-    """Grade one submission and write its feedback; "" or what went wrong, in one line."""
-    path = verdict_path(course, student, lab.assignment, lab.notebook)
-    try:
-        before = read_verdicts(path)
-        if before.pop("stamp", None):  # from here on it is unfinished
-            write_atomically(path, json.dumps(before, indent=1))
-        for step in (api.autograde, api.generate_feedback):
-            result = step(lab.assignment, student, force=True)
-            if not result["success"]:
-                if "KeyboardInterrupt" in result["error"].strip().split("\n")[-1]:
-                    raise KeyboardInterrupt
-                return why(result)
-        record = read_verdicts(path)
-        ours = [verdict["reason"] for verdict in record["exercises"] if verdict["status"] == NOT_GRADED]
-        if ours:
-            return terminal(ours[0], 400)
-        write_atomically(path, json.dumps(record | {"stamp": stamp}, indent=1))  # last: only now is it finished
-    except OSError as error:
-        return in_words(f"OSError: {error}")
-    return ""

@@ -15,7 +15,7 @@ from nbformat.v4 import new_notebook
 from nbgrader.converters import Autograde
 from nbgrader.utils import parse_utc
 
-from .rebuild import Unreadable, read_submission
+from .rebuild import Unreadable, take_in
 
 
 class SubmissionExporter(NotebookExporter):
@@ -25,9 +25,9 @@ class SubmissionExporter(NotebookExporter):
         if not self.parent._sanitizing:
             return super().from_filename(filename, resources, **kwargs)
         try:
-            resources["vitedu"] = {"submitted": read_submission(Path(filename)), "problem": ""}
+            resources["vitedu"] = {"content": take_in(Path(filename)), "problem": ""}
         except Unreadable as problem:
-            resources["vitedu"] = {"submitted": [], "problem": str(problem)}
+            resources["vitedu"] = {"content": None, "problem": str(problem)}
         return self.from_notebook_node(new_notebook(), resources, **kwargs)
 
 

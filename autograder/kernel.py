@@ -100,6 +100,7 @@ class StudentKernel:
 
     Attributes:
         cold: why it was started cold though there is a template; "" where it was not.
+        cpu_of_start: CPU seconds until it was ready.
     """
 
     def __init__(self, limits: Limits, boxed: bool = True, spent: float = 0.0, template: str = "") -> None:
@@ -112,6 +113,7 @@ class StudentKernel:
         self._context.linger = 0
         self._process: ColdProcess | WarmProcess | None = None
         self._watch: watch.Watch | None = None
+        self.cpu_of_start = 0.0
         try:
             if template and boxed:
                 try:
@@ -136,6 +138,7 @@ class StudentKernel:
         if not self._answers(self.limits.start):
             trouble = process.trouble() if isinstance(process, WarmProcess) else ""
             raise RuntimeError(trouble or ("no answer in time" if self.alive else "its process has ended"))
+        self.cpu_of_start = self.cpu_time()
 
     def __enter__(self) -> StudentKernel:
         return self
@@ -290,6 +293,7 @@ class StudentKernel:
         family = []
         if self._watch is not None:
             self._watch.stop()
+            self._watch.measure_cpu()
             family = self._watch.family()
         if self._process is not None:
             self._process.kill()

@@ -31,23 +31,35 @@ class Unreadable(Exception):
     """The file is no notebook that can be read; the text says why."""
 
 
-def read_submission(path: Path) -> list[SubmittedCell]:
-    """The cells of a handed-in notebook of any format version, read without trusting its shape.
+def take_in(path: Path) -> bytes:
+    """The bytes of a handed-in file.
 
     Raises:
-        Unreadable: not a regular file, too large, not JSON, without cells, or with too many.
+        Unreadable: not a regular file, or too large.
     """
     info = os.lstat(path)
     if not stat.S_ISREG(info.st_mode):
         raise Unreadable(f"{path.name} is not a regular file but a link or a folder")
     if info.st_size > MAX_FILE:
         raise Unreadable(f"{path.name} has {info.st_size} bytes; a notebook may have {MAX_FILE}")
+    return path.read_bytes()
+
+
+def read_submission(path: Path) -> list[SubmittedCell]:
+    """The cells of a handed-in notebook of any format version, read without trusting its shape.
+
+    Raises:
+        Unreadable: not a regular file, too large, not JSON, without cells, or with too many.
+    """
+    return parse_submission(take_in(path), path.name)
+
+
+def parse_submission(content: bytes, name: str = "it") -> list[SubmittedCell]:
+    """The same from the file's content."""
     try:
-        data = json.loads(path.read_bytes().decode("utf-8-sig", errors="replace"))
+        data = json.loads(content.decode("utf-8-sig", errors="replace"))
     except (ValueError, RecursionError) as error:
-        raise Unreadable(
-            f"{path.name} is not JSON ({type(error).__name__}): the file is damaged or no notebook"
-        ) from None
+        raise Unreadable(f"{name} is not JSON ({type(error).__name__}): the file is damaged or no notebook") from None
     cells = data.get("cells") if isinstance(data, dict) else None
     if cells is None and isinstance(data, dict):  # notebook format 3 kept its cells in worksheets
         sheets = data.get("worksheets")
@@ -55,9 +67,9 @@ def read_submission(path: Path) -> list[SubmittedCell]:
         sheets = [sheet.get("cells") for sheet in sheets if isinstance(sheet, dict)]
         cells = [cell for of_sheet in sheets if isinstance(of_sheet, list) for cell in of_sheet] or None
     if not isinstance(cells, list):
-        raise Unreadable(f"{path.name} is JSON but has no list of cells, so it is no notebook")
+        raise Unreadable(f"{name} is JSON but has no list of cells, so it is no notebook")
     if len(cells) > MAX_CELLS:
-        raise Unreadable(f"{path.name} has {len(cells)} cells; a notebook may have {MAX_CELLS}")
+        raise Unreadable(f"{name} has {len(cells)} cells; a notebook may have {MAX_CELLS}")
     return [cell for cell in map(_submitted_cell, cells) if cell is not None]
 
 

@@ -107,7 +107,7 @@ class Submission:
 
 
 def written_waiting(count: int) -> str:
-    """"2 written answers wait for grading"."""
+    """ "2 written answers wait for grading"."""
     return f"{count} written answer{'s wait' if count > 1 else ' waits'} for grading"
 
 

@@ -20,14 +20,16 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
-
-import vitedu
 
 from . import seccomp
 from .errors import UserError
 from .folder import scratch
 
+# Importing vitedu would import torch, which takes longer than all that is done here.
+_library = find_spec("vitedu")
+LIBRARY = Path(_library.origin).parent if _library and _library.origin else Path(__file__).parents[1] / "vitedu"
 # A grader that is root starts the sandbox as this user, which owns nothing: inside a user namespace that
 # root itself had made, the host's /proc/sys could be written.
 NOBODY = 65534
@@ -80,7 +82,7 @@ def launch(
     sockets = {port: listen(f"{connection['ip']}-{port}") for name, port in connection.items() if _is_port(name)}
     settings = {"connection": CONNECTION, "sockets": {p: s.fileno() for p, s in sockets.items()}}
     settings["limits"] = room.limits()
-    boxed = str(Path(vitedu.__file__).parent / "boxed.py")
+    boxed = str(LIBRARY / "boxed.py")
     data = {CONNECTION: json.dumps(dict(connection), default=_text).encode()}
     try:
         return _start(
@@ -102,7 +104,7 @@ def launch_template(
         listening: an open file, the socket that it is to serve.
         modules: what it imports.
     """
-    program = str(Path(vitedu.__file__).parent / "warm.py")
+    program = str(LIBRARY / "warm.py")
     settings = json.dumps({"listen": listening, "modules": list(modules)})
     command = [sys.executable, "-I", "-B", program, settings]
     return _start(command, Room(), folder, environment, {}, [listening], template=True)
@@ -236,7 +238,7 @@ def _shown(mask: Path) -> dict[str, str]:
         if prefix != "/usr":
             shown[prefix] = os.path.realpath(prefix)
     packages = [p for name in ("purelib", "platlib") if (p := sysconfig.get_path(name))]
-    library = os.path.dirname(vitedu.__file__)
+    library = str(LIBRARY)
     shown[library] = os.path.realpath(library)
     # Installed for good, our own package lies in the environment: an empty one covers it.
     for place in dict.fromkeys([*packages, str(Path(__file__).resolve().parents[1])]):

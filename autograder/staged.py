@@ -15,10 +15,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from nbgrader.apps import NbGraderAPI
 from nbgrader.converters import GenerateFeedback
 from nbgrader.converters.base import BaseConverter
+from nbgrader.utils import capture_log, temp_attrs
 
 from .handed_in import WalledAutograde
+from .stages import Examine
+from .work import Executed
 
 
 class _Staged(BaseConverter):
@@ -74,6 +78,35 @@ class StagedAutograde(_Staged, WalledAutograde):
     @property
     def _input_directory(self) -> str:
         return self.coursedir.submitted_directory if self._sanitizing else self._output_directory
+
+
+class RecordingAutograde(StagedAutograde):
+    """Records a submission that is rebuilt, run, and judged already.
+
+    Attributes:
+        done: what came of it; for the one notebook of the one student that this converter is for.
+    """
+
+    done: Executed
+
+    def convert_single_notebook(self, notebook_filename: str) -> None:
+        """nbgrader's two passes over a notebook in one: what is left of them is recording."""
+        resources = self.init_single_notebook_resources(notebook_filename)
+        resources["vitedu"] = self.done.without_notebook()
+        self.exporter._preprocessors = []
+        stages = self.autograde_preprocessors
+        for stage in stages[stages.index(Examine) + 1 :]:
+            self.exporter.register_preprocessor(stage)
+        output, resources = self.exporter.from_notebook_node(self.done.notebook, resources)
+        self.write_single_notebook(output, resources)
+
+
+def record(api: NbGraderAPI, assignment: str, student: str, done: Executed) -> dict[str, Any]:
+    """Record a submission as `nbgrader autograde --force` does; returns what nbgrader's own functions return."""
+    with temp_attrs(api.coursedir, assignment_id=assignment, student_id=student):
+        converter = RecordingAutograde(coursedir=api.coursedir, parent=api)
+        converter.force, converter.done = True, done
+        return capture_log(converter)
 
 
 class StagedFeedback(_Staged, GenerateFeedback):

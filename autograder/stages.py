@@ -21,25 +21,14 @@ from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets import Bool, Float, Integer
 
-from .examiner import EXAMINED, examine
 from .folder import read_secret, read_verdicts, verdict_path, write_atomically
 from .kernel import Limits
 from .lab import Lab, find_lab
 from .proof import escapes
-from .rebuild import is_unchanged, rebuild
-from .reference import Reference
+from .rebuild import is_unchanged
 from .sandbox import unavailable
-from .verdict import FOR_REVIEW, NOT_GRADED, Verdict
-from .verdict_cell import verdict_output
-
-_references: dict[str, Reference] = {}
-
-
-def reference_of(assignment: str) -> Reference:
-    """The reference answers of a lab, kept for all submissions that this process grades."""
-    if assignment not in _references:
-        _references[assignment] = Reference(find_lab(assignment))
-    return _references[assignment]
+from .verdict import FOR_REVIEW, NOT_GRADED
+from .work import Executed, execute, rebuilt, reference_of
 
 
 class _Stage(NbGraderPreprocessor):
@@ -63,30 +52,35 @@ class _Stage(NbGraderPreprocessor):
         return nbformat.read(path, as_version=4)
 
 
+def points_of(db_url: str, assignment: str, notebook: str, release: NotebookNode) -> dict[str, float]:
+    """The points of each graded cell, as the gradebook has them.
+
+    Raises:
+        NbGraderException: the release names other cells.
+    """
+    with Gradebook(db_url) as gradebook:
+        points = {
+            cell.name: float(cell.max_score) for cell in gradebook.find_notebook(notebook, assignment).grade_cells
+        }
+    released = {c.metadata.nbgrader.grade_id for c in release.cells if c.metadata.nbgrader.get("grade")}
+    if released != points.keys():
+        raise NbGraderException(
+            f"the release of {assignment} and the gradebook name different graded cells "
+            f"({', '.join(sorted(released ^ points.keys()))}); "
+            f"run: nbgrader generate_assignment {assignment} --force"
+        )
+    return points
+
+
 class Rebuild(_Stage):
     """First stage: put the submission back into the shape of the release."""
 
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
-        started = time.monotonic()
         _, assignment, notebook = self._place(resources)
         release = self._release(assignment, notebook)
-        with Gradebook(resources["nbgrader"]["db_url"]) as gradebook:
-            points = {
-                cell.name: float(cell.max_score) for cell in gradebook.find_notebook(notebook, assignment).grade_cells
-            }
-        released = {c.metadata.nbgrader.grade_id for c in release.cells if c.metadata.nbgrader.get("grade")}
-        if released != points.keys():
-            raise NbGraderException(
-                f"the release of {assignment} and the gradebook name different graded cells "
-                f"({', '.join(sorted(released ^ points.keys()))}); "
-                f"run: nbgrader generate_assignment {assignment} --force"
-            )
+        points = points_of(resources["nbgrader"]["db_url"], assignment, notebook, release)
         handed_in = resources["vitedu"]
-        nb, mended = rebuild(handed_in["submitted"], release, points)
-        if handed_in["problem"]:
-            mended = [f"The notebook could not be read, so nothing in it could be graded: {handed_in['problem']}."]
-        nb.metadata["vitedu"] = {"mended": mended, "rebuild_seconds": time.monotonic() - started}
-        return nb, resources
+        return rebuilt(handed_in["content"], handed_in["problem"], release, points), resources
 
 
 class Examine(_Stage):
@@ -105,27 +99,23 @@ class Examine(_Stage):
         True, help="False runs the students' code as the user who grades, with all that this user may do."
     ).tag(config=True)
 
+    @property
+    def limits(self) -> Limits:
+        """What a notebook may use."""
+        return Limits(
+            cell=self.cell_seconds, probe=self.probe_seconds, notebook=self.notebook_seconds, replays=self.replays,
+            memory=self.memory_bytes, processes=self.processes, cpu=self.cpu_seconds,
+        )  # fmt: skip
+
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
         if self.sandbox and (why := unavailable()):
             raise NbGraderException(why)
         student, assignment, _ = self._place(resources)
-        reference = reference_of(assignment)
-        limits = Limits(
-            cell=self.cell_seconds, probe=self.probe_seconds, notebook=self.notebook_seconds, replays=self.replays,
-            memory=self.memory_bytes, processes=self.processes, cpu=self.cpu_seconds,
-        )  # fmt: skip
         root = Path(self.coursedir.root)
         kept = root / "trained" / assignment
-        examination = examine(nb, reference.lab, reference, student, read_secret(root), limits, kept, self.sandbox)
-        for index, outputs in examination.outputs.items():
-            nb.cells[index].outputs = outputs
-        by_cell = {verdict.grade_id: verdict for verdict in examination.verdicts}
-        for cell in nb.cells:
-            if cell.metadata.vitedu.role in EXAMINED:  # written last, when the kernel is dead
-                cell.outputs = [verdict_output(by_cell[cell.metadata.nbgrader.grade_id])]
-        seconds = {"rebuild": nb.metadata.vitedu.pop("rebuild_seconds", 0.0)} | examination.seconds
-        resources["vitedu"] = {"verdicts": examination.verdicts, "seconds": seconds, "sandbox": self.sandbox}
-        return nb, resources
+        done = execute(nb, assignment, student, read_secret(root), self.limits, kept, self.sandbox)
+        resources["vitedu"] = done.without_notebook()
+        return done.notebook, resources
 
 
 class Record(_Stage):
@@ -137,13 +127,13 @@ class Record(_Stage):
         path = verdict_path(Path(self.coursedir.root), student, assignment, notebook)
         before = read_verdicts(path).get("answers", {})
         release = {c.metadata.nbgrader.grade_id: c for c in self._release(assignment, notebook).cells}
-        verdicts: list[Verdict] = resources["vitedu"]["verdicts"]
+        done: Executed = resources["vitedu"]
         answers = _answers(nb)
         graded = {cell.metadata.nbgrader.grade_id for cell in nb.cells if cell.metadata.vitedu.role == "exam"}
         written = []
         with Gradebook(resources["nbgrader"]["db_url"]) as gradebook:
             place = (notebook, assignment, student)
-            for verdict in verdicts:
+            for verdict in done.verdicts:
                 if verdict.grade_id not in graded:  # an extra, without points
                     continue
                 same = before.get(verdict.exercise) == answers.get(verdict.exercise)
@@ -167,12 +157,11 @@ class Record(_Stage):
                     points = float(cell.metadata.nbgrader.points)
                     written.append({"grade_id": grade_id, "max_points": points, "answered": not empty})
             gradebook.db.commit()
-        seconds = resources["vitedu"]["seconds"] | {"record": time.monotonic() - started}
         record = {
             "student": student, "assignment": assignment, "notebook": notebook,
-            "mended": nb.metadata.vitedu.get("mended", []), "seconds": seconds,
-            "sandbox": resources["vitedu"]["sandbox"],
-            "exercises": [verdict.as_json() for verdict in verdicts], "written": written, "answers": answers,
+            "mended": nb.metadata.vitedu.get("mended", []), "cpu": done.cpu, "sandbox": done.sandbox,
+            "seconds": done.seconds | {"record": time.monotonic() - started}, "trained": done.trained,
+            "exercises": [verdict.as_json() for verdict in done.verdicts], "written": written, "answers": answers,
         }  # fmt: skip
         write_atomically(path, json.dumps(record, indent=1))
         return nb, resources

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import sys
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 
-import torch
 from traitlets.config import Config
 
 from .errors import UserError
@@ -15,7 +17,6 @@ from .folder import read_verdicts, verdict_path
 from .lab import ROOT, Lab
 from .rebuild import MAX_FILE
 from .records import read_record
-from .stages import Examine
 
 
 def stamp_of(submission: Path, code: str) -> str:
@@ -30,19 +31,31 @@ def stamp_of(submission: Path, code: str) -> str:
 
 
 def code_hash(lab: Lab, released: Path, secret: bytes, config: Config) -> str:
-    """Whatever else decides a score: the exams, this code, the release, the secret, torch, sandbox and limits."""
-    files = [
-        released,
-        lab.source,
-        *sorted((ROOT / "autograder").rglob("*.py")),
-        *sorted((ROOT / "vitedu").rglob("*.py")),
-    ]
+    """Whatever else decides a score: exams, code, release, secret, the environment, sandbox and limits."""
+    from .stages import Examine
+
     examine = Examine(config=config)
     limits = [(name, getattr(examine, name)) for name in sorted(Examine.class_own_traits(config=True))]
-    digest = hashlib.sha256(secret + torch.__version__.encode() + repr(limits).encode())
-    for path in files:
+    digest = hashlib.sha256(secret + repr(limits).encode() + "\n".join(environment()).encode() + sources().encode())
+    for path in (released, lab.source):
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+@cache
+def sources() -> str:
+    """A digest of our own code, the exams included."""
+    digest = hashlib.sha256()
+    for path in (*sorted((ROOT / "autograder").rglob("*.py")), *sorted((ROOT / "vitedu").rglob("*.py"))):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@cache
+def environment() -> tuple[str, ...]:
+    """Python and every installed package, with their versions."""
+    found = {f"{d.metadata['Name']} {d.version}".lower() for d in metadata.distributions() if d.metadata["Name"]}
+    return (sys.version, *sorted(found))
 
 
 def finished(course: Path, lab: Lab, student: str, stamp: str) -> bool:

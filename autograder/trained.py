@@ -67,8 +67,13 @@ def load(folder: Path, name: str) -> list[Attempt] | None:
         return None
 
 
+def file_name(name: str) -> str:
+    """The file that holds what is kept under a name."""
+    return f"{name}.safetensors"
+
+
 def _path(folder: Path, name: str) -> Path:
-    return folder / f"{name}.safetensors"
+    return folder / file_name(name)
 
 
 def _attempt(i: int, entry: dict, tensors: dict[str, torch.Tensor]) -> Attempt:

@@ -9,17 +9,19 @@ from __future__ import annotations
 import errno
 import re
 import shutil
+import sqlite3
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from nbgrader.api import Gradebook
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from .untrusted import terminal
 
 AGAIN = "and run the same command again"
 FULL = (errno.ENOSPC, errno.EDQUOT)
+SERVER = "postgresql+psycopg://USER:PASSWORD@SERVER/DATABASE"
 SAID_FULL = re.compile(r"No space left on device|disk is full|disk quota exceeded", re.IGNORECASE)
 ROOM = 2**20  # bytes without which grading is not begun
 NEAR = 64 * 2**20  # with less than this free, what said "full" is believed
@@ -54,16 +56,30 @@ def gradebook_trouble(course: Path, db_url: str) -> str:
     try:
         with Gradebook(db_url) as gradebook, gradebook.engine.connect() as connection:
             if gradebook.engine.dialect.name == "sqlite":
-                connection.exec_driver_sql("BEGIN IMMEDIATE")  # takes the lock for writing, and gives it back
-                connection.rollback()
-    except SQLAlchemyError as error:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")  # the lock for writing
+            connection.exec_driver_sql("UPDATE grade SET id = id WHERE 1 = 0")  # and the right to
+            connection.rollback()
+    except (SQLAlchemyError, ImportError) as error:
         return told(error, course)
     return ""
 
 
-def told(error: SQLAlchemyError, course: Path) -> str:
+def told(error: SQLAlchemyError | ImportError, course: Path) -> str:
     """What a failure of the gradebook means and what to do, as a sentence without its full stop."""
-    what = str(getattr(error, "orig", None) or type(error).__name__)
+    if isinstance(error, ImportError):
+        return (
+            f"c.CourseDirectory.db_url names a database for which Python's package {error.name} is missing: install "
+            f"it (for a PostgreSQL server write {SERVER} and run: pip install 'psycopg[binary]') {AGAIN}"
+        )
+    if isinstance(error, ArgumentError):
+        return (
+            f"Expected a database's address in c.CourseDirectory.db_url, such as {SERVER}, found another text "
+            f"({_plain(error)}); mend it {AGAIN}"
+        )
+    orig = getattr(error, "orig", None)
+    what = str(orig or type(error).__name__)
+    if orig is not None and not isinstance(orig, sqlite3.Error):
+        return _told_by_server(what)
     if "locked" in what:
         return (
             f"The gradebook of {course} is locked by another program: "
@@ -74,6 +90,25 @@ def told(error: SQLAlchemyError, course: Path) -> str:
     if "readonly" in what or "unable to open" in what:
         return f"The gradebook of {course} cannot be written ({what}): see to its permissions {AGAIN}"
     return f"The gradebook of {course} cannot be read ({terminal(what, 200)}); restore it from a backup"
+
+
+def _told_by_server(what: str) -> str:
+    if "lock timeout" in what:
+        return (
+            "The gradebook on the database server is locked by another program: "
+            f"close that (formgrader, another grading command, a database browser) {AGAIN}"
+        )
+    if SAID_FULL.search(what):
+        return f"The disk of the database server is full: make room there {AGAIN}"
+    return (
+        f"The gradebook's database server cannot be used (it said: {_plain(what)}): see that it runs, and that "
+        f"c.CourseDirectory.db_url has the right user, password, address and database, {AGAIN}"
+    )
+
+
+def _plain(what: object) -> str:
+    """The first line of what a library said."""
+    return terminal(str(what).strip().split("\n")[0], 200)
 
 
 def why(result: dict[str, Any]) -> str:

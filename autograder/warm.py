@@ -17,7 +17,7 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import zmq
@@ -25,30 +25,48 @@ from jupyter_client import BlockingKernelClient
 
 from . import sandbox, seccomp
 from .folder import scratch_folder
-from .lab import Lab
 from .provisioner import environment
-from .sandbox import CONNECTION, HOME, Room
+from .sandbox import CONNECTION, HOME, LIBRARY, Room
 
+SOLUTIONS = Path(__file__).resolve().parent.parent / "solutions"
 PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
 FOLDERS = (HOME, "/dev/shm")
-OURS = ("vitedu.probe", "vitedu.learn", "vitedu.scripted", "torch._dynamo")  # what probes use, and what optimizers load
+# What probes use; and what pictures load when they are first used.
+OURS = ("vitedu.probe", "vitedu.learn", "vitedu.scripted", "vitedu.checks",
+        "PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.JpegImagePlugin", "PIL.PngImagePlugin", "PIL.PpmImagePlugin",
+        "matplotlib.figure", "matplotlib.backends.backend_agg")  # fmt: skip
+PROBES = 4  # how many of these are vitedu's
 
 
 class WarmError(RuntimeError):
     """No kernel could be forked; a cold one can still be had."""
 
 
-def modules_of(lab: Lab) -> list[str]:
-    """The modules that a lab's own cells import."""
-    found = list(OURS)
-    for cell in lab.cells:
-        if cell.kind == "code" and cell.role == "setup":
-            for node in ast.walk(ast.parse(cell.source)):
-                if isinstance(node, ast.Import):
-                    found += [alias.name for alias in node.names]
-                elif isinstance(node, ast.ImportFrom) and node.module:
-                    found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return list(dict.fromkeys(found))
+def modules_of(source: Path) -> list[str]:
+    """The modules that a lab's text imports, and those that vitedu's functions for it import when they are called."""
+    found, ahead = dict.fromkeys(OURS), [source, *(LIBRARY / f"{name.split('.')[1]}.py" for name in OURS[:PROBES])]
+    read = set[Path]()
+    while ahead:
+        path = ahead.pop()
+        if path in read or not path.is_file():
+            continue
+        read.add(path)
+        for name in _imported(path):
+            found[name] = None
+            if name.startswith("vitedu."):
+                ahead.append(LIBRARY / f"{name.split('.')[1]}.py")
+    # Optimizers load this when they are first used; it takes longer than everything else.
+    return [*found, *(["torch._dynamo"] if "optim" in source.read_text(encoding="utf-8") else [])]
+
+
+def _imported(path: Path) -> Iterator[str]:
+    """Names in the import statements of a file; some may be of functions, not of modules."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = ".".join(filter(None, ["vitedu" if node.level else "", node.module]))
+            yield from (package, *(f"{package}.{alias.name}" for alias in node.names))
 
 
 class Template:
@@ -74,9 +92,24 @@ class Template:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it; kernels that were forked from it end, too."""
         sandbox.end(self.process)
         self.process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def early(name: str, wanted: bool) -> Iterator[Template | None]:
+    """A template for a lab by its name, before anything is checked; None where it cannot be, which others tell."""
+    sources = [p for p in SOLUTIONS.glob("lab*_*/*.py") if name in (p.parent.name, p.parent.name.split("_")[0])]
+    if not (wanted and sources and shutil.which("bwrap")):
+        yield None
+        return
+    with Template(modules_of(sources[0])) as template:
+        yield template
 
 
 class WarmProcess:

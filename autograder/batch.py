@@ -1,0 +1,130 @@
+"""Many submissions on many processors: hand them out, take back what comes, lose nothing when a worker dies.
+
+Everything here speaks to a `concurrent.futures.Executor` and to nothing else: the processes of this machine
+below, or those of a cluster (cluster.py).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Protocol
+
+from .errors import UserError
+from .untrusted import terminal
+from .work import Executed, Refused, Task, work
+
+TRIES = 3  # of one submission, when the worker that has it dies
+KEPT = "; what is graded so far is kept."
+PR_SET_PDEATHSIG = 1
+
+
+class Workers(Protocol):
+    """Where work is done.
+
+    Attributes:
+        count: how many submissions are worked on at a time.
+    """
+
+    count: int
+
+    def executor(self) -> Executor:
+        """The executor; a new one when the last has broken down."""
+
+    def close(self) -> None:
+        """Stop at once what still runs."""
+
+
+class Processes:
+    """Processes of this machine, forked from this one: whatever it has imported they need not import."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._pool: ProcessPoolExecutor | None = None
+
+    def executor(self) -> Executor:
+        """The pool; a new one when a process of the last has died."""
+        if self._pool is None or self._pool._broken:
+            # A process with several threads must not be forked; then the pool's start anew.
+            way = "fork" if len(os.listdir("/proc/self/task")) == 1 and threading.active_count() == 1 else "spawn"
+            context = multiprocessing.get_context(way)
+            self._pool = ProcessPoolExecutor(self.count, context, initializer=_begin, initargs=(os.getpid(),))
+        return self._pool
+
+    def close(self) -> None:
+        """End the processes at once; a kernel ends with the process that started it."""
+        if self._pool is not None:
+            for process in list((self._pool._processes or {}).values()):
+                process.kill()
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin(parent: int) -> None:
+    """First in every process: it ends with its parent, and leaves Ctrl-C to it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def run(workers: Workers, tasks: Iterable[Task]) -> Iterator[tuple[Task, Executed | str]]:
+    """Do the tasks; each comes back once, in the order in which they are done, with what came of it or why nothing did.
+
+    Only a few are in memory at a time. Those that were under way when a worker died are tried again at the end,
+    one by one, so that one which kills its worker takes no other with it.
+    """
+    coming, again, tries = iter(tasks), deque[Task](), Counter[str]()
+    running: dict[Future[Executed], Task] = {}
+    while True:
+        while len(running) < 2 * workers.count and (task := next(coming, None)) is not None:
+            running[_submit(workers, task)] = task
+        if not running and again:
+            task = again.popleft()
+            running[_submit(workers, task)] = task
+        if not running:
+            return
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            task = running.pop(future)
+            error = CancelledError() if future.cancelled() else future.exception()
+            tries[task.student] += 1
+            if error is None:
+                yield task, future.result()
+            elif _is_passing(error) and tries[task.student] < TRIES:
+                again.append(task)
+            else:
+                yield task, _told(error)
+
+
+def _submit(workers: Workers, task: Task) -> Future[Executed]:
+    for _ in range(TRIES):
+        try:
+            return workers.executor().submit(work, task)
+        except BrokenProcessPool:  # it broke down just now; the next executor is another
+            continue
+    raise UserError(
+        f"The processes that grade do not stay alive (often: too little memory for so many --workers){KEPT}"
+    )
+
+
+def _is_passing(error: BaseException) -> bool:
+    """Whether another try may go better: another worker, or the same one when there is more memory."""
+    return isinstance(error, (BrokenProcessPool, CancelledError, OSError, Refused)) or _has_died(error)
+
+
+def _has_died(error: BaseException) -> bool:
+    return isinstance(error, BrokenProcessPool) or type(error).__name__ == "KilledWorker"
+
+
+def _told(error: BaseException) -> str:
+    if _has_died(error):
+        return f"the process that graded it died {TRIES} times (often: too little memory for so many --workers)"
+    return terminal(str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}", 400)

@@ -1,0 +1,168 @@
+"""The slow part of grading one submission, as a function of bytes: it reads and writes no course folder.
+
+So it can run in any process of any machine that has this package and a sandbox; `batch.py` hands it to
+one, and `staged.py` records what comes back.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from . import sandbox
+from .examiner import EXAMINED, examine
+from .folder import scratch
+from .kernel import Limits
+from .lab import find_lab
+from .rebuild import Unreadable, parse_submission, rebuild
+from .reference import Reference
+from .stamp import sources
+from .verdict import Verdict
+from .verdict_cell import verdict_output
+from .warm import Template, modules_of
+
+OWN = "own"  # instead of an address: a template of the worker's own
+
+
+class Refused(RuntimeError):
+    """This worker cannot do the work as it must be done."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One submission, and all that decides about it.
+
+    Attributes:
+        content: the handed-in file; None where it could not be taken in, and `problem` says why.
+        release: the notebook as students got it; points: of each graded cell, from the gradebook.
+        kept: trained answers of an earlier grading, by file name.
+        template: address of a preloaded process, OWN, or "" for cold kernels.
+        sources: digest of the code that is to do it.
+    """
+
+    lab: str
+    student: str
+    content: bytes | None
+    problem: str
+    release: bytes
+    points: dict[str, float]
+    secret: bytes
+    limits: Limits
+    sandbox: bool
+    kept: dict[str, bytes] = field(default_factory=dict)
+    template: str = ""
+    sources: str = ""
+
+
+@dataclass
+class Executed:
+    """A notebook with the judge's outputs in it, and what the judge decided.
+
+    Attributes:
+        seconds: wall time by stage; cpu: CPU time of the student's code.
+        trained: names of the files with trained answers; files: those that are new.
+        cold: why a kernel was not forked from the template, though there is one.
+        worker: which process did it.
+    """
+
+    notebook: NotebookNode
+    verdicts: list[Verdict]
+    seconds: dict[str, float]
+    cpu: float
+    sandbox: bool
+    trained: list[str] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=dict)
+    cold: str = ""
+    worker: str = ""
+
+    def without_notebook(self) -> Executed:
+        """The rest, for nbconvert's resources, which it copies again and again."""
+        return replace(self, notebook=NotebookNode(), files={})
+
+
+_references: dict[str, Reference] = {}
+_templates: dict[str, Template] = {}
+
+
+def reference_of(assignment: str) -> Reference:
+    """The reference answers of a lab, kept for all submissions that this process grades."""
+    if assignment not in _references:
+        _references[assignment] = Reference(find_lab(assignment))
+    return _references[assignment]
+
+
+def work(task: Task) -> Executed:
+    """Rebuild, run and judge one submission.
+
+    Raises:
+        Refused: no sandbox here, or other code than the task was made for.
+    """
+    where = f"{os.uname().nodename}-{os.getpid()}"
+    if task.sources and task.sources != sources():
+        raise Refused(f"the worker {where} has another version of vitedu: install the same everywhere")
+    if task.sandbox and (why := sandbox.unavailable()):
+        raise Refused(f"the worker {where} has no sandbox: {why}")
+    template = _template(task.lab) if task.template == OWN else task.template
+    nb = rebuilt(task.content, task.problem, nbformat.reads(task.release.decode(), as_version=4), task.points)
+    with scratch() as kept:
+        for name, content in task.kept.items():
+            (kept / Path(name).name).write_bytes(content)
+        done = execute(nb, task.lab, task.student, task.secret, task.limits, kept, task.sandbox, template)
+        done.files = {path.name: path.read_bytes() for path in kept.iterdir() if path.name not in task.kept}
+    done.worker = where
+    return done
+
+
+def _template(lab: str) -> str:
+    """The address of this process's own template, which is made anew when it has ended."""
+    there = _templates.get(lab)
+    if there is None or there.process.poll() is not None:
+        for other in list(_templates):
+            _templates.pop(other).close()
+        _templates[lab] = Template(modules_of(find_lab(lab).source))
+    return _templates[lab].address
+
+
+def rebuilt(content: bytes | None, problem: str, release: NotebookNode, points: dict[str, float]) -> NotebookNode:
+    """The submission put back into the shape of the release; what was mended is in its metadata."""
+    started, cells = time.monotonic(), []
+    if content is not None:
+        try:
+            cells = parse_submission(content)
+        except Unreadable as error:
+            problem = str(error)
+    nb, mended = rebuild(cells, release, points)
+    if problem:
+        mended = [f"The notebook could not be read, so nothing in it could be graded: {problem}."]
+    nb.metadata["vitedu"] = {"mended": mended, "rebuild_seconds": time.monotonic() - started}
+    return nb
+
+
+def execute(
+    nb: NotebookNode,
+    assignment: str,
+    student: str,
+    secret: bytes,
+    limits: Limits,
+    kept: Path | None,
+    sandboxed: bool,
+    template: str = "",
+) -> Executed:
+    """Run a rebuilt notebook's cells, put the probes, judge, and write the judge's outputs."""
+    reference = reference_of(assignment)
+    examination = examine(nb, reference.lab, reference, student, secret, limits, kept, sandboxed, template)
+    for index, outputs in examination.outputs.items():
+        nb.cells[index].outputs = outputs
+    by_cell = {verdict.grade_id: verdict for verdict in examination.verdicts}
+    for cell in nb.cells:
+        if cell.metadata.vitedu.role in EXAMINED:  # written last, when the kernel is dead
+            cell.outputs = [verdict_output(by_cell[cell.metadata.nbgrader.grade_id])]
+    seconds = {"rebuild": nb.metadata.vitedu.pop("rebuild_seconds", 0.0)} | examination.seconds
+    return Executed(
+        nb, examination.verdicts, seconds, examination.cpu, sandboxed, examination.trained, cold=examination.cold
+    )
