@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo demo-all lab test test-hostile notebooks verify proofs bench bench-accuracy bench-walls clean sandbox
+.PHONY: help demo demo-all lab test test-hostile notebooks verify proofs bench bench-accuracy bench-grading bench-walls clean sandbox
 
 help: ## show this list
 	@echo "make TARGET [PYTHON=/path/to/python3.11]"
@@ -51,6 +51,9 @@ sandbox: ## install bubblewrap, which makes the sandbox, where packages may be i
 	  { $$as_root apt-get install -y --no-install-recommends bubblewrap || \
 	    { $$as_root apt-get update && $$as_root apt-get install -y --no-install-recommends bubblewrap; }; } >/dev/null || \
 	  echo "bubblewrap could not be installed; its message is above." >&2; }
+
+bench-grading: $(READY) sandbox ## throughput on a class: ours, stock nbgrader and otter-grader in turn (half an hour)
+	$(BIN)/python benchmarks/grading.py
 
 bench-walls: $(READY) sandbox ## what the sandbox costs: a submission graded with and without it, in turn
 	$(BIN)/python benchmarks/walls.py

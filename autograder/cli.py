@@ -150,13 +150,14 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
+    from .course import read_config
     from .lab import find_lab
     from .report import report_path, text_table, write_report
 
     course, assignment = args.course.resolve(), find_lab(args.lab).assignment
-    path = report_path(course, assignment)
-    write_report(course, assignment, path)
-    print(text_table(course, assignment))
+    path, db_url = report_path(course, assignment), read_config(course).CourseDirectory.get("db_url")
+    write_report(course, assignment, path, db_url)
+    print(text_table(course, assignment, db_url=db_url))
     print(f"Report: {path}")
     return 0
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def _choose_journal(connection: sqlite3.Connection) -> None:
     the next connection changes it just as well.
     """
     ((_, _, path),) = connection.execute("PRAGMA database_list")
-    mode = "delete" if on_network(path) else "wal"
+    mode = "delete" if _on_network(path) else "wal"
     ((patience,),) = connection.execute("PRAGMA busy_timeout")
     connection.execute("PRAGMA busy_timeout = 0")
     with suppress(sqlite3.Error):  # locked, read-only, damaged: the first statement will tell
@@ -82,6 +83,11 @@ def _with_its_course(mapper: Any, connection: Any, assignment: Assignment) -> No
     this = Course.__table__.c.id == assignment.course_id
     if connection.dialect.name != "sqlite" and not connection.execute(select(Course.id).where(this)).first():
         connection.execute(insert(Course).values(id=assignment.course_id))
+
+
+@cache
+def _on_network(path: str) -> bool:
+    return on_network(path)
 
 
 def on_network(path: str, mounts: list[Any] | None = None) -> bool:

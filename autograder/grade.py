@@ -55,6 +55,7 @@ def course_api(course: Path, sandbox: bool = True) -> NbGraderAPI:
     configure(config, course)  # after the instructor's: what is set here is what grading stands on
     config.Examine.sandbox = sandbox
     config.NbGraderAPI.log_level = logging.ERROR  # kept in the results, from which why() takes one sentence
+    logging.getLogger("tornado.application").setLevel(logging.CRITICAL)  # nbgrader's gradebook writes tracebacks there
     return NbGraderAPI(config=config)
 
 
@@ -180,7 +181,10 @@ class _Class:
             content = take_in(path)
         except Unreadable as error:
             problem = str(error)
-        before = read_verdicts(verdict_path(self.course, student, self.lab.assignment, self.lab.notebook))
+        path = verdict_path(self.course, student, self.lab.assignment, self.lab.notebook)
+        before = read_verdicts(path)
+        if before.pop("stamp", None):  # from here on it is unfinished
+            write_atomically(path, json.dumps(before, indent=1))
         folder, names = self.course / "trained" / self.lab.assignment, before.get("trained") or []
         kept = {name: (folder / name).read_bytes() for name in map(str, names) if (folder / Path(name).name).is_file()}
         return Task(
@@ -193,9 +197,6 @@ class _Class:
         self.cold = self.cold or outcome.cold
         path = verdict_path(self.course, student, self.lab.assignment, self.lab.notebook)
         try:
-            before = read_verdicts(path)
-            if before.pop("stamp", None):  # from here on it is unfinished
-                write_atomically(path, json.dumps(before, indent=1))
             for name, content in outcome.files.items():
                 write_atomically(self.course / "trained" / self.lab.assignment / name, content)
             for step in (lambda *place: record(self.api, *place, outcome), self.api.generate_feedback):

@@ -12,6 +12,7 @@ from typing import Any
 
 from nbconvert.exporters import NotebookExporter
 from nbformat.v4 import new_notebook
+from nbgrader.api import InvalidEntry
 from nbgrader.converters import Autograde
 from nbgrader.utils import parse_utc
 
@@ -43,7 +44,10 @@ class WalledAutograde(Autograde):
 
     def init_assignment(self, assignment_id: str, student_id: str) -> None:
         with self._files_left_alone():
-            super().init_assignment(assignment_id, student_id)
+            try:
+                super().init_assignment(assignment_id, student_id)
+            except InvalidEntry:  # another grader made the same student or submission just now: it is there
+                super().init_assignment(assignment_id, student_id)
             submitted_at = self.coursedir.get_existing_timestamp(self._format_source(assignment_id, student_id))
         if submitted_at is not None:  # nbgrader tells a newer submission by this file
             folder = Path(self._format_dest(assignment_id, student_id))

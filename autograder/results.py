@@ -147,7 +147,7 @@ def read(
                 known = ", ".join(sorted(names)) or "none at all"
                 raise UserError(f"the gradebook has no assignment {missing[0]}; it has {known}")
             return {name: _assignment(gradebook, name, people, verdicts) for name in only or sorted(names)}
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, ImportError) as error:
         raise UserError(f"{told(error, verdicts.parent)}.") from None
 
 

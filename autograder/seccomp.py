@@ -19,6 +19,7 @@ REFUSED = """
 """.split()
 NEW_NAMESPACES = (0x00000080, 0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000)
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C  # they type into a terminal
+HINTS = (1036, 1038)  # F_SET_RW_HINT and its kind: they stay with a file that other kernels open, too
 BUFFERS = (7, 8, 32, 33)  # SO_SNDBUF and its kind: a socket's memory is counted nowhere, so it stays as small as it is
 
 
@@ -46,6 +47,8 @@ def program() -> bytes:
     for request in (TIOCSTI, TIOCLINUX):
         wanted = pyseccomp.Arg(1, pyseccomp.MASKED_EQ, 0xFFFFFFFF, request)
         refused.add_rule(pyseccomp.ERRNO(errno.EPERM), "ioctl", wanted)
+    for hint in HINTS:
+        refused.add_rule(pyseccomp.ERRNO(errno.EPERM), "fcntl", pyseccomp.Arg(1, pyseccomp.EQ, hint))
     for option in BUFFERS:
         level, which = pyseccomp.Arg(1, pyseccomp.EQ, socket.SOL_SOCKET), pyseccomp.Arg(2, pyseccomp.EQ, option)
         refused.add_rule(pyseccomp.ERRNO(errno.EPERM), "setsockopt", level, which)

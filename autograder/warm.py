@@ -140,6 +140,7 @@ class WarmProcess:
             "refused": base64.b64encode(seccomp.program()).decode(),
         }  # fmt: skip
         self._line, far = socket.socketpair()
+        self._handle = -1
         sockets: list[socket.socket] = []
         try:
             sockets += [sandbox.listen(f"{ip}-{port}") for port in ports.values()]
@@ -153,10 +154,10 @@ class WarmProcess:
             self._handle = os.pidfd_open(self.pid)
             self._line.sendall(json.dumps(settings).encode() + b"\n")
         except OSError as error:
-            self._line.close()
+            self.kill()
             raise WarmError(f"no kernel could be forked ({error.strerror or type(error).__name__})") from None
         except WarmError:
-            self._line.close()
+            self.kill()
             raise
         finally:
             for each in sockets:

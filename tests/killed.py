@@ -25,7 +25,8 @@ MOMENTS = ("never", "recording", "recorded", "moving")
 
 def grading(moment: str = "never", student: str = "") -> tuple[str, ...]:
     """The grading command, but for the course folder."""
-    return sys.executable, __file__, moment, student, "grade", LAB.assignment, "--course"
+    order = () if moment == "never" else ("--workers", "1")  # one after the other, by their names
+    return sys.executable, __file__, moment, student, "grade", LAB.assignment, *order, "--course"
 
 
 def environment(temporary: Path) -> dict[str, str]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from autograder.kernel import DIED, ERROR, OK, TIMED_OUT, KernelStartError, Limits, Run, StudentKernel
+from autograder.warm import Template
 from vitedu.probe import Case
 
 SMALL = Limits(output_bytes=50_000, outputs=20, message_bytes=2**23)
@@ -45,9 +46,17 @@ def forge_answer(nonce, case, value):
 
 
 @pytest.fixture(scope="module")
-def kernel():
-    """One kernel for the tests that leave it alive: a start takes seconds."""
-    with StudentKernel(SMALL) as kernel:
+def template():
+    with Template(["torch", "vitedu.probe"]) as template:
+        yield template.address
+
+
+@pytest.fixture(scope="module", params=["cold", "warm"])
+def kernel(request):
+    """One kernel of each kind for the tests that leave it alive: a cold start takes seconds."""
+    address = request.getfixturevalue("template") if request.param == "warm" else ""
+    with StudentKernel(SMALL, template=address) as kernel:
+        assert kernel.cold == ""
         assert kernel.run(FORGE, 60).status == OK
         yield kernel
 
@@ -269,8 +278,10 @@ def test_environment_folder_and_end_without_a_sandbox(monkeypatch):
     kernel.close()  # a second time does no harm
 
 
-def test_a_cell_that_ends_the_process():
-    with StudentKernel(SMALL) as kernel:
+@pytest.mark.parametrize("way", ["cold", "warm"])
+def test_a_cell_that_ends_the_process(way, template):
+    with StudentKernel(SMALL, template=template if way == "warm" else "") as kernel:
+        assert kernel.cold == ""
         started = time.monotonic()
         run = kernel.run("import os, sys\nprint('last words', flush=True)\nos._exit(0)", 30)
         assert run.status == DIED and time.monotonic() - started < 10

@@ -75,14 +75,14 @@ def test_every_requirement_is_met_by_its_pin(requirement):
 
 
 @pytest.mark.parametrize(
-    ("folder", "extras"), [("vitedu", []), ("autograder", ["instructor"]), ("tests", ["instructor", "test"])]
+    ("folder", "extras"), [("vitedu", []), ("autograder", ["instructor", "cluster"]), ("tests", ["instructor", "test"])]
 )
 def test_every_import_is_a_declared_requirement(folder, extras):
     """Also in a student's installation, which has no extras: what vitedu imports is in the base."""
     lists = [PROJECT["dependencies"], *(PROJECT["optional-dependencies"][e] for e in extras)]
     declared = {canonicalize_name(Requirement(r).name) for requirements in lists for r in requirements} | {"vitedu"}
     providers = importlib.metadata.packages_distributions()
-    beside = {p.stem for p in (REPO / "tests").iterdir()} if folder == "tests" else set()
+    beside = {p.stem for f in ("tests", "benchmarks") for p in (REPO / f).iterdir()} if folder == "tests" else set()
     for path in (p for p in tracked_files() if p.parts[0] == folder and p.suffix == ".py"):
         for module in imported_modules(path) - sys.stdlib_module_names - beside:
             packages = {canonicalize_name(d) for d in providers.get(module, [module])}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import base64
+from contextlib import nullcontext
 from pathlib import Path
 
 import nbformat
@@ -17,6 +18,7 @@ from autograder.kernel import StudentKernel
 from autograder.rebuild import read_submission, rebuild
 from autograder.reference import Reference
 from autograder.sample import Student, hand_in, model_codes
+from autograder.warm import Template
 from vitedu import wire
 
 HERE = Path(__file__).parent
@@ -94,6 +96,25 @@ RULES = {
     "nothing outlives its kernel, and no kernel its grader": [
         "test_sandbox.py::test_nothing_outlives_the_kernel",
         "test_sandbox.py::test_it_ends_with_the_grader",
+        "test_warm.py::test_all_end_with_their_grader",
+        "test_warm.py::test_a_kernel_ends_with_its_worker_though_the_template_stays",
+    ],
+    "a kernel that is forked from a preloaded process finds what a cold one finds": [
+        "test_warm.py::test_a_notebook_finds_what_it_finds_in_a_cold_kernel",
+        "test_warm.py::test_where_namespaces_are_refused_it_starts_cold",
+    ],
+    "what one kernel leaves, the next does not find": [
+        "test_warm.py::test_nothing_is_open_but_the_kernels_own",
+        "test_warm.py::test_no_memory_is_shared_that_can_be_written",
+        "test_warm.py::test_siblings_have_their_own_namespaces",
+        "test_warm.py::test_nothing_that_one_leaves_is_there_for_the_next",
+        "test_warm.py::test_accomplices_would_find_what_they_leave_if_it_were_there",
+        "test_warm.py::test_chance_is_not_the_same",
+    ],
+    "nobody inside reaches the preloaded process, and it learns nothing": [
+        "test_warm.py::test_process_1_is_out_of_reach",
+        "test_warm.py::test_no_rights_are_left",
+        "test_warm.py::test_no_key_passes_through_the_template",
     ],
     "root starts the sandbox as nobody": ["test_sandbox.py::test_root_starts_it_as_nobody"],
     "arguments and mounts show no student's name": ["test_walls.py::test_no_name_stands_inside"],
@@ -177,13 +198,21 @@ def test_questions_do_not_depend_on_answers(reference, tmp_path, monkeypatch):
     assert asked[0] == asked[1] == asked[2]
 
 
-def test_no_name_stands_inside(reference, tmp_path):
+@pytest.mark.parametrize("way", ["cold", "warm"])
+def test_no_name_stands_inside(way, reference, tmp_path):
     files = ("/proc/2/cmdline", "/proc/self/mountinfo", "/proc/2/environ", "/run/connection.json")
     look = "\n".join(f"print(open({file!r}).read())" for file in files)
     student = "zebedee-the-student"
     folder = tmp_path / student
     folder.mkdir()
     codes = {"scaled_dot_product_attention": look}
-    done = examine(notebook(codes, folder), LAB, reference, student, SECRET)
+    with Template([]) if way == "warm" else nullcontext() as template:
+        address = template.address if template else ""
+        done = examine(notebook(codes, folder), LAB, reference, student, SECRET, template=address)
     seen = str(done.outputs)
-    assert "boxed.py" in seen and student not in seen and str(tmp_path) not in seen and SECRET.hex() not in seen
+    assert (
+        ("warm.py" if way == "warm" else "boxed.py") in seen
+        and student not in seen
+        and str(tmp_path) not in seen
+        and SECRET.hex() not in seen
+    )

@@ -71,4 +71,12 @@ ASKED: dict[str, tuple[str, ...]] = {
     "flooding Jupyter's channels": ("message-flood",),
     "a giant message": ("giant-message",),
     "a shutdown_request": ("shutdown-request",),
+    # for the next one
+    "files for the next one": ("next-finds-files", "next-finds-module", "next-finds-startup"),
+    "patched functions, hooks, flags and seeds for the next one": ("next-finds-python",),
+    "memory for the next one": ("next-finds-memory", "next-finds-shared", "next-finds-pages"),
+    "state of open files for the next one": ("next-finds-state",),
+    "a daemon for the next one": ("next-finds-service", "holds-the-sockets"),
+    "accomplices": ("accomplice-one", "accomplice-other", "accomplice-third"),
+    "the process that kernels are forked from": ("above-the-next",),
 }
