@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -121,6 +122,8 @@ def _demo(args: argparse.Namespace) -> int:
 def _grade(args: argparse.Namespace) -> int:
     from . import warm
 
+    # Many processes with one thread each; and numpy's threads, begun at its import, would stand in the way of forking.
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
     # It imports what kernels need while this process imports what grading needs.
     with warm.early(args.lab, not (args.no_sandbox or args.scheduler)) as template:
         from .grade import grade

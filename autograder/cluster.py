@@ -6,22 +6,32 @@ they need is this package, in the same version, and a sandbox.
 
 from __future__ import annotations
 
+import logging
 import sys
+import time
+import warnings
 from concurrent.futures import Executor
+from typing import Any
 
 from .batch import KEPT, TRIES
 from .errors import UserError
+from .folder import sweep
 from .stamp import sources
 from .untrusted import terminal
 
 SECONDS = 15  # to find the scheduler
+AGAIN = 60  # for a worker to come back
+LOUD = ("distributed", "distributed.client", "tornado.application", "asyncio")  # they write tracebacks to the terminal
 
 
 class Cluster:
-    """See batch.Workers.
+    """See batch.Workers. Workers may come and go meanwhile.
 
     Args:
         sandbox: whether workers without one are left out.
+
+    Attributes:
+        count: of the workers that can do the work; each does one submission at a time.
 
     Raises:
         UserError: no scheduler, no workers, or none that can do the work.
@@ -32,48 +42,69 @@ class Cluster:
             from distributed import Client
         except ImportError:
             raise UserError("--scheduler needs Dask, which is not installed: pip install 'vitedu[cluster]'.") from None
+        for name in LOUD:  # what matters of it is said here, in a sentence
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        warnings.filterwarnings("ignore", module="distributed")
+        self._address, self._sandbox, self.count = terminal(address, 100), sandbox, 0
+        self._why: dict[str, str] = {}  # address of a worker -> why it takes no part; "" where it does
         try:
             self._client = Client(address, timeout=SECONDS, set_as_default=False)
-        except (OSError, TimeoutError, ValueError) as error:
-            what = terminal(str(error) or type(error).__name__, 200)
+        except Exception as error:  # whatever Dask makes of an address
+            what = terminal(str(error).split("\n")[0] or type(error).__name__, 200)
             raise UserError(
-                f"Expected a Dask scheduler at {terminal(address, 100)}, found none ({what}); start one "
+                f"Expected a Dask scheduler at {self._address}, found none ({what}); start one "
                 "(dask scheduler) or give its address."
             ) from None
-        self._address = address
         try:
-            self._only = self._fit(sandbox)
+            if not self._fit():
+                raise UserError(
+                    f"None of the {len(self._why)} workers of {self._address} can grade: see above."
+                    if self._why
+                    else f"The scheduler at {self._address} has no workers; start some "
+                    f"(dask worker {self._address} --nthreads 1)."
+                )
         except BaseException:
-            self._client.close()
+            self.close()
             raise
 
-    def _fit(self, sandbox: bool) -> list[str] | None:
-        """Addresses of the workers that can do the work; None for all."""
-        workers = self._client.scheduler_info(n_workers=-1)["workers"]
-        threads = {name: worker["nthreads"] for name, worker in workers.items()}
-        if not threads:
-            raise UserError(
-                f"The scheduler at {self._address} has no workers; start some (dask worker {self._address})."
-            )
-        missing = f"vitedu's autograder is not installed there; install the same version ({sources()[:8]}) everywhere"
-        said = self._client.run(_look, sources(), sandbox, on_error="return")
-        refusing = {name: missing if isinstance(why, BaseException) else why for name, why in said.items() if why}
-        for name, why in refusing.items():
-            print(f"The worker {name} takes no part: {terminal(why, 300)}", file=sys.stderr)
-        fit = {name: count for name, count in threads.items() if name not in refusing}
-        if not fit:
-            raise UserError(f"None of the {len(threads)} workers of {self._address} can grade: see above.")
-        self.count = sum(fit.values())
-        return list(fit) if refusing else None  # all: also those that come later, or come back under another address
+    def _fit(self) -> list[str]:
+        """Addresses of the workers that can do the work now; those that are new are looked at."""
+        try:
+            workers = self._client.scheduler_info(n_workers=-1)["workers"]
+            if new := [address for address in workers if address not in self._why]:
+                said = self._client.run(_look, sources(), self._sandbox, workers=new, on_error="return")
+                for address in new:
+                    self._why[address] = _refusal(said.get(address, ""), workers[address]["nthreads"], self._address)
+                    if self._why[address]:
+                        name = terminal(workers[address].get("name") or address, 60)
+                        print(f"The worker {name} takes no part: {self._why[address]}", file=sys.stderr)
+        except Exception as error:
+            if self._client.status == "running":
+                raise
+            raise self._lost() from error
+        fit = [address for address in workers if not self._why[address]]
+        self.count = len(fit)
+        return fit
 
     def executor(self) -> Executor:
-        """The cluster as an executor."""
-        if self._client.status != "running":
-            raise UserError(f"The connection to the scheduler at {self._address} is lost{KEPT}")
-        return self._client.get_executor(pure=False, retries=TRIES, workers=self._only)
+        """The cluster as an executor, for those of its workers that can do the work now."""
+        deadline = time.monotonic() + AGAIN
+        while True:
+            if self._client.status != "running":
+                raise self._lost()
+            if fit := self._fit():
+                break
+            if time.monotonic() > deadline:
+                raise UserError(f"The scheduler at {self._address} has no workers any more that can grade{KEPT}")
+            time.sleep(0.5)
+        # Others may only when all of these are gone; then it is work() that refuses.
+        return self._client.get_executor(pure=False, retries=TRIES, workers=fit, allow_other_workers=True)
+
+    def _lost(self) -> UserError:
+        return UserError(f"The connection to the scheduler at {self._address} is lost{KEPT}")
 
     def close(self) -> None:
-        """Leave; what still runs is cancelled."""
+        """Leave; what has not begun is cancelled, and what comes of the rest is not kept."""
         self._client.close(timeout=5)
 
 
@@ -83,5 +114,20 @@ def _look(expected: str, sandbox: bool) -> str:
     from autograder.stamp import sources
 
     if sources() != expected:
-        return f"it has another version of vitedu ({sources()[:8]}, expected {expected[:8]})"
+        return f"it has another version of vitedu ({sources()[:8]}, expected {expected[:8]}); install the same there"
+    sweep()  # of workers that were killed here
     return unavailable() if sandbox else ""
+
+
+def _refusal(said: Any, threads: int, address: str) -> str:
+    """Why a worker takes no part, from what came of looking at it; "" where it does."""
+    if isinstance(said, ImportError):
+        return f"vitedu's autograder is not installed there; install the same version ({sources()[:8]})"
+    if isinstance(said, BaseException):
+        return terminal(f"{type(said).__name__}: {said}", 300)
+    if not said and threads > 1:
+        return (
+            f"it has {threads} threads, and a process grades one submission at a time; start it with "
+            f"dask worker {address} --nworkers {threads} --nthreads 1"
+        )
+    return terminal(said, 300)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import psutil
+from nbgrader import api
 from nbgrader.api import Assignment, Course
 from sqlalchemy import Engine, event, insert, select
 
@@ -39,6 +40,10 @@ def open_patiently() -> None:
     for step in steps:
         if not event.contains(*step):
             event.listen(*step)
+    # One engine for each address: it remembers the statements that it has put together, which takes longer than to
+    # run them.
+    if not hasattr(api.create_engine, "cache_info"):
+        api.create_engine = lru_cache(maxsize=8)(api.create_engine)
 
 
 def _before(dialect: Any, record: Any, arguments: Any, options: dict[str, Any]) -> None:

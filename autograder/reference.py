@@ -10,7 +10,8 @@ from __future__ import annotations
 import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
+from types import CodeType
 from typing import Any
 
 import torch
@@ -59,7 +60,7 @@ class Reference:
             for cell in self.lab.cells:
                 if cell.kind == "code" and cell.role in ("setup", "solution"):
                     source = replaced.get(cell.grade_id, without_marks(cell.source))
-                    exec(compile(source, f"<{self.lab.key}: {cell.grade_id}>", "exec"), space)
+                    exec(_compiled(source, f"<{self.lab.key}: {cell.grade_id}>"), space)
             self._spaces[key] = space
         return self._spaces[key]
 
@@ -88,6 +89,12 @@ class Reference:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # some wrong ideas make torch warn; that is their business
             return _remember(self._answers, (exercise.id, draw.key, context), compute)
+
+
+@lru_cache(maxsize=1024)
+def _compiled(source: str, name: str) -> CodeType:
+    """A cell's code; most cells are the same in hundreds of namespaces."""
+    return compile(source, name, "exec")
 
 
 def differ(some: Sequence[Expected], others: Sequence[Expected]) -> bool:

@@ -6,7 +6,9 @@ one, and `staged.py` records what comes back.
 
 from __future__ import annotations
 
+import atexit
 import os
+import threading
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +18,7 @@ from nbformat import NotebookNode
 
 from . import sandbox
 from .examiner import EXAMINED, examine
-from .folder import scratch
+from .folder import scratch, sweep
 from .kernel import Limits
 from .lab import find_lab
 from .rebuild import Unreadable, parse_submission, rebuild
@@ -87,6 +89,7 @@ class Executed:
 
 _references: dict[str, Reference] = {}
 _templates: dict[str, Template] = {}
+_one_at_a_time = threading.Lock()  # torch's default dtype is one for all threads of a process, and so is a template
 
 
 def reference_of(assignment: str) -> Reference:
@@ -107,9 +110,9 @@ def work(task: Task) -> Executed:
         raise Refused(f"the worker {where} has another version of vitedu: install the same everywhere")
     if task.sandbox and (why := sandbox.unavailable()):
         raise Refused(f"the worker {where} has no sandbox: {why}")
-    template = _template(task.lab) if task.template == OWN else task.template
     nb = rebuilt(task.content, task.problem, nbformat.reads(task.release.decode(), as_version=4), task.points)
-    with scratch() as kept:
+    with _one_at_a_time, scratch() as kept:
+        template = _template(task.lab) if task.template == OWN else task.template
         for name, content in task.kept.items():
             (kept / Path(name).name).write_bytes(content)
         done = execute(nb, task.lab, task.student, task.secret, task.limits, kept, task.sandbox, template)
@@ -122,10 +125,16 @@ def _template(lab: str) -> str:
     """The address of this process's own template, which is made anew when it has ended."""
     there = _templates.get(lab)
     if there is None or there.process.poll() is not None:
-        for other in list(_templates):
-            _templates.pop(other).close()
+        sweep()  # what a worker left here that was killed, and whose place this one has taken
+        _close_templates()
+        atexit.register(_close_templates)
         _templates[lab] = Template(modules_of(find_lab(lab).source))
     return _templates[lab].address
+
+
+def _close_templates() -> None:
+    for lab in list(_templates):
+        _templates.pop(lab).close()
 
 
 def rebuilt(content: bytes | None, problem: str, release: NotebookNode, points: dict[str, float]) -> NotebookNode:
