@@ -52,7 +52,10 @@ class Processes:
 
     def executor(self) -> Executor:
         """The pool; a new one when a process of the last has died."""
-        if self._pool is None or self._pool._broken:
+        if self._pool is not None and self._pool._broken:
+            self.close()
+            self._pool = None
+        if self._pool is None:
             # A process with several threads must not be forked; then the pool's start anew.
             way = "fork" if len(os.listdir("/proc/self/task")) == 1 and threading.active_count() == 1 else "spawn"
             context = multiprocessing.get_context(way)
@@ -64,7 +67,7 @@ class Processes:
         if self._pool is not None:
             for process in list((self._pool._processes or {}).values()):
                 process.kill()
-            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool.shutdown(wait=True, cancel_futures=True)  # its threads end, too
 
 
 def _begin(parent: int) -> None:

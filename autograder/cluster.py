@@ -7,6 +7,7 @@ they need is this package, in the same version, and a sandbox.
 from __future__ import annotations
 
 import logging
+import socket
 import sys
 import time
 import warnings
@@ -40,6 +41,7 @@ class Cluster:
     def __init__(self, address: str, sandbox: bool = True) -> None:
         try:
             from distributed import Client
+            from distributed.comm import get_address_host_port
         except ImportError:
             raise UserError("--scheduler needs Dask, which is not installed: pip install 'vitedu[cluster]'.") from None
         for name in LOUD:  # what matters of it is said here, in a sentence
@@ -48,6 +50,8 @@ class Cluster:
         self._address, self._sandbox, self.count = terminal(address, 100), sandbox, 0
         self._why: dict[str, str] = {}  # address of a worker -> why it takes no part; "" where it does
         try:
+            # A client that could not be made speaks up when Python ends: nobody there shows before one is made.
+            socket.create_connection(get_address_host_port(address), SECONDS).close()
             self._client = Client(address, timeout=SECONDS, set_as_default=False)
         except Exception as error:  # whatever Dask makes of an address
             what = terminal(str(error).split("\n")[0] or type(error).__name__, 200)

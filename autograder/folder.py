@@ -99,6 +99,19 @@ def scratch_folder() -> Path:
 
 
 @contextmanager
+def swept() -> Iterator[None]:
+    """At the end, remove what forks of this process left in scratch folders when they were killed meanwhile."""
+    mark = Path(_mark(tempfile.gettempdir()))  # before they are forked: so that theirs begin alike
+    before = set(mark.parent.glob(f"{mark.name}-*"))
+    try:
+        yield
+    finally:
+        for folder in set(mark.parent.glob(f"{mark.name}-*")) - before:
+            shutil.rmtree(folder, ignore_errors=True)
+        sweep()  # and what others left that were not forked
+
+
+@contextmanager
 def scratch() -> Iterator[Path]:
     """The same for a while: it is removed at the end."""
     folder = scratch_folder()

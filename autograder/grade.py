@@ -26,7 +26,7 @@ from tqdm import tqdm
 from . import batch, export, timing
 from .course import configure, read_config
 from .errors import UserError
-from .folder import read_secret, read_verdicts, scratch_folder, sweep, verdict_path, write_atomically
+from .folder import read_secret, read_verdicts, sweep, swept, verdict_path, write_atomically
 from .lab import Lab, find_lab
 from .rebuild import Unreadable, take_in
 from .report import report_path, text_table, write_report
@@ -169,7 +169,7 @@ class _Class:
             else:
                 if self.sandbox and template is None:
                     template = stack.enter_context(Template(modules_of(self.lab.source)))
-                scratch_folder().rmdir()  # so that the processes forked from this one have its mark, see folder.py
+                stack.enter_context(swept())
                 place = _Place(batch.Processes(count), template.address if self.sandbox and template else "")
             stack.callback(place.workers.close)
             yield place
