@@ -112,6 +112,7 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _demo(args: argparse.Namespace) -> int:
+    _one_thread()
     from .demo import demo
     from .lab import all_labs, find_lab
 
@@ -119,11 +120,15 @@ def _demo(args: argparse.Namespace) -> int:
     return demo(args.folder.resolve(), labs, sandbox=not args.no_sandbox)
 
 
+def _one_thread() -> None:
+    """One thread for each of many processes; those that numpy begins would also stand in the way of forks."""
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+
+
 def _grade(args: argparse.Namespace) -> int:
     from . import warm
 
-    # Many processes with one thread each; and numpy's threads, begun at its import, would stand in the way of forking.
-    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+    _one_thread()
     # It imports what kernels need while this process imports what grading needs.
     with warm.early(args.lab, not (args.no_sandbox or args.scheduler)) as template:
         from .grade import grade

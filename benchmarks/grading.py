@@ -14,16 +14,22 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import Any, NoReturn
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 
+import psutil
 from bench_class import class_of, graded_wrongly
-from opponents import CannotRun, Otter, Ours, Stock, environment, otter_python
+from opponents import LAB, CannotRun, Otter, Ours, Stock, environment, otter_python
 from tqdm import tqdm
-from watched import Watched, watched
+from watched import Watched, share, watched
+
+from autograder.kernel import Limits, StudentKernel
+from autograder.sandbox import unavailable
+from autograder.warm import Template, modules_of
 
 ROOM, RESULT = Path(".run/bench/grading"), Path(".run/bench/grading.json")
 Runs = list[dict[str, Any]]
@@ -56,8 +62,25 @@ def run(system: Ours | Stock | Otter, count: int, memory: bool = False) -> dict[
 def students_cpu(course: Path, count: int) -> float | None:
     """CPU seconds of the students' own code, cells and probes; None when not every record tells them."""
     records = [json.loads(path.read_text()) for path in course.glob("verdicts/*/*/*.json")]
-    told = [record["seconds"]["cpu"] for record in records if "cpu" in record["seconds"]]
+    told = [record["cpu"] for record in records if "cpu" in record]
     return sum(told) if len(told) == count else None
+
+
+def warm_memory(kernels: int = 4) -> float | None:
+    """Bytes of one more warm kernel, beside the process that all are forked from; None where there are none.
+
+    A page that several share counts once, divided among them.
+    """
+    if unavailable():
+        return None
+    with Template(modules_of(LAB.source)) as template, ExitStack() as stack:
+        sizes = []
+        for _ in range(kernels):
+            kernel = stack.enter_context(StudentKernel(Limits(), template=template.address))
+            kernel.run("import torch, matplotlib.pyplot", 60)
+            family = psutil.Process(template.process.pid).children(recursive=True)
+            sizes.append(sum(share(process) for process in family))
+        return (sizes[-1] - sizes[0]) / (kernels - 1)
 
 
 def figures(ours: Runs, stock: Runs, otter: Runs, curve: Runs, workers: int) -> dict[str, Any]:
@@ -109,6 +132,8 @@ def table(found: dict[str, Any]) -> str:
         f"{_number(found['overhead_steady'])} s for each further one",
         f"wall time times workers over the student code's own CPU time: {_number(found['limit_ratio'])}",
     ]
+    if found["memory_per_warm_worker"]:
+        lines.append(f"memory of one more warm kernel: {found['memory_per_warm_worker'] / 1e6:.0f} MB")
     if found["curve"]:
         heads = f"{'submissions':>11} {'wall s':>8} {'s each':>7} {'command MB':>11} {'worker MB':>10} {'all MB':>7}"
         lines += ["", heads]
@@ -128,7 +153,7 @@ def measure(submissions: int, rounds: int, workers: int, curve: list[int]) -> di
     shutil.rmtree(ROOM, ignore_errors=True)
     ROOM.mkdir(parents=True)
     found: dict[str, Any] = {
-        "submissions": submissions, "workers": workers, "memory_per_warm_worker": None,
+        "submissions": submissions, "workers": workers, "memory_per_warm_worker": warm_memory(),
         "samples": {"ours": [], "stock": [], "otter": []}, "not_measured": {}, "curve": [],
     }  # fmt: skip
     samples, systems = found["samples"], {"ours": Ours((ROOM / "ours").resolve(), workers)}

@@ -103,8 +103,8 @@ class Stock(Ours):
             if cell.metadata.vitedu.role == "exam":
                 exercise = cell.metadata.vitedu.exercise
                 tests = f"{as_function(exercise)}\n\nexamine_it({exercise})"
-                check = cell.source.split("### END HIDDEN TESTS")[1]
-                cell.source = f"### BEGIN HIDDEN TESTS\n{tests}\n### END HIDDEN TESTS{check}"
+                # Without the instant check, which is a thing of ours and would cost seconds.
+                cell.source = f"# Examined here.\n### BEGIN HIDDEN TESTS\n{tests}\n### END HIDDEN TESTS"
         return nb
 
     def command(self, folder: Path) -> list[str]:
@@ -156,9 +156,8 @@ class Otter:
                     new_raw_cell("# END QUESTION"),
                 ]
                 continue
-            if cell.metadata.vitedu.role == "exam":
-                cell.source = cell.source.split("### END HIDDEN TESTS")[1].strip()
-            cells.append(cell)
+            if cell.metadata.vitedu.role != "exam":
+                cells.append(cell)
         nb.cells = cells
         return nb
 

@@ -1,6 +1,6 @@
 """Where the time of one submission goes: medians by stage over a graded course folder.
 
-    python benchmarks/stages.py [COURSE]        (default: .run/demo, after `make demo`)
+python benchmarks/stages.py [COURSE]        (default: .run/demo, after `make demo`)
 """
 
 from __future__ import annotations

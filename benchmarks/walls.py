@@ -1,6 +1,6 @@
 """What the sandbox costs: one submission graded with and without it, in turn, and the medians by stage.
 
-    python benchmarks/walls.py [ROUNDS [LAB]]        (default: 8 rounds of lab1_attention)
+python benchmarks/walls.py [ROUNDS [LAB]]        (default: 8 rounds of lab1_attention)
 """
 
 from __future__ import annotations

@@ -65,14 +65,15 @@ def _look(pid: int, result: Watched, ended: threading.Event) -> None:
             status = Path(f"/proc/{pid}/status").read_text()
             result.own = max(result.own, *(int(kib) * 1024 for kib in re.findall(r"VmHWM:\s+(\d+)", status)))
             root = psutil.Process(pid)
-            started = [_share(process) for process in root.children(recursive=True)]
+            started = [share(process) for process in root.children(recursive=True)]
         except (OSError, TypeError, psutil.Error):  # it ended just now
             continue
         result.worker = max([result.worker, *started])
-        result.together = max(result.together, _share(root) + sum(started))
+        result.together = max(result.together, share(root) + sum(started))
 
 
-def _share(process: psutil.Process) -> int:
+def share(process: psutil.Process) -> int:
+    """Its memory in bytes (PSS); 0 when it is gone."""
     try:
         return process.memory_full_info().pss
     except (OSError, psutil.Error):  # it ended just now, or belongs to somebody else
