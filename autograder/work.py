@@ -69,7 +69,6 @@ class Executed:
         seconds: wall time by stage; cpu: CPU time of the student's code.
         trained: names of the files with trained answers; files: those that are new.
         cold: why a kernel was not forked from the template, though there is one.
-        worker: which process did it.
     """
 
     notebook: NotebookNode
@@ -80,7 +79,6 @@ class Executed:
     trained: list[str] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
     cold: str = ""
-    worker: str = ""
 
     def without_notebook(self) -> Executed:
         """The rest, for nbconvert's resources, which it copies again and again."""
@@ -117,7 +115,6 @@ def work(task: Task) -> Executed:
             (kept / Path(name).name).write_bytes(content)
         done = execute(nb, task.lab, task.student, task.secret, task.limits, kept, task.sandbox, template)
         done.files = {path.name: path.read_bytes() for path in kept.iterdir() if path.name not in task.kept}
-    done.worker = where
     return done
 
 
