@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
@@ -57,8 +58,7 @@ class Processes:
             self._pool = None
         if self._pool is None:
             # A process with several threads must not be forked; then the pool's start anew.
-            way = "fork" if len(os.listdir("/proc/self/task")) == 1 and threading.active_count() == 1 else "spawn"
-            context = multiprocessing.get_context(way)
+            context = multiprocessing.get_context("fork" if _single_threaded() else "spawn")
             self._pool = ProcessPoolExecutor(self.count, context, initializer=_begin, initargs=(os.getpid(),))
         return self._pool
 
@@ -68,6 +68,19 @@ class Processes:
             for process in list((self._pool._processes or {}).values()):
                 process.kill()
             self._pool.shutdown(wait=True, cancel_futures=True)  # its threads end, too
+
+
+def _single_threaded() -> bool:
+    deadline = time.monotonic() + 1
+    while threading.active_count() == 1:
+        if not os.path.isdir("/proc/self/task"):
+            return False
+        if len(os.listdir("/proc/self/task")) == 1:
+            return True
+        if time.monotonic() > deadline:  # those of a pool that was closed just now need a moment to go
+            return False
+        time.sleep(0.01)
+    return False
 
 
 def _begin(parent: int) -> None:

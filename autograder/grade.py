@@ -160,8 +160,9 @@ class _Class:
     @contextmanager
     def _workers(self, count: int, scheduler: str, template: Template | None) -> Iterator[_Place]:
         """Where it is done, and which template kernels are forked from there."""
-        tqdm.monitor_interval = 0  # its thread would stand in the way of forking
         with ExitStack() as stack:
+            stack.callback(setattr, tqdm, "monitor_interval", tqdm.monitor_interval)
+            tqdm.monitor_interval = 0  # its thread would stand in the way of forking
             if scheduler:
                 from .cluster import Cluster
 

@@ -132,7 +132,7 @@ def table(found: dict[str, Any]) -> str:
         f"{_number(found['overhead_steady'])} s for each further one",
         f"wall time times workers over the student code's own CPU time: {_number(found['limit_ratio'])}",
     ]
-    if found["memory_per_warm_worker"]:
+    if found.get("memory_per_warm_worker"):
         lines.append(f"memory of one more warm kernel: {found['memory_per_warm_worker'] / 1e6:.0f} MB")
     if found["curve"]:
         heads = f"{'submissions':>11} {'wall s':>8} {'s each':>7} {'command MB':>11} {'worker MB':>10} {'all MB':>7}"

@@ -293,7 +293,7 @@ def test_a_kernel_that_does_not_start_is_our_failure(monkeypatch, tmp_path):
     program.write_text("#!/bin/sh\nexit 3\n")
     program.chmod(0o755)
     for executable in (program, tmp_path / "nothing"):
-        monkeypatch.setattr("autograder.kernel.sys.executable", str(executable))
+        monkeypatch.setattr("sys.executable", str(executable))
         with pytest.raises(KernelStartError, match="did not start"):
             StudentKernel(SMALL)
 

@@ -62,9 +62,9 @@ def course(tmp_path_factory) -> Course:
     with temporary_folder() as temporary, pytest.MonkeyPatch.context() as patch:
         assert run(course, temporary, "--student", "mixed", "--student", "reviewed")[0] == 0
         # A bubblewrap that works when it is tried out, and never again.
-        bwrap, once = temporary / "bwrap", f"mkdir {temporary}/tried 2>/dev/null || exit 3"
-        real = f'exec {shutil.which("bwrap")} "$@"'
-        bwrap.write_text(f'#!/bin/sh\n[ "$1" = --version ] && {real}\n{once}\n{real}\n')
+        bwrap, real = temporary / "bwrap", f'exec {shutil.which("bwrap")} "$@"'
+        tried = f'case "$*" in *find_spec*) {real};; esac'
+        bwrap.write_text(f'#!/bin/sh\n[ "$1" = --version ] && {real}\n{tried}\nexit 3\n')
         bwrap.chmod(0o755)
         temporary.chmod(0o777)
         patch.setenv("PATH", os.pathsep.join([str(temporary), os.environ["PATH"]]))
