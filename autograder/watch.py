@@ -24,11 +24,13 @@ class Watch(threading.Thread):
     Attributes:
         ended: what the kernel was ended for, such as MEMORY; "" while there is nothing.
         cpu_seconds: CPU time of the kernel and its children, as the system last counted it.
+        shared: bytes that a kernel forked from a template has in common with it; they count as its own, as they are
+            those of a kernel that has imported everything itself.
     """
 
     def __init__(self, pid: int, room: Room, end: Callable[[], None], boxed: bool) -> None:
         super().__init__(name="watch", daemon=True)
-        self.room, self.boxed, self.ended, self.cpu_seconds = room, boxed, "", 0.0
+        self.room, self.boxed, self.ended, self.cpu_seconds, self.shared = room, boxed, "", 0.0, 0
         self._process, self._end, self._done = psutil.Process(pid), end, threading.Event()
         self.start()
 
@@ -51,6 +53,14 @@ class Watch(threading.Thread):
         except psutil.Error:  # it has ended
             return []
 
+    def measure_shared(self) -> None:
+        """Take what a kernel that was forked just now has in its memory for shared with the template."""
+        for kernel in self.family()[1:2]:  # behind process 1
+            try:
+                self.shared = max(0, _resident(kernel) - _proportional(kernel))
+            except psutil.Error:
+                pass
+
     def measure_cpu(self) -> float:
         """CPU seconds so far: of the living, and of those that their parents have buried."""
         total = 0.0
@@ -72,7 +82,7 @@ class Watch(threading.Thread):
         # Processes share pages: only a sum that is too large is worth the slow, exact count.
         hidden = _shared(family) + (_queued(family) if self.boxed else 0)
         if _sum(family, _resident) + hidden > self.room.memory:
-            if _sum(family, _proportional) + hidden > self.room.memory:
+            if _sum(family, _proportional) + hidden + self.shared > self.room.memory:
                 return MEMORY
         return FILES if self.boxed and _files(family) > self.room.files else ""
 
