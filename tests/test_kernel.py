@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from autograder.kernel import DIED, ERROR, OK, TIMED_OUT, KernelStartError, Limits, Run, StudentKernel
+from autograder.sandbox import unavailable
 from autograder.warm import Template
 from vitedu.probe import Case
 
@@ -293,6 +294,7 @@ def test_a_kernel_that_does_not_start_is_our_failure(monkeypatch, tmp_path):
     program.write_text("#!/bin/sh\nexit 3\n")
     program.chmod(0o755)
     for executable in (program, tmp_path / "nothing"):
+        unavailable()  # which is asked once, and not about this
         monkeypatch.setattr("sys.executable", str(executable))
         with pytest.raises(KernelStartError, match="did not start"):
             StudentKernel(SMALL)
