@@ -138,6 +138,8 @@ def _mark(place: str) -> str:
 
 def _unmark(lock: str, pid: int) -> None:
     if os.getpid() == pid:  # not in what it forked
+        for folder in Path(lock).parent.glob(f"{Path(lock).stem}-*"):  # of work that was broken off
+            shutil.rmtree(folder, ignore_errors=True)
         Path(lock).unlink(missing_ok=True)
 
 
