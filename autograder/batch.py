@@ -133,7 +133,7 @@ def _submit(workers: Workers, task: Task) -> Future[Executed]:
 
 def _is_passing(error: BaseException) -> bool:
     """Whether another try may go better: another worker, or the same one when there is more memory."""
-    return isinstance(error, (BrokenProcessPool, CancelledError, OSError, Refused)) or _has_died(error)
+    return _has_died(error) or isinstance(error, (CancelledError, OSError, Refused))
 
 
 def _has_died(error: BaseException) -> bool:

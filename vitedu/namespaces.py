@@ -81,7 +81,7 @@ def furnish(settings: dict[str, Any]) -> None:
 
     Args:
         settings: "folders": {path: bytes} of the empty folders; "kept": paths below them that stay to be seen;
-            "connection": (path, content) of the connection file.
+            "connection": "path" and "content" of the connection file; "home": the folder to be in.
     """
     kept = [(place, os.open(place, os.O_PATH)) for place in settings["kept"]]
     _mount("none", "/", None, REC | SLAVE)
