@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from pathlib import Path
@@ -125,18 +126,28 @@ def _one_thread() -> None:
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 
 
+def _start_quickly() -> None:
+    """Leave out what takes a second to load and is of no use here: a grammar of web addresses in many alphabets."""
+    sys.modules.setdefault("rfc3987_syntax", None)  # jsonschema does without it
+
+
 def _grade(args: argparse.Namespace) -> int:
     from . import warm
 
     _one_thread()
+    _start_quickly()
     # It imports what kernels need while this process imports what grading needs.
     with warm.early(args.lab, not (args.no_sandbox or args.scheduler)) as template:
         from .grade import grade
 
-        return grade(
-            args.course.resolve(), args.lab, args.student, args.regrade, not args.no_sandbox, args.workers,
-            args.scheduler, args.profile, template,
-        )  # fmt: skip
+        gc.freeze()  # what is imported stays: neither this process nor its forks look through it again
+        try:
+            return grade(
+                args.course.resolve(), args.lab, args.student, args.regrade, not args.no_sandbox, args.workers,
+                args.scheduler, args.profile, template,
+            )  # fmt: skip
+        finally:
+            gc.freeze()  # looking through everything at the end takes a second
 
 
 def _sandbox(args: argparse.Namespace) -> int:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext, suppress
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import psutil
 from nbgrader import api
 from nbgrader.api import Assignment, Course
-from sqlalchemy import Engine, event, insert, select
+from sqlalchemy import Engine, event, insert, make_url, select
 
 PATIENCE = 30  # seconds to wait for somebody else's lock; in the address, ?timeout=5 sets another number for SQLite
 ANSWER = 10  # seconds within which a server has to answer
@@ -44,6 +45,17 @@ def open_patiently() -> None:
     # run them.
     if not hasattr(api.create_engine, "cache_info"):
         api.create_engine = lru_cache(maxsize=8)(api.create_engine)
+
+
+@contextmanager
+def held(db_url: str) -> Iterator[None]:
+    """Keep a SQLite database open meanwhile: whoever is the last to close it tidies up its files, each time anew."""
+    path = make_url(db_url).database if db_url.startswith("sqlite") else None
+    with closing(sqlite3.connect(path)) if path and os.path.exists(path) else nullcontext() as connection:
+        if connection is not None:
+            with suppress(sqlite3.Error):  # whatever it is, the next who opens it will tell
+                connection.execute("PRAGMA schema_version").fetchone()
+        yield
 
 
 def _before(dialect: Any, record: Any, arguments: Any, options: dict[str, Any]) -> None:

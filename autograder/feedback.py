@@ -9,15 +9,17 @@ formulas cannot be set: the course text is left out but for its headings; studen
 from __future__ import annotations
 
 import html as entities
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 from jinja2 import BytecodeCache, Environment, pass_context
 from jinja2.bccache import Bucket
 from nbconvert.exporters import HTMLExporter
+from nbconvert.filters import Highlight2HTML
 from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor, Preprocessor
 from nbformat import NotebookNode
-from nbgrader.preprocessors import GetGrades, NbGraderPreprocessor
+from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets.config import Config
 
 from . import untrusted, words
@@ -34,7 +36,7 @@ def configure(c: Config) -> None:
 
     Call it from nbgrader_config.py with `c = get_config()`.
     """
-    c.GenerateFeedback.preprocessors = [GetGrades, Clean, CSSHTMLHeaderPreprocessor]
+    c.GenerateFeedback.preprocessors = [Clean, CSSHTMLHeaderPreprocessor]  # Clean reads the points, too
     c.GenerateFeedback.exporter_class = FeedbackExporter
     # Set for our exporter alone: formgrader's own pages use HTMLExporter with another template.
     c.FeedbackExporter.template_name = "vitedu_feedback"
@@ -42,6 +44,8 @@ def configure(c: Config) -> None:
     c.CSSHTMLHeaderPreprocessor.style = "default"
     # Formgrader shows a submission inside the instructor's own session.
     c.HTMLExporter.preprocessors = [Harmless]
+    c.FeedbackExporter.preprocessors = []  # Clean does more
+    c.FeedbackExporter.optimistic_validation = True  # once, at the end
 
 
 class Harmless(Preprocessor):
@@ -72,6 +76,16 @@ class _Compiled(BytecodeCache):
         self._known[bucket.key] = bucket.bytecode_to_string()
 
 
+@lru_cache(maxsize=512)
+def _in_colours(source: str) -> str:
+    """Code as HTML; the author's cells are the same in all submissions."""
+    return Highlight2HTML(pygments_lexer="ipython3")(source)
+
+
+def _highlighted(source: str, metadata: Any = None) -> str:
+    return _in_colours(source)
+
+
 class FeedbackExporter(HTMLExporter):
     """HTML with a markdown filter that sanitises what it made."""
 
@@ -81,6 +95,11 @@ class FeedbackExporter(HTMLExporter):
         environment = super()._create_environment()
         environment.bytecode_cache = _Compiled()
         return environment
+
+    def from_notebook_node(self, nb: NotebookNode, resources: Any = None, **kwargs: Any) -> tuple[str, Any]:
+        """As every exporter with a template; HTMLExporter would then parse the page anew, for what Clean has done."""
+        self.register_filter("highlight_code", _highlighted)
+        return super(HTMLExporter, self).from_notebook_node(nb, self._init_resources(resources), **kwargs)
 
     def default_filters(self):
         yield from super().default_filters()
@@ -99,13 +118,14 @@ class Clean(NbGraderPreprocessor):
     """Rebuild the notebook as the feedback page shows it, and add the summary as `resources["vitedu"]`."""
 
     def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
-        """Runs in the course folder, after GetGrades, like every stage of nbgrader's converters."""
+        """Runs in the course folder, like every stage of nbgrader's converters."""
         names = resources["nbgrader"]
         found = read(names["db_url"], Path("verdicts"), [names["assignment"]], [names["student"]])
         submission = found[names["assignment"]][0]
         cells = [cell for cell in submission.cells if cell.notebook == names["notebook"]]
         rows = {cell.grade_id: _row(cell, i) for i, cell in enumerate(cells)}
-        shown = [clean for cell in nb.cells if (clean := showable(cell, rows)) is not None]
+        comments = submission.comments.get(names["notebook"], {})
+        shown = [clean for cell in nb.cells if (clean := showable(cell, rows, comments)) is not None]
         # A heading with nothing of the student's under it says nothing here.
         shown = [
             c for c, after in zip(shown, [*shown[1:], None], strict=True) if not (_is_heading(c) and _is_heading(after))

@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from . import batch, export, timing
 from .course import configure, read_config
+from .database import held
 from .errors import UserError
 from .folder import read_secret, read_verdicts, sweep, swept, verdict_path, write_atomically
 from .lab import Lab, find_lab
@@ -139,6 +140,7 @@ class _Class:
         if not todo:
             return failed
         with ExitStack() as stack:
+            stack.enter_context(held(self.db_url))
             place = stack.enter_context(self._workers(min(workers, len(todo)), scheduler, template))
             bar = stack.enter_context(
                 tqdm(total=len(todo), desc=self.lab.assignment, unit="submission", file=sys.stderr)

@@ -139,7 +139,7 @@ class StudentKernel:
             trouble = process.trouble() if isinstance(process, WarmProcess) else ""
             raise RuntimeError(trouble or ("no answer in time" if self.alive else "its process has ended"))
         if template:
-            self._watch.measure_shared()
+            self._watch.measure_shared(template)
         self.cpu_of_start = self.cpu_time()
 
     def __enter__(self) -> StudentKernel:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nbgrader.api import Assignment, Grade, Gradebook, SubmittedAssignment, SubmittedNotebook
+from nbgrader.api import Assignment, Comment, Grade, Gradebook, SubmittedAssignment, SubmittedNotebook
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import selectinload, undefer
 
@@ -54,7 +54,12 @@ class Cell:
 
 @dataclass
 class Submission:
-    """One student's work on one assignment; `penalty` are the points taken off for lateness."""
+    """One student's work on one assignment.
+
+    Attributes:
+        penalty: points taken off for lateness.
+        comments: by notebook, and by grade_id.
+    """
 
     student: str
     first_name: str
@@ -65,6 +70,7 @@ class Submission:
     submitted: bool = False
     penalty: float = 0.0
     cells: list[Cell] = field(default_factory=list)
+    comments: dict[str, dict[str, str]] = field(default_factory=dict)
     mended: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     sandbox: bool | None = None
@@ -189,6 +195,7 @@ def _stored(gradebook: Gradebook, name: str, students: list[str]) -> dict[str, S
     grades = notebooks.selectinload(SubmittedNotebook.grades)
     found = found.options(
         notebooks.selectinload(SubmittedNotebook.notebook),
+        notebooks.selectinload(SubmittedNotebook.comments).selectinload(Comment.cell),
         grades.options(undefer(Grade.max_score), undefer(Grade.cell_type), selectinload(Grade.cell)),
     )
     return {submission.student_id: submission for submission in found}
@@ -211,6 +218,7 @@ def _fill(submission: Submission, stored: SubmittedAssignment, verdicts: Path) -
             submission.sandbox = record["sandbox"] and submission.sandbox is not False
             submission.graded_at = max(record["modified"], submission.graded_at or 0.0)
         submission.cells += _cells(notebook, record)
+        submission.comments[notebook.name] = {c.cell.name: c.comment for c in notebook.comments if c.comment}
 
 
 def _cells(notebook: SubmittedNotebook, record: dict[str, Any]) -> list[Cell]:

@@ -15,22 +15,25 @@ from . import untrusted
 MAX_TEXT = 20_000  # characters of one cell or one text output
 MAX_OUTPUTS = 30  # outputs of one cell
 MAX_PICTURE = 2_000_000  # characters of base64
+ALT = "a picture that this cell showed"
 QUIET = ("setup", "display")  # author cells: shown only when they failed
 HIDDEN = re.compile(r"^[^\n]*### BEGIN (HIDDEN TESTS|MARK SCHEME)\b.*?(?:### END \1[^\n]*(?:\n|\Z)|\Z)", re.S | re.M)
 PASTED = re.compile(r"attachment:(?=([^\s)>\"']+))")
 HEADING = re.compile(r"^#{1,6} .*$", re.M)
 
 
-def showable(cell: NotebookNode, rows: dict[str, NotebookNode]) -> NotebookNode | None:
+def showable(cell: NotebookNode, rows: dict[str, NotebookNode], comments: dict[str, str]) -> NotebookNode | None:
     """A cell as the page shows it; None for what the page leaves out.
 
     Args:
         rows: the summary's lines by grade_id; a graded cell carries its own along.
+        comments: the graders', by grade_id.
     """
     grading = _mapping(cell.get("metadata"), "nbgrader")
     role = _mapping(cell.get("metadata"), "vitedu").get("role")
-    row = rows.get(grading.get("grade_id")) if grading.get("grade") else None
-    facts = {"row": row, "comment": _text(grading.get("comment")), "exam": False}
+    grade_id = str(grading.get("grade_id"))
+    row = rows.get(grade_id) if grading.get("grade") else None
+    facts = {"row": row, "comment": _text(comments.get(grade_id)), "exam": False}
     source = _source(cell, role)
     if cell.get("cell_type") == "markdown":
         if role == "prose":
@@ -86,7 +89,7 @@ def _rich(data: dict[str, Any]) -> NotebookNode:
         return new_output("display_data", data={"text/html": untrusted.html(_joined(data["text/html"]))})
     for mime in ("image/png", "image/jpeg"):
         if (picture := _picture(data.get(mime))) is not None:
-            return new_output("display_data", data={mime: picture})
+            return new_output("display_data", data={mime: picture}, metadata={"alt": ALT})
     for mime in ("text/plain", "text/markdown", "text/latex"):
         if mime in data:
             return new_output("display_data", data={"text/plain": _text(data[mime])})

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import nbformat
 from nbgrader.apps import NbGraderAPI
 from nbgrader.converters import GenerateFeedback
 from nbgrader.converters.base import BaseConverter
@@ -91,14 +92,14 @@ class RecordingAutograde(StagedAutograde):
 
     def convert_single_notebook(self, notebook_filename: str) -> None:
         """nbgrader's two passes over a notebook in one: what is left of them is recording."""
-        resources = self.init_single_notebook_resources(notebook_filename)
+        resources = self.exporter._init_resources(self.init_single_notebook_resources(notebook_filename))
         resources["vitedu"] = self.done.without_notebook()
-        self.exporter._preprocessors = []
-        stages = self.autograde_preprocessors
+        nb, stages = self.done.notebook, self.autograde_preprocessors
         for stage in stages[stages.index(Examine) + 1 :]:
-            self.exporter.register_preprocessor(stage)
-        output, resources = self.exporter.from_notebook_node(self.done.notebook, resources)
-        self.write_single_notebook(output, resources)
+            # Called here, not by the exporter, which would copy and check the notebook before and after each.
+            nb, resources = stage(parent=self.exporter)(nb, resources)
+        nbformat.validate(nb)
+        self.write_single_notebook(nbformat.writes(nb) + "\n", resources)
 
 
 def record(api: NbGraderAPI, assignment: str, student: str, done: Executed) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
+from functools import lru_cache
 from typing import Any
 
 import bleach
@@ -33,6 +34,7 @@ SURROGATES = re.compile("[\ud800-\udfff]")
 FORMULA = "=+-@\t\r"  # what makes a spreadsheet compute a cell instead of showing it
 CUT = " ..."
 
+MAX_KNOWN = 50_000  # characters of an output that is kept, in case another one is the same
 MAX_MARKUP = 2_000_000  # characters of one output; embedded pictures count
 MAX_TAGS = 20_000  # tags and entities of one output: what a parser is slow at
 MAX_DEPTH = 100  # of JSON
@@ -101,6 +103,12 @@ def html(markup: Any) -> str:
     attributes are dropped, inline styles are reduced to a harmless subset.
     """
     markup = _string(markup)
+    return (_html if len(markup) <= MAX_KNOWN else _html.__wrapped__)(markup)
+
+
+@lru_cache(maxsize=256)
+def _html(markup: str) -> str:
+    """The same; verdicts and short answers are alike in many submissions."""
     tags = markup.count("<") + markup.count("&")
     if len(markup) > MAX_MARKUP or tags > MAX_TAGS or _nesting(markup) > MAX_NESTING:
         return f"<p>[an output of {len(markup)} characters is too large, or nested too deeply, to be shown]</p>"
@@ -135,6 +143,8 @@ def _without(markup: str, tags: list[str]) -> str:
     for picture in soup.find_all("img"):
         if not PICTURE.fullmatch(str(picture.get("src", "")).strip()):
             picture.replace_with("[a picture from elsewhere is not shown]")
+        elif not picture.get("alt"):
+            picture["alt"] = "a picture without a description"
     return str(soup)
 
 
@@ -153,8 +163,20 @@ def _cleaner() -> bleach.Cleaner:
         attributes={"img": picture, "td": cell, "th": cell, "*": style},
         protocols={"data"},
         strip=True,
-        css_sanitizer=CSSSanitizer(allowed_css_properties=STYLES) if CSSSanitizer else None,
+        css_sanitizer=_styles(),
     )
+
+
+@lru_cache(maxsize=1)
+def _styles() -> Any:
+    """The check of styles, of which a table has hundreds that are the same; None where there is none."""
+    if CSSSanitizer is None:
+        return None
+    sanitizer = CSSSanitizer(allowed_css_properties=STYLES)
+    check = sanitizer.sanitize_css
+    known = lru_cache(maxsize=1024)(check)
+    sanitizer.sanitize_css = lambda style: (known if len(style) < 300 else check)(style)
+    return sanitizer
 
 
 def _string(value: Any) -> str:

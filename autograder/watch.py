@@ -5,9 +5,13 @@ The system's own limits hold for one process each; these hold for all processes 
 
 from __future__ import annotations
 
+import mmap
 import os
+import re
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -15,6 +19,7 @@ import psutil
 from .sandbox import HOME, Room
 
 EVERY = 0.2  # seconds
+_shared_with: dict[str, int] = {}  # by template: to count takes a hundredth of a second
 MEMORY, CPU, FILES, PROCESSES = "memory", "cpu", "files", "processes"
 
 
@@ -53,18 +58,17 @@ class Watch(threading.Thread):
         except psutil.Error:  # it has ended
             return []
 
-    def measure_shared(self) -> None:
-        """Take what a kernel that was forked just now has in its memory for shared with the template."""
-        for kernel in self.family()[1:2]:  # behind process 1
-            try:
-                self.shared = max(0, _resident(kernel) - _proportional(kernel))
-            except psutil.Error:
-                pass
+    def measure_shared(self, template: str) -> None:
+        """Take what the first kernel forked from a template has in its memory just now for shared with it by all."""
+        for kernel in self.family()[1:2] if template not in _shared_with else ():  # behind process 1
+            with suppress(psutil.Error):
+                _shared_with[template] = max(0, _resident(kernel) - _proportional(kernel))
+        self.shared = _shared_with.get(template, 0)
 
-    def measure_cpu(self) -> float:
+    def measure_cpu(self, family: list[psutil.Process] | None = None) -> float:
         """CPU seconds so far: of the living, and of those that their parents have buried."""
         total = 0.0
-        for process in self.family():
+        for process in self.family() if family is None else family:
             try:
                 times = process.cpu_times()
             except psutil.Error:
@@ -74,17 +78,24 @@ class Watch(threading.Thread):
         return self.cpu_seconds
 
     def _look(self) -> str:
-        if self.measure_cpu() > self.room.cpu:
+        family = self.family()  # which goes through all processes of the machine
+        if self.measure_cpu(family) > self.room.cpu:
             return CPU
-        family = self.family()
         if len(family) > self.room.processes + 8:
             return PROCESSES
-        # Processes share pages: only a sum that is too large is worth the slow, exact count.
-        hidden = _shared(family) + (_queued(family) if self.boxed else 0)
-        if _sum(family, _resident) + hidden > self.room.memory:
-            if _sum(family, _proportional) + hidden + self.shared > self.room.memory:
-                return MEMORY
+        if self._is_beyond(family):
+            return MEMORY
         return FILES if self.boxed and _files(family) > self.room.files else ""
+
+    def _is_beyond(self, family: list[psutil.Process]) -> bool:
+        """Whether they hold too much memory; the slow, exact count is for sums that may be too large."""
+        resident = _sum(family, _resident)
+        if resident + _unmapped() <= self.room.memory:
+            return False
+        hidden = _shared(family) + (_queued(family) if self.boxed else 0)
+        if resident + hidden <= self.room.memory:  # in this sum, what processes share counts for each
+            return False
+        return _sum(family, _proportional) + hidden + self.shared > self.room.memory
 
 
 def _sum(family: list[psutil.Process], measure: Callable[[psutil.Process], int]) -> int:
@@ -108,6 +119,18 @@ def _proportional(process: psutil.Process) -> int:
     except OSError:
         return 0
     return sum(1024 * int(line.split()[1]) for line in lines if line.startswith(("Pss_Anon:", "Pss_File:")))
+
+
+def _unmapped() -> int:
+    """Bytes that nobody on this machine can hold more of outside the memory that belongs to a process."""
+    try:
+        shared = re.search(r"^Shmem: +(\d+) kB", Path("/proc/meminfo").read_text(), re.M)
+        queued = re.search(r"^TCP:.* mem (\d+)", Path("/proc/net/sockstat").read_text(), re.M)
+    except OSError:
+        return sys.maxsize
+    if shared is None or queued is None:
+        return sys.maxsize
+    return 1024 * int(shared[1]) + mmap.PAGESIZE * int(queued[1])
 
 
 def _shared(family: list[psutil.Process]) -> int:
