@@ -24,6 +24,7 @@ from .untrusted import terminal
 from .work import Executed, Refused, Task, work
 
 TRIES = 3  # of one submission, when the worker that has it dies
+LOOK = 5.0  # seconds without a result, after which somebody looks whether there are workers
 KEPT = "; what is graded so far is kept."
 PR_SET_PDEATHSIG = 1
 
@@ -39,6 +40,9 @@ class Workers(Protocol):
 
     def executor(self) -> Executor:
         """The executor; a new one when the last has broken down."""
+
+    def check(self) -> None:
+        """Nothing has come back for a while: raise UserError when nobody is there any more who works."""
 
     def close(self) -> None:
         """Stop at once what still runs."""
@@ -61,6 +65,9 @@ class Processes:
             context = multiprocessing.get_context("fork" if _single_threaded() else "spawn")
             self._pool = ProcessPoolExecutor(self.count, context, initializer=_begin, initargs=(os.getpid(),))
         return self._pool
+
+    def check(self) -> None:
+        """A process that dies breaks the pool, which its futures tell."""
 
     def close(self) -> None:
         """End the processes at once; a kernel ends with the process that started it."""
@@ -108,7 +115,9 @@ def run(workers: Workers, tasks: Iterable[Task]) -> Iterator[tuple[Task, Execute
             running[_submit(workers, task)] = task
         if not running:
             return
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
+        if not (done := wait(running, timeout=LOOK, return_when=FIRST_COMPLETED).done):
+            workers.check()
+        for future in done:
             task = running.pop(future)
             error = CancelledError() if future.cancelled() else future.exception()
             tries[task.student] += 1

@@ -49,6 +49,7 @@ class Cluster:
         warnings.filterwarnings("ignore", module="distributed")
         self._address, self._sandbox, self.count = terminal(address, 100), sandbox, 0
         self._why: dict[str, str] = {}  # address of a worker -> why it takes no part; "" where it does
+        self._seen = time.monotonic()  # when there were workers that can do the work
         try:
             # A client that could not be made speaks up when Python ends: nobody there shows before one is made.
             socket.create_connection(get_address_host_port(address), SECONDS).close()
@@ -92,17 +93,24 @@ class Cluster:
 
     def executor(self) -> Executor:
         """The cluster as an executor, for those of its workers that can do the work now."""
-        deadline = time.monotonic() + AGAIN
-        while True:
-            if self._client.status != "running":
-                raise self._lost()
-            if fit := self._fit():
-                break
-            if time.monotonic() > deadline:
-                raise UserError(f"The scheduler at {self._address} has no workers any more that can grade{KEPT}")
+        while not (fit := self._there()):
             time.sleep(0.5)
         # Others may only when all of these are gone; then it is work() that refuses.
         return self._client.get_executor(pure=False, retries=TRIES, workers=fit, allow_other_workers=True)
+
+    def check(self) -> None:
+        """See batch.Workers: what has no worker waits with the scheduler, without an end."""
+        self._there()
+
+    def _there(self) -> list[str]:
+        """Addresses of the workers that can do the work now; UserError when there has been none for too long."""
+        if self._client.status != "running":
+            raise self._lost()
+        if fit := self._fit():
+            self._seen = time.monotonic()
+        elif time.monotonic() > self._seen + AGAIN:
+            raise UserError(f"The scheduler at {self._address} has no workers any more that can grade{KEPT}")
+        return fit
 
     def _lost(self) -> UserError:
         return UserError(f"The connection to the scheduler at {self._address} is lost{KEPT}")

@@ -90,6 +90,7 @@ def figures(ours: Runs, stock: Runs, otter: Runs, curve: Runs, workers: int) -> 
         "ratio_to_nbgrader": middle(ratios(ours, stock)),
         "ratio_to_otter": middle(ratios(ours, otter)),
         "overhead_seconds_per_submission": middle([(wall - cpu) / count for wall, cpu, count in spent]),
+        "overhead_wall": middle([(wall / workers - cpu) / count for wall, cpu, count in spent]),
         "overhead_steady": steady(curve, workers),
         "limit_ratio": middle([wall / cpu for wall, cpu, _ in spent]),
     }
@@ -106,7 +107,7 @@ def middle(values: list[float]) -> float | None:
 
 
 def steady(curve: Runs, workers: int) -> float | None:
-    """Overhead of one more submission: the slope between the smallest and the largest class, without start-up."""
+    """All workers' time for one more submission, beyond its own: the slope from the smallest class to the largest."""
     ends = sorted((r for r in curve if r["cpu"]), key=lambda r: r["submissions"])
     if len(ends) < 2 or ends[0]["submissions"] == ends[-1]["submissions"]:
         return None
@@ -128,8 +129,10 @@ def table(found: dict[str, Any]) -> str:
         lines.append(f"{system.name:20} {seconds:9.1f} {seconds / count:7.2f} {60 * count / seconds:9.1f}{spread}")
     lines += [
         "",
-        f"beyond the student code's own CPU time: {_number(found['overhead_seconds_per_submission'])} s a submission, "
-        f"{_number(found['overhead_steady'])} s for each further one",
+        "a submission, beyond the student code's own CPU time: "
+        f"{_number(found['overhead_seconds_per_submission'])} s of all workers' time, "
+        f"{_number(found['overhead_steady'])} s for each further one; "
+        f"{_number(found['overhead_wall'])} s of wall time",
         f"wall time times workers over the student code's own CPU time: {_number(found['limit_ratio'])}",
     ]
     if found.get("memory_per_warm_worker"):

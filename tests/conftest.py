@@ -8,6 +8,7 @@ import torch
 from inline import Here
 
 from autograder import batch
+from autograder.sandbox import unavailable
 
 
 def missing(what: str):
@@ -33,6 +34,13 @@ def chromium() -> str:
         if path := shutil.which(name):
             return path
     missing("no browser: install chromium (Debian: apt-get install chromium), or name one in VITEDU_CHROMIUM")
+
+
+@pytest.fixture(scope="session")
+def walls() -> None:
+    """There is a sandbox."""
+    if why := unavailable():
+        missing(why)
 
 
 @pytest.fixture

@@ -28,5 +28,8 @@ class Here:
     def executor(self) -> Executor:
         return Inline()
 
+    def check(self) -> None:
+        pass
+
     def close(self) -> None:
         pass

@@ -9,22 +9,24 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 import nbformat
 import psutil
 import pytest
-from conftest import missing
 from course_fixture import EXERCISES, LAB, SECRET, WRITTEN, Course, solved
 from dask_parts import Workplace, processes_of, until
 from killed import environment, scores
 
+from autograder import batch
+from autograder import cluster as cluster_module
 from autograder.cluster import _refusal
+from autograder.errors import UserError
 from autograder.kernel import Limits
 from autograder.lab import ROOT
 from autograder.sample import model_codes
-from autograder.sandbox import unavailable
 from autograder.stamp import sources
 from autograder.work import OWN, Task, work
 
@@ -38,10 +40,7 @@ WORKERS = ("north", "east", "west")
 COLUMNS = "auto_score, manual_score, extra_credit, needs_manual_grade"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def sandbox():
-    if why := unavailable():
-        missing(why)
+pytestmark = pytest.mark.usefixtures("walls")
 
 
 @pytest.fixture(scope="module")
@@ -248,6 +247,32 @@ def test_a_worker_of_several_threads_or_without_vitedu_is_told_what_to_do():
     assert "is not installed there" in _refusal(ModuleNotFoundError("No module named 'autograder'"), 1, "tcp://here:1")
 
 
+def test_where_all_workers_are_gone_for_good_the_command_ends(empty, released, monkeypatch):
+    monkeypatch.setattr(cluster_module, "AGAIN", 1.0)
+    monkeypatch.setattr(batch, "LOOK", 0.2)
+    empty.worker("last", "--no-nanny")
+    empty.wait(1)
+    workers, (pid,) = cluster_module.Cluster(empty.address), empty.pids().values()
+    try:
+        coming = batch.run(workers, iter([task_of(released, "ada")]))
+        stop = threading.Thread(target=lambda: until(empty.busy) and os.kill(pid, signal.SIGKILL))
+        stop.start()
+        with pytest.raises(UserError, match="has no workers any more that can grade; what is graded so far is kept"):
+            list(coming)
+        stop.join()
+    finally:
+        workers.close()
+
+
+def task_of(course: Course, student: str, kept: dict[str, bytes] | None = None) -> Task:
+    path = course.root / "release" / LAB.assignment / f"{LAB.notebook}.ipynb"
+    points = {f"exam-{exercise}": 1.0 for exercise in EXERCISES} | dict.fromkeys(WRITTEN, 1.0)
+    return Task(
+        LAB.assignment, student, course.submission(student).read_bytes(), "", path.read_bytes(), points,
+        bytes.fromhex(SECRET), Limits(), True, kept or {}, OWN, sources(),
+    )  # fmt: skip
+
+
 def test_trained_answers_travel_along_and_new_ones_come_back(released, monkeypatch, tmp_path):
     """An exam that trains finds what it has been sent, and what it adds comes back."""
     from autograder import work as module
@@ -260,12 +285,6 @@ def test_trained_answers_travel_along_and_new_ones_come_back(released, monkeypat
         return real(nb, assignment, student, secret, limits, kept, *rest)
 
     monkeypatch.setattr(module, "execute", execute)
-    path = released.root / "release" / LAB.assignment / f"{LAB.notebook}.ipynb"
-    points = {f"exam-{exercise}": 1.0 for exercise in EXERCISES} | dict.fromkeys(WRITTEN, 1.0)
-    task = Task(
-        LAB.assignment, "bob", released.submission("bob").read_bytes(), "", path.read_bytes(), points,
-        bytes.fromhex(SECRET), Limits(), True, {"old.safetensors": b"old"}, OWN, sources(),
-    )  # fmt: skip
-    done = work(task)
+    done = work(task_of(released, "bob", {"old.safetensors": b"old"}))
     assert seen == {"old.safetensors": b"old"} and done.files == {"new.safetensors": b"new"}
     assert done.cold == "" and nbformat.validator.isvalid(done.notebook)

@@ -168,7 +168,7 @@ def clean_venv(tmp_path) -> Iterator[Path]:
     shutil.rmtree(tmp_path / "venv")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_pip_part_of_environment_installs_and_imports(clean_venv, tmp_path):
     """As conda does: the lines in a requirements file beside environment.yml, pip run in that folder."""

@@ -15,7 +15,6 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
-from conftest import missing
 from jupyter_client.kernelspec import KernelSpecManager
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
@@ -29,10 +28,7 @@ REPO = Path(__file__).resolve().parents[1]
 LOW = Limits(memory=1200 * 2**20, processes=60, scratch_bytes=16 * 2**20, files=500, cpu=30)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def works() -> None:
-    if why := sandbox.unavailable():
-        missing(why)
+pytestmark = pytest.mark.usefixtures("walls")
 
 
 @pytest.fixture(scope="module")

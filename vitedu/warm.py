@@ -38,7 +38,7 @@ FOUNDATION = (
     "ipykernel.codeutil", "ipykernel.serialize", "ipykernel.embed", "ipykernel.comm", "comm", "debugpy",
     "IPython.core.completer", "IPython.core.magics", "IPython.utils.io",
     "IPython.core.pylabtools", "IPython.lib.pretty", "pygments.formatters", "pygments.lexers.python", "pygments.styles",
-    "zmq.eventloop.zmqstream", "logging.config", "jedi", "PIL.PngImagePlugin", "tornado.queues", "tornado.locks",
+    "zmq.eventloop.zmqstream", "logging.config", "jedi", "tornado.queues", "tornado.locks",
 )  # fmt: skip
 
 

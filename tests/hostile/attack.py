@@ -96,6 +96,16 @@ class Seen:
 
 
 @dataclass(frozen=True)
+class OwnPoints:
+    """A gain that shows in the attack's own points for one of these exercises, so that its baseline may be a class."""
+
+    exercises: tuple[str, ...]
+
+    def __call__(self, seen: Seen) -> bool:
+        return any((seen.points[exercise] or 0.0) > 0 for exercise in self.exercises)
+
+
+@dataclass(frozen=True)
 class Attack:
     """One hostile submission.
 

@@ -86,15 +86,18 @@ def _classroom(lab: Lab, root: Path, ours: bool) -> Classroom:
     return Classroom(root, lab)
 
 
-def baseline(attack: Attack, root: Path) -> Seen:
-    """Grade the attack and then one neighbour without walls, in a new folder `root`."""
-    ours = attack.shown_by == "unwalled"
-    room = _classroom(find_lab(attack.lab), root, ours)
-    student, neighbour = f"s001-{attack.name}", f"s002-{NEIGHBOUR}"
+def baseline(attacks: Sequence[Attack], root: Path) -> dict[str, Seen]:
+    """Grade the attacks and then one neighbour without walls, in a new folder `root`."""
+    ((lab, shown_by),) = {(attack.lab, attack.shown_by) for attack in attacks}
+    ours = shown_by == "unwalled"
+    room = _classroom(find_lab(lab), root, ours)
+    neighbour = f"s999-{NEIGHBOUR}"
     honest = {neighbour: room.hand_in_honest(neighbour)}  # first handed in, later graded
-    room.hand_in(student, attack)
-    command = _ours(room, sandbox=False) if ours else stock.command(attack.lab)
-    return _run(room, {student: attack}, honest, command, attack.patience)[attack.name]
+    students = {f"s{i:03d}-{attack.name}": attack for i, attack in enumerate(attacks)}
+    for student, attack in students.items():
+        room.hand_in(student, attack)
+    command = _ours(room, sandbox=False) if ours else stock.command(lab)
+    return _run(room, students, honest, command, sum(attack.patience for attack in attacks))
 
 
 def walled(attacks: Sequence[Attack], root: Path, sandbox: bool = True) -> dict[str, Seen]:
@@ -179,7 +182,7 @@ def main() -> None:
         parser.error(f"no such attack: {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory(prefix="hostile-try-") as folder:
         for attack in attacks if args.baseline or not args.walled else ():
-            seen = baseline(attack, Path(folder) / attack.name)
+            seen = baseline([attack], Path(folder) / attack.name)[attack.name]
             _print(f"baseline ({attack.shown_by})", attack, seen)
             print(_readable(seen.text) if args.text else "")
         if args.walled or not args.baseline:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from autograder.lab import find_lab
 from autograder.sample import model_codes
-from hostile.attack import Attack, Seen
+from hostile.attack import Attack, OwnPoints, Seen
 
 MODEL = model_codes(find_lab("lab1_attention"))
 
@@ -80,9 +80,9 @@ def publish(data):
 )
 
 
-def scored(*exercises: str) -> Callable[[Seen], bool]:
+def scored(*exercises: str) -> OwnPoints:
     """Points for one of these exercises."""
-    return lambda seen: any((seen.points[exercise] or 0.0) > 0 for exercise in exercises)
+    return OwnPoints(exercises)
 
 
 def no_score(seen: Seen) -> bool:
