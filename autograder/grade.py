@@ -27,7 +27,7 @@ from . import batch, export, timing
 from .course import configure, read_config
 from .database import held
 from .errors import UserError
-from .folder import read_secret, read_verdicts, sweep, swept, verdict_path, write_atomically
+from .folder import read_secret, read_verdicts, scratch, sweep, swept, verdict_path, write_atomically
 from .lab import Lab, find_lab
 from .rebuild import Unreadable, take_in
 from .report import report_path, text_table, write_report
@@ -145,7 +145,7 @@ class _Class:
             bar = stack.enter_context(
                 tqdm(total=len(todo), desc=self.lab.assignment, unit="submission", file=sys.stderr)
             )
-            tasks = (self._task(student, path, place.template) for student, path in todo.items())
+            tasks = (self._task(student, path, place) for student, path in todo.items())
             for task, outcome in batch.run(place.workers, tasks):
                 problem = (
                     outcome if isinstance(outcome, str) else self._record(task.student, stamps[task.student], outcome)
@@ -173,11 +173,13 @@ class _Class:
                 if self.sandbox and template is None:
                     template = stack.enter_context(Template(modules_of(self.lab.source)))
                 stack.enter_context(swept())
-                place = _Place(batch.Processes(count), template.address if self.sandbox and template else "")
+                shelf = str(stack.enter_context(scratch())) if self.sandbox else ""  # without, submissions reach it
+                address = template.address if self.sandbox and template else ""
+                place = _Place(batch.Processes(count), address, shelf)
             stack.callback(place.workers.close)
             yield place
 
-    def _task(self, student: str, path: Path, template: str) -> Task:
+    def _task(self, student: str, path: Path, place: _Place) -> Task:
         """A submission with all that decides about it."""
         content, problem = None, ""
         try:
@@ -192,7 +194,7 @@ class _Class:
         kept = {name: (folder / name).read_bytes() for name in map(str, names) if (folder / Path(name).name).is_file()}
         return Task(
             self.lab.assignment, student, content, problem, self.release, self.points, self.secret, self.limits,
-            self.sandbox, kept, template, sources(),
+            self.sandbox, kept, place.template, sources(), place.shelf,
         )  # fmt: skip
 
     def _record(self, student: str, stamp: str, outcome: Executed) -> str:
@@ -241,6 +243,7 @@ class _Class:
 class _Place:
     workers: batch.Workers
     template: str
+    shelf: str = ""
 
 
 def _check_sandbox() -> None:

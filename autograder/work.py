@@ -45,6 +45,7 @@ class Task:
         kept: trained answers of an earlier grading, by file name.
         template: address of a preloaded process, OWN, or "" for cold kernels.
         sources: digest of the code that is to do it.
+        shelf: a folder of the worker's machine for reference answers, see Reference; "" without one.
     """
 
     lab: str
@@ -59,6 +60,7 @@ class Task:
     kept: dict[str, bytes] = field(default_factory=dict)
     template: str = ""
     sources: str = ""
+    shelf: str = ""
 
 
 @dataclass
@@ -109,6 +111,7 @@ def work(task: Task) -> Executed:
     if task.sandbox and (why := sandbox.unavailable()):
         raise Refused(f"the worker {where} has no sandbox: {why}")
     nb = rebuilt(task.content, task.problem, nbformat.reads(task.release.decode(), as_version=4), task.points)
+    reference_of(task.lab).shelf = Path(task.shelf) if task.shelf else None
     with _one_at_a_time, scratch() as kept:
         template = _template(task.lab) if task.template == OWN else task.template
         for name, content in task.kept.items():

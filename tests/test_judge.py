@@ -369,3 +369,24 @@ def test_a_mistake_is_carried_over_under_every_convention(norms):
     given = held(norms, "VisionTransformer", EncoderBlock=f"{first}~{convention}")
     verdict = judged(norms, *given, {"EncoderBlock": first})
     assert (verdict.points, [d.misconception for d in verdict.diagnoses if d.carried]) == (4.0, [first])
+
+
+def test_processes_that_grade_a_class_share_reference_answers(tmp_path, monkeypatch):
+    one, other = Reference(find_lab("lab1")), Reference(find_lab("lab1"))
+    one.shelf = other.shelf = tmp_path
+    exercise = one.lab.exercises[0]
+    idea = exercise.misconceptions[0].id
+
+    def answers(reference: Reference) -> list:
+        return reference.misconception(exercise, Draw(SECRET, exercise.id, 1), idea)
+
+    computed = answers(one)
+    with monkeypatch.context() as patch:
+        patch.setattr("autograder.reference.ask", lambda *_, **__: pytest.fail("it is there already"))
+        assert not differ(computed, answers(other))
+    (left,) = tmp_path.iterdir()
+    left.write_bytes(left.read_bytes()[:50])  # of a process that was killed, or a disk that was full
+    third = Reference(find_lab("lab1"))
+    third.shelf = tmp_path
+    assert not differ(computed, answers(third))
+    assert differ(computed, third.model(exercise, Draw(SECRET, exercise.id, 1))), "each answer has a place of its own"
