@@ -9,17 +9,19 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
+import pickle
+import queue
 import signal
 import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import Protocol
+from multiprocessing.connection import Connection
+from typing import Any, Protocol
 
-from .errors import UserError
 from .untrusted import terminal
 from .work import Executed, Refused, Task, work
 
@@ -53,17 +55,14 @@ class Processes:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._pool: ProcessPoolExecutor | None = None
+        self._pool: _Pool | None = None
 
     def executor(self) -> Executor:
         """The pool; a new one when a process of the last has died."""
-        if self._pool is not None and self._pool._broken:
+        if self._pool is not None and self._pool.broken:
             self.close()
-            self._pool = None
         if self._pool is None:
-            # A process with several threads must not be forked; then the pool's start anew.
-            context = multiprocessing.get_context("fork" if _single_threaded() else "spawn")
-            self._pool = ProcessPoolExecutor(self.count, context, initializer=_begin, initargs=(os.getpid(),))
+            self._pool = _Pool(self.count)
         return self._pool
 
     def check(self) -> None:
@@ -72,9 +71,72 @@ class Processes:
     def close(self) -> None:
         """End the processes at once; a kernel ends with the process that started it."""
         if self._pool is not None:
-            for process in list((self._pool._processes or {}).values()):
-                process.kill()
-            self._pool.shutdown(wait=True, cancel_futures=True)  # its threads end, too
+            self._pool.shutdown()
+            self._pool = None
+
+
+class _Pool(Executor):
+    """A line to each process, and a thread at our end of it.
+
+    In a ProcessPoolExecutor all have one line for their results, with a lock: one that is killed while it sends a
+    notebook leaves half of it there, for which everybody then waits.
+    """
+
+    def __init__(self, count: int) -> None:
+        # A process with several threads must not be forked; then these start anew.
+        context = multiprocessing.get_context("fork" if _single_threaded() else "spawn")
+        self.broken, self._processes, self._free = False, [], queue.SimpleQueue[Connection]()
+        for _ in range(count):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs, os.getpid()), daemon=True)
+            process.start()
+            theirs.close()  # so that nobody but the process has it: when that ends, the line does
+            self._processes.append(process)
+            self._free.put(ours)
+        self._threads = ThreadPoolExecutor(count)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any) -> Future[Any]:
+        """Have a process call fn(*args)."""
+        return self._threads.submit(self._ask, fn, args)
+
+    def _ask(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        line = self._free.get()
+        try:
+            line.send((fn, args))
+            value, error = line.recv()
+        except (EOFError, OSError) as end:
+            self.broken = True
+            raise BrokenProcessPool from end
+        finally:
+            self._free.put(line)
+        if error is not None:
+            raise error
+        return value
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = True) -> None:
+        """Kill the processes; then the threads end, too."""
+        for process in self._processes:
+            process.kill()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for process in self._processes:
+            process.join()
+        while not self._free.empty():
+            self._free.get().close()
+
+
+def _serve(line: Connection, parent: int) -> None:
+    """One process of the pool: call what comes, and send back what comes of it."""
+    _begin(parent)
+    while True:
+        fn, args = line.recv()
+        try:
+            answer = fn(*args), None
+        except Exception as error:
+            answer = None, error
+        try:
+            line.send(answer)
+        except (pickle.PicklingError, TypeError, AttributeError) as error:  # it cannot be sent: nothing of it was
+            line.send((None, RuntimeError(f"its result cannot be sent: {error}")))
 
 
 def _single_threaded() -> bool:
@@ -109,10 +171,10 @@ def run(workers: Workers, tasks: Iterable[Task]) -> Iterator[tuple[Task, Execute
     running: dict[Future[Executed], Task] = {}
     while True:
         while len(running) < 2 * workers.count and (task := next(coming, None)) is not None:
-            running[_submit(workers, task)] = task
+            running[workers.executor().submit(work, task)] = task
         if not running and again:
             task = again.popleft()
-            running[_submit(workers, task)] = task
+            running[workers.executor().submit(work, task)] = task
         if not running:
             return
         if not (done := wait(running, timeout=LOOK, return_when=FIRST_COMPLETED).done):
@@ -127,17 +189,6 @@ def run(workers: Workers, tasks: Iterable[Task]) -> Iterator[tuple[Task, Execute
                 again.append(task)
             else:
                 yield task, _told(error)
-
-
-def _submit(workers: Workers, task: Task) -> Future[Executed]:
-    for _ in range(TRIES):
-        try:
-            return workers.executor().submit(work, task)
-        except BrokenProcessPool:  # it broke down just now; the next executor is another
-            continue
-    raise UserError(
-        f"The processes that grade do not stay alive (often: too little memory for so many --workers){KEPT}"
-    )
 
 
 def _is_passing(error: BaseException) -> bool:
