@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import nbformat
@@ -104,7 +105,7 @@ def gradebook_rows(course: Course) -> list[tuple]:
         select s.student_id, c.name, {} from {} as g join submitted_notebook n on g.notebook_id = n.id
         join submitted_assignment s on n.assignment_id = s.id join base_cell c on g.cell_id = c.id order by 1, 2
     """
-    with sqlite3.connect(course.root / "gradebook.db") as database:
+    with closing(sqlite3.connect(course.root / "gradebook.db")) as database:
         return [
             *database.execute(query.format(COLUMNS, "grade")),
             *database.execute(query.format("g.auto_comment, g.manual_comment", "comment")),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import closing
 from pathlib import Path
 
 import nbformat
@@ -296,5 +297,5 @@ def test_what_cannot_be_read_or_written_costs_nobody_else(undisturbed, tmp_path,
     course.submission("dora").chmod(0o644)
     assert "3 graded, 1 were graded already, 0 failed" in run(course, temporary)[1]
     assert course.points("bob") == undisturbed.points("bob")
-    with sqlite3.connect(course.root / "gradebook.db") as database:
+    with closing(sqlite3.connect(course.root / "gradebook.db")) as database:
         assert database.execute("pragma integrity_check").fetchone() == ("ok",)

@@ -4,6 +4,7 @@ import random
 import sqlite3
 import subprocess
 import time
+from contextlib import closing
 
 import nbformat
 import pytest
@@ -49,7 +50,8 @@ def finished(course: Course) -> set[str]:
 
 def check(course: Course, wanted: Course) -> None:
     """What stands after a kill is whole and right, as far as it is said to be finished."""
-    with sqlite3.connect(course.root / "gradebook.db") as database:
+    # `with` alone leaves it open until the garbage is collected, and the command is not the last to close its files.
+    with closing(sqlite3.connect(course.root / "gradebook.db")) as database:
         assert database.execute("pragma integrity_check").fetchone() == ("ok",)
     for folder in course.root.glob("autograded/*/*"):
         nbformat.read(folder / f"{LAB.notebook}.ipynb", as_version=4)
