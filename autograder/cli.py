@@ -44,6 +44,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--json", type=Path, metavar="FILE", help="write the table as JSON, too")
     command.add_argument("--workers", type=_count, default=2, help="exams proven at a time (default 2)")
     command.add_argument("--secrets", type=int, choices=(1, 2, 3), default=3, help="16 variants of each (default 3)")
+    carried = "variants for carried-over mistakes (default: all)"
+    command.add_argument("--carried", type=_count, default=48, metavar="N", help=carried)
     command.set_defaults(run=_verify)
 
     command = commands.add_parser("demo", help="the whole cycle on a sample class, in .run/demo")
@@ -102,7 +104,7 @@ def _verify(args: argparse.Namespace) -> int:
     if args.json:  # a file that cannot be written shows now, not after minutes
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.open("a").close()
-    proofs = verify(labs, args.workers, args.secrets)
+    proofs = verify(labs, args.workers, args.secrets, args.carried)
     print(alternatives(proofs))
     print(table(proofs))
     if args.json:

@@ -64,12 +64,19 @@ class Proof:
     problems: list[str] = field(default_factory=list)
 
 
-def verify(labs: list[Lab], workers: int = 2, secrets: int = len(SECRETS)) -> list[Proof]:
-    """Prove all exams of some labs on all variants of some secrets, several at a time, with a progress bar."""
+def verify(
+    labs: list[Lab], workers: int = 2, secrets: int = len(SECRETS), carried: int = VARIANTS * len(SECRETS)
+) -> list[Proof]:
+    """Prove all exams of some labs on all variants of some secrets, several at a time, with a progress bar.
+
+    Args:
+        carried: carried-over mistakes are tried on this many variants at most: there are many pairs of an earlier
+            mistake and a later exercise, and they take most of the time.
+    """
     tasks = [(lab.assignment, exercise.id) for lab in labs for exercise in lab.exercises if not exercise.trained]
     proofs = {}
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting = {pool.submit(prove, *task, all_draws(task[1], secrets)): task for task in reversed(tasks)}
+        waiting = {pool.submit(prove, *task, all_draws(task[1], secrets), carried): task for task in reversed(tasks)}
         for done in tqdm(as_completed(waiting), total=len(tasks), desc="exams proven", unit="exam"):
             proofs[waiting[done]] = done.result()
     return [proofs[task] for task in tasks]
@@ -80,11 +87,14 @@ def all_draws(exercise_id: str, secrets: int = len(SECRETS)) -> list[Draw]:
     return [Draw(secret, exercise_id, v) for secret in SECRETS[:secrets] for v in range(VARIANTS)]
 
 
-def prove(assignment: str, exercise_id: str, draws: list[Draw] | None = None) -> Proof:
+def prove(
+    assignment: str, exercise_id: str, draws: list[Draw] | None = None, carried: int = VARIANTS * len(SECRETS)
+) -> Proof:
     """Prove one exam.
 
     Args:
         draws: the variants to use; None: all of three secrets.
+        carried: as many of them, at most, for carried-over mistakes.
     """
     lab = find_lab(assignment)
     exercise = lab.exercise(exercise_id)
@@ -96,6 +106,7 @@ def prove(assignment: str, exercise_id: str, draws: list[Draw] | None = None) ->
         bench.right_answers()
         bench.wrong_answers()
         bench.no_answers()
+        bench.draws = draws[:carried]
         bench.carried_answers()
     proof.operations = {a.name: operations(bench.reference, exercise, draws[0], a.code) for a in exercise.alternatives}
     names = list(proof.operations)

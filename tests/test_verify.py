@@ -118,7 +118,8 @@ def test_a_mistake_is_carried_into_later_exercises(monkeypatch):
     monkeypatch.setattr(autograder.verify, "judge", lambda r, e, d, replies, earlier, v: judge(r, e, d, replies, {}, v))
     proof = proof_of(monkeypatch, lab, "after")
     assert (proof.carried, proof.carried_free) == (2, 0)
-    assert has(proof, "after triple in double", "loses points again")
+    assert has(proof, "after triple in double", "loses points again on 2 of 2 draws")
+    assert has(prove("lab1_attention", "after", DRAWS, carried=1), "loses points again on 1 of 1 draws")
 
 
 def test_a_mistake_that_leaves_nothing_to_see_ends_for_review(monkeypatch):
