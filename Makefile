@@ -36,7 +36,7 @@ verify: $(READY) ## prove the exams on all variants of three secrets: wrong idea
 
 proofs: $(READY) ## what CI proves beside the tests: the same on fewer variants, and that environment.yml installs
 	$(BIN)/pytest -m long
-	$(BIN)/autograder verify --secrets 1 --carried 3
+	$(BIN)/autograder verify --secrets 1 --variants 8 --carried 2
 
 bench-accuracy: $(READY) ## the accuracy exam on fresh seeds: right code and every broken variant (half an hour and more)
 	$(BIN)/python benchmarks/accuracy.py
@@ -75,6 +75,6 @@ $(READY): pyproject.toml constraints.txt
 	  >$(VENV)/probe.log 2>&1 || { cat $(VENV)/probe.log >&2; \
 	  echo "pip cannot reach a package index: connect to the network, or name a mirror with PIP_INDEX_URL, then run make again" >&2; exit 1; }
 	@echo "Setting up $(VENV): about 3 GB to download and 6 GB on disk, once."
-	@$(BIN)/python -m pip install --progress-bar on -c constraints.txt -e ".[instructor,test]" || { \
+	@$(BIN)/python -m pip install --progress-bar on -c constraints.txt -e ".[instructor,libraries,test]" || { \
 	  echo "pip could not install vitedu: its message is above (often: no network, or less than 10 GB free on the disk); then run make again" >&2; exit 1; }
 	@rm -rf $(VENV)/probe $(VENV)/probe.log; touch $@

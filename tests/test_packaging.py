@@ -75,10 +75,14 @@ def test_every_requirement_is_met_by_its_pin(requirement):
 
 
 @pytest.mark.parametrize(
-    ("folder", "extras"), [("vitedu", []), ("autograder", ["instructor", "cluster"]), ("tests", ["instructor", "test"])]
+    ("folder", "extras"),
+    [
+        ("vitedu", ["libraries"]),
+        ("autograder", ["instructor", "cluster"]),
+        ("tests", ["instructor", "libraries", "test"]),
+    ],
 )
 def test_every_import_is_a_declared_requirement(folder, extras):
-    """Also in a student's installation, which has no extras: what vitedu imports is in the base."""
     lists = [PROJECT["dependencies"], *(PROJECT["optional-dependencies"][e] for e in extras)]
     declared = {canonicalize_name(Requirement(r).name) for requirements in lists for r in requirements} | {"vitedu"}
     providers = importlib.metadata.packages_distributions()
@@ -87,6 +91,27 @@ def test_every_import_is_a_declared_requirement(folder, extras):
         for module in imported_modules(path) - sys.stdlib_module_names - beside:
             packages = {canonicalize_name(d) for d in providers.get(module, [module])}
             assert packages & declared, f"{path} imports {module}: declare {packages} in pyproject.toml"
+
+
+def test_a_students_installation_needs_no_extra():
+    """Only Lab 5's zoo imports a library of the extra when it is imported; it says so after `need`."""
+    names = sorted(p.stem for p in (REPO / "vitedu").glob("*.py") if p.stem != "zoo")
+    code = """
+import importlib, sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("timm", "transformers"):
+            raise ImportError(f"no {name} here")
+sys.meta_path.insert(0, Missing())
+for name in sys.argv[1:]:
+    importlib.import_module(f"vitedu.{name}")
+try:
+    import vitedu.zoo
+except ImportError:
+    print("done")
+"""
+    done = run(sys.executable, "-c", code, *names)
+    assert done.returncode == 0 and done.stdout == "done\n", done.stderr[-2000:]
 
 
 def imported_modules(path: Path) -> set[str]:
