@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import scripted, small_models, wire
+from . import encoders, scripted, small_models, wire
 from .as_tensor import as_tensor
 from .cases import EXCEPTIONS, MAX_KEYS, Answer, Case, read_cases, request
 
@@ -130,7 +130,7 @@ def _module(
     cls: Callable[..., Any], case: Case, dtype: torch.dtype, use: Callable[..., Any] | None = None
 ) -> Answer:
     """Ask a module, or a function `use` whose first argument it is."""
-    module = cls(*(case.init or ()), **case.init_kwargs)
+    module = cls(*map(encoders.made, case.init or ()), **case.init_kwargs)
     if not case.call:
         return Answer("ok", type(module).__name__)
     if not isinstance(module, nn.Module):

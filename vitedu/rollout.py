@@ -43,7 +43,8 @@ def trained(model_class: Callable[..., nn.Module]) -> nn.Module:
     model = model_class(**SIZES)
     weights = load_file(Path(__file__).parent / "weights" / "pairs.safetensors")
     model.load_state_dict({name: weight.float() for name, weight in weights.items()})
-    return model.eval()
+    model.eval()
+    return model
 
 
 def full_attention(attention_maps: Maps, model: nn.Module, images: Tensor) -> Tensor:
