@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import small_models
+from . import moved, small_models, transfer_scripts
 from .as_tensor import as_tensor
 from .cases import Case
 from .elsewhere import Elsewhere, written_elsewhere
@@ -34,6 +34,10 @@ def run(thing: Callable[..., Any], case: Case, dtype: torch.dtype, space: Mappin
     Returns:
         The kind of what it returned, as in Answer.kind, and everything that is compared.
     """
+    if case.script in moved.SCRIPTS:  # no training, so none of a problem's parts
+        return "dict", moved.SCRIPTS[case.script](thing, case, dtype)
+    if case.script in transfer_scripts.SCRIPTS:  # with models of their own
+        return transfer_scripts.run(thing, case, dtype, space)
     return SCRIPTS[case.script](thing, Problem(case, dtype), space)
 
 
