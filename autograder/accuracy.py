@@ -47,9 +47,9 @@ class Outcome:
     would_be: float = 0.0
 
 
-def needs_rerun(accuracy: float | None) -> bool:
+def needs_rerun(accuracy: float | None, tiers: Mapping[str, float] = TIERS) -> bool:
     """Whether this is a near miss: training by another seed might reach the next tier."""
-    return accuracy is not None and any(least - NEAR_MISS <= accuracy < least - 1e-9 for least in TIERS.values())
+    return accuracy is not None and any(least - NEAR_MISS <= accuracy < least - 1e-9 for least in tiers.values())
 
 
 def accuracy_of(draw: AccuracyDraw, attempt: Attempt) -> float | None:
@@ -60,7 +60,7 @@ def accuracy_of(draw: AccuracyDraw, attempt: Attempt) -> float | None:
     return int((logits.argmax(1) == draw.test_labels).sum()) / TEST
 
 
-def next_seed(draw: AccuracyDraw, attempts: Sequence[Attempt]) -> int | None:
+def next_seed(draw: AccuracyDraw, attempts: Sequence[Attempt], tiers: Mapping[str, float] = TIERS) -> int | None:
     """The seed of the next training; None when no further one is needed.
 
     After a near miss two more are tried, until one reaches the tier that the first one missed.
@@ -68,8 +68,24 @@ def next_seed(draw: AccuracyDraw, attempts: Sequence[Attempt]) -> int | None:
     if not attempts:
         return draw.seeds[0]
     found = [accuracy_of(draw, attempt) for attempt in attempts]
-    better = tier(max(accuracy or 0.0 for accuracy in found)) != tier(found[0] or 0.0)
-    return None if better or not needs_rerun(found[0]) else dict(enumerate(draw.seeds)).get(len(attempts))
+    better = tier(max(accuracy or 0.0 for accuracy in found), tiers) != tier(found[0] or 0.0, tiers)
+    return None if better or not needs_rerun(found[0], tiers) else dict(enumerate(draw.seeds)).get(len(attempts))
+
+
+def without_logits(attempts: Sequence[Attempt], exercise: str) -> Outcome:
+    """No training ended with logits: not answered, or an error."""
+    answers = [answer for a in attempts for answer in (a.trained, a.tested) if answer is not None]
+    if answers and all(answer.status in ("undone", "missing") for answer in answers):
+        return Outcome(0.0, NOT_ANSWERED, notes=[f"{exercise}, or what it needs, is still a TODO."])
+    errors = [answer.error for answer in answers if answer.status == "error"]
+    if errors:
+        kind, message = errors[0].get("type", ""), untrusted.text(errors[0].get("message", ""), 300)
+        told = f"{kind}: {message}" if message else kind
+    elif answers:
+        told = f"What came back are no finite logits of {TEST} images."
+    else:
+        told = "No trained model came back."
+    return Outcome(0.0, ERROR, notes=[told])
 
 
 def _logits(tested: Answer | None) -> Tensor | None:
@@ -167,22 +183,16 @@ class AccuracyExam:
         Where our own training with the student's earlier mistakes ends without logits, too, nothing can show
         whether the rest is right (anybody could raise): a person looks at it.
         """
-        answers = [answer for a in attempts for answer in (a.trained, a.tested) if answer is not None]
-        if answers and all(answer.status in ("undone", "missing") for answer in answers):
-            return Outcome(0.0, NOT_ANSWERED, notes=["exam_model, or what it needs, is still a TODO."])
-        errors = [answer.error for answer in answers if answer.status == "error"]
-        if errors:
-            kind, message = errors[0].get("type", ""), untrusted.text(errors[0].get("message", ""), 300)
-            told = f"{kind}: {message}" if message else kind
-        elif answers:
-            told = "What came back are no finite logits of 600 images."
-        else:
-            told = "No trained model came back."
+        outcome = without_logits(attempts, "exam_model")
+        if outcome.status == NOT_ANSWERED:
+            return outcome
+        answers = any(answer is not None for a in attempts for answer in (a.trained, a.tested))
         ours = self._with_mistakes(draw, wrong, draw.seeds[0]) if wrong and answers else 1.0
         if isinstance(ours, float):
-            return Outcome(0.0, ERROR, notes=[told])
+            return outcome
         why = f"A person looks at this: with the same mistake in it, our own training ends in a {ours}, too."
-        return Outcome(0.0, FOR_REVIEW, None, [told, why], self._carried(wrong), would_be=float(len(TIERS)))
+        notes = [*outcome.notes, why]
+        return Outcome(0.0, FOR_REVIEW, None, notes, self._carried(wrong), would_be=float(len(TIERS)))
 
     def _explains(self, draw: AccuracyDraw, accuracy: float, wrong: Context) -> bool:
         """Whether these mistakes make our own model miss the last tier, and this accuracy is no worse than that.

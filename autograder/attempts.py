@@ -1,9 +1,12 @@
-"""The accuracy exam's trainings in the student's kernel."""
+"""The trainings of an accuracy exam in the student's kernel."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from nbformat import NotebookNode
 
@@ -11,7 +14,7 @@ from vitedu.learn import request_logits, request_training
 
 from .accuracy import next_seed
 from .exams.lab4_accuracy import AccuracyDraw
-from .kernel import OK, Limits, StudentKernel
+from .kernel import GONE, OK, TIMED_OUT, Limits, StudentKernel
 from .trained import Attempt
 
 ENTRY = "learn.answer_learn"
@@ -23,25 +26,51 @@ def notebook_hash(notebook: NotebookNode) -> str:
     return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
 
 
-def hold(kernel: StudentKernel, draw: AccuracyDraw, limits: Limits) -> tuple[list[Attempt], str, str]:
+@dataclass(frozen=True)
+class Way:
+    """How one kind of exam is put to a kernel; the defaults are Lab 4's.
+
+    Attributes:
+        entry: the function of vitedu that answers.
+        next_seed: (draw, attempts so far) -> the seed of the next training; None: no further one.
+        cpu: (kernel, limits) -> CPU seconds that each training may take, asked before the first one.
+    """
+
+    entry: str = ENTRY
+    next_seed: Callable[[AccuracyDraw, Sequence[Attempt]], int | None] = next_seed
+    cpu: Callable[[StudentKernel, Limits], float] = lambda kernel, limits: limits.learn_cpu
+    test_cpu: float = math.inf
+
+
+LAB4 = Way()
+
+
+def hold(
+    kernel: StudentKernel, draw: AccuracyDraw, limits: Limits, way: Way = LAB4
+) -> tuple[list[Attempt], str, str]:
     """Train once, and after a near miss with further seeds.
 
     Returns:
-        The attempts, how the last request ended, and why.
+        The attempts, how the last request ended, and why. Where a further training does not come to its end, the
+        first one counts.
     """
     attempts: list[Attempt] = []
-    status, why = OK, ""
-    while status == OK and (seed := next_seed(draw, attempts)) is not None:
+    status, why, cpu = OK, "", way.cpu(kernel, limits)
+    while status == OK and (seed := way.next_seed(draw, attempts)) is not None:
 
         def train(nonce: str, seed: int = seed) -> bytes:
             return request_training(draw.train_images, draw.train_labels, seed, nonce)
 
-        run = kernel.put(ENTRY, train, 1, limits.learn, limits.learn_cpu)
+        run = kernel.put(way.entry, train, 1, limits.learn, cpu)
         trained, tested = run.answers.get(0), None
         if run.status == OK and trained is not None and trained.status == "ok":
             # Only now do the test images come into the kernel, and their labels never do.
-            run = kernel.put(ENTRY, lambda nonce: request_logits(draw.test_images, nonce), 1, limits.probe)
+            run = kernel.put(
+                way.entry, lambda nonce: request_logits(draw.test_images, nonce), 1, limits.probe, way.test_cpu
+            )
             tested = run.answers.get(0)
+        if attempts and run.status in (TIMED_OUT, *GONE):
+            break
         attempts.append(Attempt(seed, trained, tested))
         status, why = run.status, run.error
     return attempts, status, why

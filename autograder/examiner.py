@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from nbformat import NotebookNode
 
-from vitedu.learn import TIERS
 from vitedu.probe import Case, asks_for_float32
 
 from .exam import Draw, Exercise, variant_of
@@ -250,18 +249,19 @@ class _Sitting:
         self._ask_common(exercise, verdict)
 
     def _examine_trained(self, exercise: Exercise, cell: NotebookNode, status: str) -> None:
-        """The accuracy exam: train in the student's kernel, or take what an earlier grading kept."""
-        from . import accuracy, attempts, trained  # they read Lab 4's exams: no other lab needs them
-        from .exams.lab4_accuracy import draw as draw_images
+        """An accuracy exam: train in the student's kernel, or take what an earlier grading kept."""
+        from . import attempts, trained  # they read Lab 4's exams: only the labs that train need them
+        from .trained_exams import trained_exam
 
+        exam = trained_exam(exercise.id)
         variant = variant_of(self.secret, self.student, exercise.id)
         content = attempts.notebook_hash(self.notebook)
-        draw = draw_images(self.secret, variant, content)
-        name = trained.key(content, draw, variant)
+        draw = exam.draw(self.secret, variant, content)
+        name = trained.key(content, draw, variant, exam.version())
         held = trained.load(self.kept, name) if self.kept else None
         started, why = time.monotonic(), ""
         if held is None and status == OK:
-            held, status, why = attempts.hold(self.kernel, draw, self.limits)
+            held, status, why = exam.hold(self.kernel, draw, self.limits)
             if self.kept and status in (OK, ERROR):
                 trained.store(self.kept, name, held)
         if self.kept and held is not None:
@@ -274,12 +274,12 @@ class _Sitting:
             verdict.status, verdict.reason = status, why or ENDINGS[status]
         else:
             earned = {v.exercise: v.points for v in self.done.verdicts}
-            outcome = accuracy.AccuracyExam(self.reference).judge(draw, held, self.named, earned)
+            outcome = exam.judge(self.reference, draw, held, self.named, earned)
             verdict.status, verdict.diagnoses = outcome.status, outcome.diagnoses
-            verdict.points = round(verdict.max_points * outcome.points / len(TIERS), 2)
+            verdict.points = round(verdict.max_points * outcome.points / exam.tiers, 2)
             verdict.reason = outcome.notes[0].rstrip(".") if outcome.status == ERROR else ""
             verdict.cases = [
-                CaseVerdict("accuracy on hidden images", outcome.points == len(TIERS), 1.0, told)
+                CaseVerdict("accuracy on hidden images", outcome.points == exam.tiers, 1.0, told)
                 for told in outcome.notes[:1]
             ]
             verdict.remarks += outcome.notes[1:]

@@ -31,14 +31,15 @@ class Attempt:
     tested: Answer | None
 
 
-def key(notebook_hash: str, draw: AccuracyDraw, variant: int | str) -> str:
+def key(notebook_hash: str, draw: AccuracyDraw, variant: int | str, exam: str = "") -> str:
     """The name under which a submission's trained answers are kept.
 
     Args:
         notebook_hash: of the rebuilt notebook that was trained.
+        exam: digest of what decides a training; "": that of Lab 4's accuracy exam.
     """
     environment = [torch.__version__, platform.python_version(), platform.system(), platform.machine()]
-    parts = [notebook_hash, version(), draw.id, str(variant), environment]
+    parts = [notebook_hash, exam or version(), draw.id, str(variant), environment]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -167,14 +167,14 @@ def logits_of(model: nn.Module, images: Tensor, batch_size: int = 100) -> Tensor
     return torch.cat(found)
 
 
-def points_of(accuracy: float) -> int:
+def points_of(accuracy: float, tiers: Mapping[str, float] = TIERS) -> int:
     """How many tiers an accuracy reaches: its points."""
-    return sum(accuracy >= least - 1e-9 for least in TIERS.values())
+    return sum(accuracy >= least - 1e-9 for least in tiers.values())
 
 
-def tier(accuracy: float) -> str:
-    """The best tier that an accuracy reaches; "" below bronze."""
-    return ["", *TIERS][points_of(accuracy)]
+def tier(accuracy: float, tiers: Mapping[str, float] = TIERS) -> str:
+    """The best tier that an accuracy reaches; "" below the first."""
+    return ["", *tiers][points_of(accuracy, tiers)]
 
 
 def _number(found: Any, name: str) -> float:

@@ -1,0 +1,53 @@
+"""The capstone's budget, measured from outside, and its judge.
+
+There is no earlier mistake to carry over: the exam calls one function of the student's, which may use whatever it
+likes. And there is no model to build again from the weights, because any model will do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from vitedu.capstone import BUDGET, TEST, TIERS
+from vitedu.learn import points_of, tier
+
+from .accuracy import Outcome, accuracy_of, next_seed, without_logits
+from .attempts import Way
+from .exams.lab4_accuracy import ATTEMPTS, AccuracyDraw
+from .exams.lab7_capstone import EXERCISE
+from .kernel import Limits, StudentKernel
+from .trained import Attempt
+from .verdict import GRADED
+
+GRACE = 1.25  # the cut-off, in budgets: a batch and a look at the clock may come too late
+FREE = 15.0  # CPU seconds that a notebook may have computed before; see `seconds_for`
+TEST_SECONDS = 10.0  # of CPU, to look at the test images: no time to train on them
+
+
+def seconds_for(kernel: StudentKernel, limits: Limits) -> float:
+    """CPU seconds after which a training is cut off.
+
+    What the kernel has computed since it was ready counts, too, beyond `FREE`: a model that was trained in another
+    cell, on images that one can draw by oneself, has had its computing already. Imports, the locked cells and the
+    other exercise's exam take a part of `FREE`.
+    """
+    before = kernel.cpu_time() - kernel.cpu_of_start
+    return min(limits.learn_cpu, max(1.0, GRACE * BUDGET - max(0.0, before - FREE)))
+
+
+WAY = Way("capstone.answer_capstone", partial(next_seed, tiers=TIERS), seconds_for, TEST_SECONDS)
+
+
+def judge(draw: AccuracyDraw, attempts: Sequence[Attempt]) -> Outcome:
+    """Points for the best of the trainings; one, or more after a near miss."""
+    found = [accuracy for a in attempts[:ATTEMPTS] if (accuracy := accuracy_of(draw, a)) is not None]
+    if not found:
+        return without_logits(attempts, EXERCISE)
+    best = max(found)
+    right, reached = round(best * TEST), tier(best, TIERS)
+    told = f"{right} of {TEST} hidden images right ({best:.1%}): {reached or f'below {next(iter(TIERS))}'}."
+    outcome = Outcome(float(points_of(best, TIERS)), GRADED, best, [told])
+    if len(found) > 1:
+        outcome.notes.append(f"The best of {len(found)} trainings counts: the first was a near miss.")
+    return outcome
