@@ -1,7 +1,8 @@
 """`autograder train NAME`: a configuration of vitedu.configs, run by the solution notebooks' own model and loop.
 
 What is trained and how stands in vitedu/configs.py; the Vision Transformer, `fit` and `evaluate` come out of Lab 4's
-solution notebook. The best epoch is chosen on a tenth of the training images, so the test images are looked at once.
+solution notebook, or Lab 5's. The best epoch is chosen on a tenth of the training images, so the test images are
+looked at once.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from vitedu import curves
 from vitedu.configs import CONFIGS, Config, Training
 from vitedu.data import DataError, Dataset, fit_to, load
 from vitedu.devices import best_device, describe
+from vitedu.extras import MissingLibraryError
 from vitedu.progress import watch
 
 from .errors import UserError
@@ -53,12 +55,12 @@ def train(name: str, epochs: int | None, data: str | None, folder: Path, device:
     images, said = _data(config, data)
     folder.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made shows now, not after minutes
     torch.manual_seed(SEED)
-    notebook, parameters = solutions(), 0
+    notebook, parameters = solutions(config.lab), 0
     print(f"{name} on {describe(target)}\n{said}")
     rows, runs = [], {}
     for count in (epochs,) if epochs else config.training.epochs:
         torch.manual_seed(SEED)
-        model = config.build(notebook["VisionTransformer"]).to(target)
+        model = config.build(notebook).to(target)
         parameters = sum(p.numel() for p in model.parameters())
         row, history = _run(model, config.training, count, images, target, notebook, name)
         rows.append(row)
@@ -113,12 +115,14 @@ def _data(config: Config, name: str | None) -> tuple[Dataset, str]:
     return fitted, f"{why}: {len(fitted.train)} training and {len(fitted.test)} test images, {classes}."
 
 
-def solutions() -> dict[str, Any]:
-    """The names of Lab 4's solution notebook; torch keeps its threads, and nothing is printed."""
+def solutions(lab: str = "lab4") -> dict[str, Any]:
+    """The names of a solution notebook; torch keeps its threads, and nothing is printed."""
     threads = torch.get_num_threads()
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            return Reference(find_lab("lab4")).namespace([])
+            return Reference(find_lab(lab)).namespace([])
+    except MissingLibraryError as error:
+        raise UserError(str(error)) from None
     finally:
         torch.set_num_threads(threads)
 

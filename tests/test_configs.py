@@ -1,6 +1,7 @@
 """The reports' models by name: their numbers of parameters are the published ones."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -14,29 +15,25 @@ from vitedu.data import load
 
 
 @pytest.fixture(scope="module")
-def vit() -> type[nn.Module]:
-    """The Vision Transformer of the solution notebook."""
-    return Reference(find_lab("lab4")).namespace([])["VisionTransformer"]
+def notebooks() -> dict[str, dict[str, Any]]:
+    """The names of the solution notebooks that models come from."""
+    return {lab: Reference(find_lab(lab)).namespace([]) for lab in ("lab4", "lab5")}
 
 
 def count(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def refuse(**sizes):
-    raise AssertionError("a model of the homework needs no VisionTransformer")
-
-
 def test_the_homework_models_have_the_published_numbers_of_parameters():
-    model = CONFIGS["homework-vit"]().build(refuse)
+    model = CONFIGS["homework-vit"]().build({})
     assert count(model) == 52_213_253 and len(list(model.parameters())) == 46
-    einsum = CONFIGS["homework-einsum"]().build(refuse)
+    einsum = CONFIGS["homework-einsum"]().build({})
     assert einsum.mixing.weight.numel() == 887_808 and count(einsum.classes) == 140_037
     assert isinstance(model, homework.FlattenedViT) and isinstance(einsum, homework.OneTensorViT)
 
 
-def test_the_lab_report_model_layer_by_layer(vit):
-    model = CONFIGS["lab-report-28"]().build(vit)
+def test_the_lab_report_model_layer_by_layer(notebooks):
+    model = CONFIGS["lab-report-28"]().build(notebooks["lab4"])
     block = model.blocks[9]
     assert len(model.blocks) == 10
     assert count(block.attention) == 393_408
@@ -49,9 +46,9 @@ def test_the_lab_report_model_layer_by_layer(vit):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_a_configuration_builds_what_it_says(name, vit):
+def test_a_configuration_builds_what_it_says(name, notebooks):
     config = CONFIGS[name]()
-    model = config.build(vit)
+    model = config.build(notebooks[config.lab])
     assert config.name == name and count(model) == config.parameters
     assert model(torch.zeros(2, *config.image)).shape == (2, config.classes)
     assert CONFIGS[name]() == config  # frozen values, made anew each time
