@@ -43,7 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("labs", nargs="*", metavar="LAB", help="such as lab1_attention; none: all labs")
     command.add_argument("--json", type=Path, metavar="FILE", help="write the table as JSON, too")
     command.add_argument("--workers", type=_count, default=2, help="exams proven at a time (default 2)")
-    command.add_argument("--secrets", type=int, choices=(1, 2, 3), default=3, help="16 variants of each (default 3)")
+    command.add_argument("--secrets", type=int, choices=(1, 2, 3), default=3, help="how many (default 3)")
+    several = range(1, 17)
+    command.add_argument("--variants", type=int, choices=several, default=16, metavar="N", help="of each (default 16)")
     carried = "variants for carried-over mistakes (default: all)"
     command.add_argument("--carried", type=_count, default=48, metavar="N", help=carried)
     command.set_defaults(run=_verify)
@@ -80,8 +82,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--device", default="auto", help="such as cpu or cuda (default: the fastest that is there)")
     command.set_defaults(run=_train)
 
-    command = commands.add_parser("report", help="write the class report and print its table")
-    command.add_argument("lab", metavar="LAB")
+    command = commands.add_parser("report", help="write the report of a lab, or of the course, and print its table")
+    command.add_argument("lab", nargs="?", metavar="LAB", help="such as lab1_attention; none: all that is graded")
     command.add_argument("--course", type=Path, default=Path("."), help="the course folder (default: this folder)")
     command.set_defaults(run=_report)
     return parser
@@ -104,7 +106,7 @@ def _verify(args: argparse.Namespace) -> int:
     if args.json:  # a file that cannot be written shows now, not after minutes
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.open("a").close()
-    proofs = verify(labs, args.workers, args.secrets, args.carried)
+    proofs = verify(labs, args.workers, args.secrets, args.variants, args.carried)
     print(alternatives(proofs))
     print(table(proofs))
     if args.json:
@@ -175,12 +177,19 @@ def _train(args: argparse.Namespace) -> int:
 def _report(args: argparse.Namespace) -> int:
     from .course import read_config
     from .lab import find_lab
+    from .overview import overview_path, text_overview, write_overview
     from .report import report_path, text_table, write_report
 
-    course, assignment = args.course.resolve(), find_lab(args.lab).assignment
-    path, db_url = report_path(course, assignment), read_config(course).CourseDirectory.get("db_url")
-    write_report(course, assignment, path, db_url)
-    print(text_table(course, assignment, db_url=db_url))
+    course, assignment = args.course.resolve(), find_lab(args.lab).assignment if args.lab else ""
+    db_url = read_config(course).CourseDirectory.get("db_url")
+    if assignment:
+        path = report_path(course, assignment)
+        write_report(course, assignment, path, db_url)
+        print(text_table(course, assignment, db_url=db_url))
+    else:
+        path = overview_path(course)
+        write_overview(course, path, db_url)
+        print(text_overview(course, db_url))
     print(f"Report: {path}")
     return 0
 

@@ -11,6 +11,7 @@ from .errors import UserError
 from .folder import SECRET, write_atomically
 from .grade import course_api, grade, why
 from .lab import Lab
+from .overview import overview_path
 from .report import report_path
 from .sample import hand_in, sample_class
 from .sandbox import unavailable
@@ -36,6 +37,8 @@ def demo(folder: Path, labs: list[Lab], sandbox: bool = True) -> int:
     for lab in labs:
         print(f"  {report_path(folder, lab.assignment)}   the class report of {lab.assignment}")
         print(f"  {folder}/feedback/STUDENT/{lab.assignment}/{lab.notebook}.html   what each student reads")
+    if overview_path(folder).exists():
+        print(f"  {overview_path(folder)}   the report of the whole course")
     print(f"  {folder}/scores.csv     one row a student")
     print(f"  {folder}/gradebook.db   nbgrader's gradebook (nbgrader's formgrader opens it)")
     return status

@@ -29,6 +29,7 @@ from .database import held
 from .errors import UserError
 from .folder import read_secret, read_verdicts, scratch, sweep, swept, verdict_path, write_atomically
 from .lab import Lab, find_lab
+from .overview import overview_path, write_overview
 from .rebuild import Unreadable, take_in
 from .report import report_path, text_table, write_report
 from .staged import record
@@ -226,6 +227,9 @@ class _Class:
                 export.write_csv(export.scores_table(self.db_url, self.course / "verdicts"), path)
             with _whole(report_path(self.course, self.lab.assignment)) as path:
                 write_report(self.course, self.lab.assignment, path, self.db_url)
+            if len({folder.name for folder in (self.course / "verdicts").glob("*/*")}) > 1:
+                with _whole(overview_path(self.course)) as path:
+                    write_overview(self.course, path, self.db_url)
             print(text_table(self.course, self.lab.assignment, db_url=self.db_url))
         except (UserError, OSError) as error:
             if trouble := folder_trouble(self.course, str(error)) or gradebook_trouble(self.course, self.db_url):

@@ -18,7 +18,7 @@ from .results import Cell, Submission, database, read_assignment
 from .table import text_table
 from .verdict import NOT_ANSWERED
 
-__all__ = ["facts", "report_path", "text_table", "write_report"]
+__all__ = ["course_name", "facts", "ideas", "label", "report_path", "text_table", "who", "write_report"]
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -53,15 +53,16 @@ def write_report(course_dir: Path | str, assignment: str, out_path: Path | str, 
     env = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     env.filters |= {"points": words.points, "clean": lambda value, limit=400: untrusted.text(value, limit)}
     env.globals |= {"full": words.full, "short": words.short, "reason": words.reason}
-    env.globals |= {"look": look, "label": _label, "who": who}
-    page = env.get_template("report.html.j2").render(**facts(submissions, _course_name(Path(course_dir), db_url)))
+    env.globals |= {"look": look, "label": label, "who": who}
+    page = env.get_template("report.html.j2").render(**facts(submissions, course_name(Path(course_dir), db_url)))
     try:
         Path(out_path).write_text(page, "utf-8", errors="replace")
     except OSError as error:
         raise UserError(f"cannot write the report to {out_path}: {error.strerror}") from None
 
 
-def _course_name(course: Path, db_url: str | None) -> str:
+def course_name(course: Path, db_url: str | None) -> str:
+    """The course's name in the gradebook, or else the folder's."""
     with Gradebook(db_url or database(course)) as gradebook:
         ids = [assignment.course_id for assignment in gradebook.assignments]
     named = [id for id in ids if id and id != "default_course"]
@@ -146,6 +147,6 @@ def who(submission: Submission) -> str:
     return untrusted.terminal(f"{submission.first_name} {submission.last_name}", 60)
 
 
-def _label(name: str) -> Markup:
+def label(name: str) -> Markup:
     """A name that a line may break in, and that is still found as one word."""
     return Markup("<wbr>").join(words.breakable(name))
