@@ -33,6 +33,7 @@ from .verdict import FOR_REVIEW, GRADED, NOT_ANSWERED, Verdict
 
 SECRETS = (b"verify: first", b"verify: second", b"verify: third")
 SECONDS = 120.0  # a probe's limit here; generous, because this machine may be busy
+TENSORS = 2000  # about as many in a question at once; a kernel reads 4,096
 
 
 @dataclass
@@ -65,26 +66,29 @@ class Proof:
 
 
 def verify(
-    labs: list[Lab], workers: int = 2, secrets: int = len(SECRETS), carried: int = VARIANTS * len(SECRETS)
-) -> list[Proof]:
-    """Prove all exams of some labs on all variants of some secrets, several at a time, with a progress bar.
+    labs: list[Lab], workers: int = 2, secrets: int = len(SECRETS), variants: int = VARIANTS,
+    carried: int = VARIANTS * len(SECRETS),
+) -> list[Proof]:  # fmt: skip
+    """Prove all exams of some labs on the variants of some secrets, several at a time, with a progress bar.
 
     Args:
+        variants: of each secret.
         carried: carried-over mistakes are tried on this many variants at most: there are many pairs of an earlier
             mistake and a later exercise, and they take most of the time.
     """
     tasks = [(lab.assignment, exercise.id) for lab in labs for exercise in lab.exercises if not exercise.trained]
     proofs = {}
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting = {pool.submit(prove, *task, all_draws(task[1], secrets), carried): task for task in reversed(tasks)}
+        draws = {task: all_draws(task[1], secrets, variants) for task in tasks}
+        waiting = {pool.submit(prove, *task, draws[task], carried): task for task in reversed(tasks)}
         for done in tqdm(as_completed(waiting), total=len(tasks), desc="exams proven", unit="exam"):
             proofs[waiting[done]] = done.result()
     return [proofs[task] for task in tasks]
 
 
-def all_draws(exercise_id: str, secrets: int = len(SECRETS)) -> list[Draw]:
-    """All variants of an exercise under the first few secrets."""
-    return [Draw(secret, exercise_id, v) for secret in SECRETS[:secrets] for v in range(VARIANTS)]
+def all_draws(exercise_id: str, secrets: int = len(SECRETS), variants: int = VARIANTS) -> list[Draw]:
+    """The first few variants of an exercise, or all, under the first few secrets."""
+    return [Draw(secret, exercise_id, v) for secret in SECRETS[:secrets] for v in range(variants)]
 
 
 def prove(
@@ -145,12 +149,16 @@ class _Bench:
             yield self.judge(draw, replies, earlier or {}, status)
 
     def asked(self) -> Iterator[tuple[Draw, list[Reply], str]]:
-        """The kernel's replies and how they ended, one a draw; all are asked at once."""
-        cases = [self.cases(draw) for draw in self.draws]
-        replies, run = ask_exercise(self.kernel, [case for of_draw in cases for case in of_draw], SECONDS)
-        left = iter(replies)
-        for draw, of_draw in zip(self.draws, cases, strict=True):
-            yield draw, [next(left) for _ in of_draw], GRADED if run.status == OK else run.status
+        """The kernel's replies and how they ended, one a draw; as many are asked at once as a question can hold."""
+        tensors = sum(len(case.weights) + len(case.args) + len(case.kwargs) for case in self.cases(self.draws[0]))
+        together = max(1, TENSORS // max(1, tensors))  # a question may hold a model alone
+        for i in range(0, len(self.draws), together):
+            draws = self.draws[i : i + together]
+            cases = [self.cases(draw) for draw in draws]
+            replies, run = ask_exercise(self.kernel, [case for of_draw in cases for case in of_draw], SECONDS)
+            left = iter(replies)
+            for draw, of_draw in zip(draws, cases, strict=True):
+                yield draw, [next(left) for _ in of_draw], GRADED if run.status == OK else run.status
 
     def judge(self, draw: Draw, replies: list[Reply], earlier: dict[str, str], status: str = GRADED) -> Verdict:
         """One verdict, out of one point."""
