@@ -170,17 +170,44 @@ def _best_reading(
         if any(earlier.get(id) != idea for id, idea in context):
             continue  # a convention that nobody has seen there: good for being right, not for being named
         whole, per_case = [], [[] for _ in cases]
-        if any(f.status not in ("undone", "missing", "silent") for f in found):
-            wrong = {m.id: reference.misconception(exercise, draw, m.id, context) for m in exercise.misconceptions}
-            whole, per_case = explain(found, marks, wrong, tolerances)
-            if not whole:
-                loosely, cases_loosely = explain(found, marks, wrong, [LOOSE] * len(cases))
-                whole, per_case = loosely, [a or b for a, b in zip(per_case, cases_loosely, strict=True)]
+        if not all(marks) and any(f.status not in ("undone", "missing", "silent") for f in found):
+            whole, per_case = _explained(reference, exercise, draw, context, found, marks, tolerances)
         # Paired for the points, not for the name: an error alone explains nothing.
         reading = _Reading(context, convention, counting(marks, context, convention), whole, per_case)
         if best is None or _rank(reading) > _rank(best):
             best = reading
     return best
+
+
+def _explained(
+    reference: Reference,
+    exercise: Exercise,
+    draw: Draw,
+    context: Context,
+    found: Sequence[Facts],
+    marks: Sequence[bool],
+    tolerances: Sequence[float],
+) -> tuple[list[str], list[list[str]]]:
+    """The ideas behind wrong answers, as `explain` has them; where none fits exactly, loosely.
+
+    Most wrong answers are one idea through and through: then one wrong case leaves few that are asked for the others.
+    """
+
+    def given(ids: list[str]) -> dict[str, list[Expected]]:
+        return {id: reference.misconception(exercise, draw, id, context) for id in ids}
+
+    def gives(id: str) -> bool:
+        e = reference.misconception_of_case(exercise, draw, id, place, context)
+        return same(found[place], e.facts, tolerances[place], nan=True, by_chance=e.by_chance)
+
+    ids, place = [m.id for m in exercise.misconceptions], marks.index(False)
+    whole, per_case = explain(found, marks, given([id for id in ids if gives(id)]), tolerances)
+    if whole:
+        return whole, per_case
+    every = given(ids)
+    _, per_case = explain(found, marks, every, tolerances)
+    loosely, cases_loosely = explain(found, marks, every, [LOOSE] * len(found))
+    return loosely, [a or b for a, b in zip(per_case, cases_loosely, strict=True)]
 
 
 def _contexts(reference: Reference, earlier: Mapping[str, str]) -> list[Context]:

@@ -59,6 +59,17 @@ class Reference:
         """The answer of one misconception, with the ideas of `context` in earlier exercises."""
         return self._expected(exercise, draw, (*context, (exercise.id, id)))
 
+    def misconception_of_case(
+        self, exercise: Exercise, draw: Draw, id: str, place: int, context: Context = ()
+    ) -> Expected:
+        """The same for one case alone, which costs less."""
+        key = (exercise.id, draw.key, (*context, (exercise.id, id)))
+        if key in self._answers:
+            return self._answers[key][place]
+        return _remember(
+            self._answers, (*key, place), lambda: self._given(exercise, draw, key[2], slice(place, place + 1))
+        )[0]
+
     def namespace(self, codes: Sequence[tuple[str, str]]) -> dict[str, Any]:
         """The notebook's names after its cells ran with some solution cells replaced.
 
@@ -84,23 +95,25 @@ class Reference:
         return self.lab.exercise(exercise).code(idea, self._solutions[exercise])
 
     def _expected(self, exercise: Exercise, draw: Draw, context: Context) -> list[Expected]:
-        def compute() -> list[Expected]:
+        key = (exercise.id, draw.key, context)
+        return _remember(
+            self._answers, key, lambda: self._from_shelf(key, lambda: self._given(exercise, draw, context, slice(None)))
+        )
+
+    def _given(self, exercise: Exercise, draw: Draw, context: Context, places: slice) -> list[Expected]:
+        """What the lab's own code gives for some of the cases."""
+        tolerance, found = TOLERANCE[torch.float64], []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # some wrong ideas make torch warn; that is their business
             space = self.namespace([(id, self.code(id, idea)) for id, idea in context])
-            tolerance = TOLERANCE[torch.float64]
-            found = []
-            for case in self.cases(exercise, draw):
+            for case in self.cases(exercise, draw)[places]:
                 first = facts(ask(space[case.thing], case, space=space), case, tolerance)
                 # Chance shows in two calls, or where a parameter got no weights and keeps those it was made with.
                 second = first
                 if not first.repeatable or any(first.keys):
                     second = facts(ask(space[case.thing], case, seed=1, space=space), case, tolerance)
                 found.append(Expected(first, by_chance=not same(first, second, tolerance, nan=True)))
-            return found
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # some wrong ideas make torch warn; that is their business
-            key = (exercise.id, draw.key, context)
-            return _remember(self._answers, key, lambda: self._from_shelf(key, compute))
+        return found
 
     def _from_shelf(self, key: Any, compute: Callable[[], list[Expected]]) -> list[Expected]:
         if self.shelf is None:

@@ -21,7 +21,8 @@ class CaseVerdict:
 
     Attributes:
         note: what was found instead, in words ("shape (2, 3): expected (2, 3, 5)").
-        matches: ids of the misconceptions whose answer to this case equals the student's.
+        matches: ids of the misconceptions whose answer to this case equals the student's; where one explains all
+            cases, some that do not may be left out.
     """
 
     name: str

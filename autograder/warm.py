@@ -11,6 +11,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -56,7 +57,13 @@ def modules_of(source: Path) -> list[str]:
             if name.startswith("vitedu."):
                 ahead.append(LIBRARY / f"{name.split('.')[1]}.py")
     # Optimizers load this when they are first used; it takes longer than everything else.
-    return [*found, *(["torch._dynamo"] if "optim" in source.read_text(encoding="utf-8") else [])]
+    return [*found, *(["torch._dynamo"] if any("optim" in cell for cell in _run(source)) else [])]
+
+
+def _run(source: Path) -> list[str]:
+    """The cells that are run for grading."""
+    cells = source.read_text(encoding="utf-8").split("\n# %%")
+    return [c for c in cells if not re.search(r'\[markdown\]|role="display"', c.partition("\n")[0])]
 
 
 def _imported(path: Path) -> Iterator[str]:

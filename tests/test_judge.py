@@ -390,3 +390,25 @@ def test_processes_that_grade_a_class_share_reference_answers(tmp_path, monkeypa
     third.shelf = tmp_path
     assert not differ(computed, answers(third))
     assert differ(computed, third.model(exercise, Draw(SECRET, exercise.id, 1))), "each answer has a place of its own"
+
+
+def test_one_case_of_a_wrong_idea_gives_what_it_gives_among_all():
+    alone, whole = Reference(find_lab("lab1")), Reference(find_lab("lab1"))
+    for exercise in alone.lab.exercises:
+        for idea in exercise.misconceptions[::3]:
+            all_cases = whole.misconception(exercise, Draw(SECRET, exercise.id, 1), idea.id)
+            for place in reversed(range(len(all_cases))):
+                case = alone.misconception_of_case(exercise, Draw(SECRET, exercise.id, 1), idea.id, place)
+                assert not differ([case], all_cases[place : place + 1]), (exercise.id, idea.id, place)
+
+
+def test_one_idea_through_and_through_leaves_the_others_alone(monkeypatch):
+    """What a wrong answer costs: one case of each idea, and all cases of those that this one case fits."""
+    reference = Reference(find_lab("lab1"))
+    exercise = reference.lab.exercises[0]
+    idea, asked = exercise.misconceptions[-1].id, []
+    given = held(reference, exercise.id, **{exercise.id: idea})
+    answer = reference.misconception
+    monkeypatch.setattr(reference, "misconception", lambda *args: (asked.append(args[2]), answer(*args))[1])
+    verdict = judged(reference, *given)
+    assert verdict.diagnoses[0].misconception in asked and len(set(asked)) < len(exercise.misconceptions) / 2

@@ -83,6 +83,17 @@ def family(kernel: StudentKernel) -> list[psutil.Process]:
     return kernel._watch.family()
 
 
+def test_what_takes_long_to_import_is_there_for_the_labs_that_use_it_and_not_for_the_others():
+    def of(lab: str) -> set[str]:
+        loaded = {name.split(".")[0] for name in modules_of(find_lab(lab).source)}
+        return loaded & {"sklearn", "timm", "torchvision", "transformers"}
+
+    assert of("lab1") == of("lab3") == set()
+    assert of("lab5") >= {"timm", "torchvision", "transformers"} and of("lab6") >= {"torchvision"}
+    optimizes = {lab for lab in ("lab1", "lab3", "lab4") if "torch._dynamo" in modules_of(find_lab(lab).source)}
+    assert optimizes == {"lab4"}
+
+
 # --- as a cold one
 
 FACTS = r"""

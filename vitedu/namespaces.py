@@ -23,6 +23,7 @@ PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP = 1, 4, 22, 2
 PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, FILTER = 38, 47, 4, 2
 MOUNT_SETATTR, READ_ONLY, RECURSIVE, HERE = 442, 1, 0x8000, -100
 CAPABILITY_VERSION_3 = 0x20080522
+COLLAPSE, LARGE = 25, 2**21  # MADV_COLLAPSE; bytes of a large page
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 
 _c = ctypes.CDLL(None, use_errno=True)
@@ -51,6 +52,19 @@ def hide_memory() -> None:
 def show_memory() -> None:
     """As with any other process: the user that it belongs to may look into it, and so may the grader's watch."""
     _checked(_control(PR_SET_DUMPABLE, 1), "prctl")
+
+
+def join_pages() -> None:
+    """Put what this process has computed so far on large pages, so that a fork has fewer to copy; only where it can be.
+
+    Source: madvise(2), MADV_COLLAPSE.
+    """
+    with contextlib.suppress(OSError), open("/proc/self/maps") as file:
+        for line in file:
+            place, rights, *_, inode = line.split()[:5]
+            start, end = (int(number, 16) for number in place.split("-"))
+            if rights == "rw-p" and inode == "0" and end - start >= LARGE:
+                _c.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), COLLAPSE)
 
 
 def enter() -> None:

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from .pictures import COLOURS, WEIGHTS, Picture, finish, new_figure
@@ -24,9 +28,9 @@ PATCH = 32  # side of a patch in pixels
 @cache
 def _photo() -> Tensor:
     """A photo of a pagoda by a lake that scikit-learn brings along: (3, 416, 640), values 0 to 1."""
-    from sklearn.datasets import load_sample_image
-
-    photo = torch.from_numpy(load_sample_image("china.jpg").copy()).permute(2, 0, 1) / 255
+    # Its load_sample_image reads the same file, but to import that function takes a second.
+    path = Path(str(find_spec("sklearn").origin)).parent / "datasets" / "images" / "china.jpg"
+    photo = torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1) / 255
     return photo[:, : photo.shape[1] // PATCH * PATCH, : photo.shape[2] // PATCH * PATCH]
 
 

@@ -163,6 +163,7 @@ def main(settings: str) -> None:
         sys.exit("an import started a thread, which a fork would not have")
     gc.collect()
     gc.freeze()  # what is there now is never looked at again, so it stays shared
+    namespaces.join_pages()
     serve(socket.socket(fileno=data["listen"]))
 
 
