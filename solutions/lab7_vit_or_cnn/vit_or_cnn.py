@@ -562,7 +562,7 @@ def some_digits(count, seed):
     return digit_images[order], digit_labels[order]
 
 
-def by_amount(counts=(60, 150, 350, 900), seeds=3, seconds=0.7):
+def by_amount(counts=(60, 150, 350, 900), seeds=3, seconds=0.6):
     """Accuracy on held-out digits by the number of training images, for both models, over seeds."""
     found = {}
     for count in progress(counts, "training sets"):
@@ -624,7 +624,7 @@ def shifted(images, by=1):
     return padded[torch.arange(B)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def close_the_gap(count=150, seeds=3, seconds=0.7):
+def close_the_gap(count=150, seeds=3, seconds=0.6):
     """Accuracy with few digits, for the two models and some remedies, over seeds."""
     found = {}
     for seed in progress(range(seeds), "seeds"):
