@@ -84,14 +84,18 @@ def warm_memory(kernels: int = 4) -> float | None:
 
 
 def figures(ours: Runs, stock: Runs, otter: Runs, curve: Runs, workers: int) -> dict[str, Any]:
-    """What the runs say; None where they do not."""
+    """What the runs say; None where they do not.
+
+    Time that a submission takes beyond its own code's CPU time, by the clock on the wall and, `_of_workers`, as time
+    of all workers together: the first can be below zero where many work, the second cannot.
+    """
     spent = [(r["seconds"] * workers, r["cpu"], r["submissions"]) for r in ours if r["cpu"]]
     return {
         "ratio_to_nbgrader": middle(ratios(ours, stock)),
         "ratio_to_otter": middle(ratios(ours, otter)),
-        "overhead_seconds_per_submission": middle([(wall - cpu) / count for wall, cpu, count in spent]),
-        "overhead_wall": middle([(wall / workers - cpu) / count for wall, cpu, count in spent]),
-        "overhead_steady": steady(curve, workers),
+        "overhead_seconds_per_submission": middle([(wall / workers - cpu) / count for wall, cpu, count in spent]),
+        "overhead_of_workers": middle([(wall - cpu) / count for wall, cpu, count in spent]),
+        "overhead_of_workers_steady": steady(curve, workers),
         "limit_ratio": middle([wall / cpu for wall, cpu, _ in spent]),
     }
 
@@ -130,9 +134,9 @@ def table(found: dict[str, Any]) -> str:
     lines += [
         "",
         "a submission, beyond the student code's own CPU time: "
-        f"{_number(found['overhead_seconds_per_submission'])} s of all workers' time, "
-        f"{_number(found['overhead_steady'])} s for each further one; "
-        f"{_number(found['overhead_wall'])} s of wall time",
+        f"{_number(found['overhead_seconds_per_submission'])} s of wall time; "
+        f"{_number(found['overhead_of_workers'])} s of all workers' time, "
+        f"{_number(found['overhead_of_workers_steady'])} s for each further one",
         f"wall time times workers over the student code's own CPU time: {_number(found['limit_ratio'])}",
     ]
     if found.get("memory_per_warm_worker"):
