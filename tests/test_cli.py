@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -173,3 +174,23 @@ def test_a_table_that_cannot_be_written_is_told_before_the_proof(capsys, tmp_pat
     for path in (tmp_path / "file" / "table.json", tmp_path):
         assert str(tmp_path) in refused(capsys, "verify", "--json", path)
     assert begun == [], "the proof takes minutes"
+
+
+def test_the_program_ends_with_the_commands_status_and_with_all_that_it_said(tmp_path):
+    def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "autograder.cli", *arguments]
+        return subprocess.run(command, stderr=subprocess.PIPE, text=True, **options)
+
+    assert "usage" in run("--help", stdout=subprocess.PIPE).stdout
+    done = run("report", "lab1", "--course", str(tmp_path))
+    assert done.returncode == 2 and done.stderr.startswith("autograder: ")
+    assert run("report", "--workers", "2").returncode == 2
+
+    def with_main(does: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        code = f"import atexit, autograder.cli as c; atexit.register(print, 'left'); c.main = lambda: {does}; c.program()"
+        return subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, **options)
+
+    done = with_main("1 / 0", stdout=subprocess.PIPE)
+    assert (done.returncode, done.stdout) == (1, "left\n") and "ZeroDivisionError" in done.stderr
+    with open("/dev/full", "w") as full:
+        assert with_main("0", stdout=full).returncode == 120
