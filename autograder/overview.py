@@ -7,11 +7,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader
-
 from . import untrusted, words
 from .errors import UserError
-from .report import TEMPLATES, Idea, course_name, ideas, label, report_path, who
+from .report import Idea, course_name, ideas, report_path, write_page
 from .results import WAITING, Submission, database, read
 from .verdict import FOR_REVIEW
 
@@ -55,14 +53,8 @@ def write_overview(course: Path, out: Path, db_url: str | None = None) -> None:
     Raises:
         UserError: no gradebook, nothing graded yet, or the file cannot be written.
     """
-    env = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    env.filters |= {"points": words.points, "clean": lambda value, limit=400: untrusted.text(value, limit)}
-    env.globals |= {"label": label, "who": who, "short": short}
-    page = env.get_template("course.html.j2").render(**facts(graded_labs(course, db_url), course_name(course, db_url)))
-    try:
-        out.write_text(page, "utf-8", errors="replace")
-    except OSError as error:
-        raise UserError(f"cannot write the report to {out}: {error.strerror}") from None
+    shown = facts(graded_labs(course, db_url), course_name(course, db_url))
+    write_page("course.html.j2", shown, {"short": short}, out)
 
 
 def graded_labs(course: Path, db_url: str | None = None) -> dict[str, list[Submission]]:

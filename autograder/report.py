@@ -18,7 +18,7 @@ from .results import Cell, Submission, database, read_assignment
 from .table import text_table
 from .verdict import NOT_ANSWERED
 
-__all__ = ["course_name", "facts", "ideas", "label", "report_path", "text_table", "who", "write_report"]
+__all__ = ["course_name", "facts", "ideas", "label", "report_path", "text_table", "who", "write_page", "write_report"]
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -50,15 +50,28 @@ def write_report(course_dir: Path | str, assignment: str, out_path: Path | str, 
         UserError: no gradebook, no such assignment, nothing graded yet, or the file cannot be written.
     """
     submissions = read_assignment(Path(course_dir), assignment, db_url)
+    words_for = {"full": words.full, "short": words.short, "reason": words.reason, "look": look}
+    shown = facts(submissions, course_name(Path(course_dir), db_url))
+    write_page("report.html.j2", shown, words_for, Path(out_path))
+
+
+def write_page(template: str, shown: dict[str, Any], functions: dict[str, Any], out: Path) -> None:
+    """Write a report as a single HTML page.
+
+    Args:
+        shown: what it shows; functions: what the template calls, beside those that all reports call.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
     env = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     env.filters |= {"points": words.points, "clean": lambda value, limit=400: untrusted.text(value, limit)}
-    env.globals |= {"full": words.full, "short": words.short, "reason": words.reason}
-    env.globals |= {"look": look, "label": label, "who": who}
-    page = env.get_template("report.html.j2").render(**facts(submissions, course_name(Path(course_dir), db_url)))
+    env.globals |= {"label": label, "who": who} | functions
+    page = env.get_template(template).render(**shown)
     try:
-        Path(out_path).write_text(page, "utf-8", errors="replace")
+        out.write_text(page, "utf-8", errors="replace")
     except OSError as error:
-        raise UserError(f"cannot write the report to {out_path}: {error.strerror}") from None
+        raise UserError(f"cannot write the report to {out}: {error.strerror}") from None
 
 
 def course_name(course: Path, db_url: str | None) -> str:

@@ -99,8 +99,9 @@ def _class_of(lab: Lab) -> list[Student]:
         Student("blaise", "right in another style", model | other | _written(lab)),
         Student("carl", "blank", {}),
         Student("dora", "half done", half),
-        Student("emmy", "two misconceptions in one notebook", wrong(lab, **both)),
-    ]
+        Student("emmy", "two misconceptions in one notebook" if first is not last else "a misconception",
+                wrong(lab, **both)),
+    ]  # fmt: skip
     for id, exercise in zip(("felix", "grace", "hugo", "ines", "jonas"), exercises, strict=False):
         m = exercise.misconceptions[len(exercise.misconceptions) // 2]
         students.append(Student(id, f"{exercise.id}: {m.id}", wrong(lab, **{exercise.id: m.id})))

@@ -12,12 +12,9 @@ from __future__ import annotations
 import argparse
 import ast
 import hashlib
-import json
-import multiprocessing
 import os
 import time
 import warnings
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
 from pathlib import Path
 from statistics import median
@@ -25,7 +22,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, in the workers too
 
-from tqdm import tqdm
+from trainings import trained
 
 from autograder.accuracy import needs_rerun
 from autograder.exams import lab4_accuracy
@@ -88,30 +85,6 @@ def state_of_things() -> str:
                     node.body = body[1:]
             parts.append(ast.dump(tree))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-def run(tasks: list[tuple[str, int]], workers: int, path: Path) -> list[dict[str, Any]]:
-    """The results of all tasks, those in `path` as they are; the file is written after each."""
-    state, results = state_of_things(), []
-    if path.is_file():
-        kept = json.loads(path.read_text())
-        results = kept["results"] if kept["state"] == state else []
-    done = {(r["variant"], r["seed"]) for r in results}
-    waiting = [task for task in tasks if task not in done]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
-        futures = [pool.submit(train, *task) for task in waiting]
-        bar = tqdm(as_completed(futures), total=len(tasks), initial=len(tasks) - len(waiting), unit="training")
-        for future in bar:
-            found = future.result()
-            results.append(found)
-            bar.set_postfix_str(f"{found['variant']} {max(found['accuracies']):.3f}")
-            unfinished = path.with_suffix(".part")
-            unfinished.write_text(json.dumps({"state": state, "recipe": RECIPE.label, "results": results}))
-            unfinished.replace(path)
-    wanted = set(tasks)
-    return [r for r in results if (r["variant"], r["seed"]) in wanted]
 
 
 def table(results: list[dict[str, Any]]) -> str:
@@ -186,7 +159,7 @@ def main() -> None:
         ids = [id for id in ids if id == MODEL or id in given.only]
     tasks = [(id, given.first + i) for id in ids for i in range(given.seeds if id in OFTEN else others)]
     tasks.sort(key=lambda task: _turn(task[0], task[1] - given.first))
-    print(table(run(tasks, given.workers, given.out)))
+    print(table(trained(tasks, train, "variant", state_of_things(), given.workers, given.out)))
 
 
 if __name__ == "__main__":

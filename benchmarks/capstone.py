@@ -17,11 +17,8 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import math
-import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
 from pathlib import Path
 from statistics import median
@@ -30,7 +27,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, in the workers too
 
 from torch import nn
-from tqdm import tqdm
+from trainings import trained
 
 from autograder.exams import lab7_capstone
 from autograder.exams.lab4_accuracy import AccuracyDraw
@@ -98,25 +95,6 @@ def state_of_things() -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def run(tasks: list[tuple[str, int]], workers: int, path: Path) -> list[dict[str, Any]]:
-    """The results of all tasks, those in `path` as they are; the file is written after each."""
-    state, results = state_of_things(), []
-    if path.is_file():
-        kept = json.loads(path.read_text())
-        results = kept["results"] if kept["state"] == state else []
-    done = {(r["entry"], r["seed"]) for r in results}
-    waiting = [task for task in tasks if task not in done]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(run_one, *task) for task in waiting]
-        for future in tqdm(as_completed(futures), total=len(waiting), unit="training"):
-            results.append(future.result())
-            unfinished = path.with_suffix(".part")
-            unfinished.write_text(json.dumps({"state": state, "results": results}))
-            unfinished.replace(path)
-    return [r for r in results if (r["entry"], r["seed"]) in set(tasks)]
-
-
 def by_rule(results: list[dict[str, Any]]) -> dict[str, float]:
     """The thresholds that the rule gives for these results, in whole images; {} while an entry lacks."""
     below = [r["accuracy"] for r in results if r["entry"] in BELOW]
@@ -154,7 +132,7 @@ def main() -> None:
     given = parser.parse_args()
     names = given.only or list(entries())
     tasks = [(name, given.first + i) for i in range(given.seeds) for name in names]
-    print(table(run(tasks, given.workers, given.out)))
+    print(table(trained(tasks, run_one, "entry", state_of_things(), given.workers, given.out)))
 
 
 if __name__ == "__main__":

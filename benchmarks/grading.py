@@ -3,7 +3,7 @@
     python benchmarks/grading.py [--submissions 30] [--rounds 3] [--workers 2] [--curve 30,100,300,1000 | none]
 
 Whole commands are measured, start-up and all. nbgrader has no workers; the other two have as many.
-An opponent that gives wrong marks, or cannot be had, is named and gets no ratio.
+An opponent that cannot be had is named, and so is one that gives wrong marks: that round has no ratio to it.
 """
 
 from __future__ import annotations
@@ -101,8 +101,9 @@ def figures(ours: Runs, stock: Runs, otter: Runs, curve: Runs, workers: int) -> 
 
 
 def ratios(ours: Runs, theirs: Runs) -> list[float]:
-    """How many times longer they took, round by round."""
-    return [b["seconds"] / a["seconds"] for a, b in zip(ours, theirs, strict=False)]
+    """How many times longer they took, round by round; rounds in which they failed are left out."""
+    took = {run["round"]: run["seconds"] for run in theirs}
+    return [took[run["round"]] / run["seconds"] for run in ours if run["round"] in took]
 
 
 def middle(values: list[float]) -> float | None:
@@ -130,6 +131,7 @@ def table(found: dict[str, Any]) -> str:
             continue
         seconds, times = median(r["seconds"] for r in samples[key]), ratios(samples["ours"], samples[key])
         spread = "" if key == "ours" else f"  {median(times):.1f} times ({min(times):.1f} to {max(times):.1f})"
+        spread += f"; {found['not_measured'][key]}" if key in found["not_measured"] else ""
         lines.append(f"{system.name:20} {seconds:9.1f} {seconds / count:7.2f} {60 * count / seconds:9.1f}{spread}")
     lines += [
         "",
@@ -181,12 +183,11 @@ def measure(submissions: int, rounds: int, workers: int, curve: list[int]) -> di
                 bar.set_postfix_str(f"round {number + 1}, {key}")
                 if key in systems:
                     try:
-                        samples[key].append(run(systems[key], submissions))
+                        samples[key].append(run(systems[key], submissions) | {"round": number})
                     except CannotRun as error:
                         if key == "ours":
                             raise
-                        found["not_measured"][key], samples[key] = str(error), []
-                        del systems[key]
+                        found["not_measured"][key] = f"round {number + 1}: {error}"
                 bar.update()
                 write(found)
         for count in curve:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import random
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from autograder import accuracy as module
 from autograder import trained
 from autograder.accuracy import FOR_REVIEW, MARGIN, NEAR_MISS, AccuracyExam, accuracy_of, needs_rerun, next_seed
 from autograder.exam import Exercise, Misconception, changed
-from autograder.exams import lab4_accuracy
+from autograder.exams import lab4_accuracy, lab7_capstone
 from autograder.exams.accuracy_variants import VARIANTS, codes, find
 from autograder.exams.accuracy_visible import VISIBLE
 from autograder.exams.lab4_accuracy import ATTEMPTS, AccuracyDraw
@@ -25,11 +26,13 @@ from autograder.reference import Reference
 from autograder.same_model import same_model
 from autograder.trained import Attempt
 from autograder.verdict import ERROR, GRADED, NOT_ANSWERED
-from vitedu import learn
+from vitedu import capstone, learn
 from vitedu.learn import TEST, TIERS, exam_settings, logits_of
 from vitedu.probe import Answer
 
-SPEC = importlib.util.spec_from_file_location("bench", Path(__file__).parent.parent / "benchmarks" / "accuracy.py")
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+sys.path.append(str(BENCHMARKS))  # for what the benchmark imports
+SPEC = importlib.util.spec_from_file_location("bench", BENCHMARKS / "accuracy.py")
 bench = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(bench)
 GOLD, SILVER, BRONZE = (TIERS[name] for name in ("gold", "silver", "bronze"))
@@ -99,15 +102,21 @@ def changed_answer(attempt: Attempt, **tensors: Tensor | None) -> Attempt:
 # --- the draw ---
 
 
-def test_a_draw_is_fixed_by_secret_variant_and_submission_and_by_each_of_them():
-    one = lab4_accuracy.draw(b"a", 3, "hash")
-    again = lab4_accuracy.draw(b"a", 3, "hash")
+@pytest.mark.parametrize(
+    ("exam", "train", "test", "classes"),
+    [
+        (lab4_accuracy, 3000, 600, 6),
+        (lab7_capstone, capstone.TRAIN, capstone.TEST, capstone.CLASSES),
+    ],
+)
+def test_a_draw_is_fixed_by_secret_variant_and_submission_and_by_each_of_them(exam, train, test, classes):
+    one, again = (exam.draw(b"a", 3, "hash") for _ in range(2))
     assert one.id == again.id and torch.equal(one.test_images, again.test_images) and one.seeds == again.seeds
-    assert one.train_images.shape == (3000, 3, 32, 32) and one.train_images.dtype == torch.uint8
-    assert one.test_images.shape == (600, 3, 32, 32) and len(set(one.seeds)) == len(one.seeds) == ATTEMPTS
-    assert set(one.train_labels.tolist()) == set(one.test_labels.tolist()) == set(range(6))
+    assert one.train_images.shape == (train, 3, 32, 32) and one.train_images.dtype == torch.uint8
+    assert one.test_images.shape == (test, 3, 32, 32) and len(set(one.seeds)) == len(one.seeds) == ATTEMPTS
+    assert set(one.train_labels.tolist()) == set(one.test_labels.tolist()) == set(range(classes))
     for other in (("b", 3, "hash"), ("a", 4, "hash"), ("a", 3, "hask")):
-        drawn = lab4_accuracy.draw(other[0].encode(), *other[1:])
+        drawn = exam.draw(other[0].encode(), *other[1:])
         assert drawn.id != one.id and drawn.seeds != one.seeds
         assert not torch.equal(drawn.train_images, one.train_images)
         assert not torch.equal(drawn.test_labels, one.test_labels)

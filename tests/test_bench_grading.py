@@ -84,7 +84,7 @@ def test_wrong_marks_are_noticed():
 
 
 def runs(*seconds: float, count: int = 10, cpu: float | None = None) -> list[dict]:
-    return [{"submissions": count, "seconds": s, "cpu": cpu} for s in seconds]
+    return [{"round": i, "submissions": count, "seconds": s, "cpu": cpu} for i, s in enumerate(seconds)]
 
 
 def test_the_figures():
@@ -113,6 +113,15 @@ def test_an_opponent_that_could_not_be_measured_gets_a_reason_and_no_ratio():
     text = grading.table(found)
     assert "9.0 times (8.0 to 10.0)" in text
     assert "not measured: no network" in text and text.count("times (") == 1
+
+
+def test_a_round_in_which_an_opponent_failed_has_no_ratio_to_it():
+    ours, otter = runs(10, 20, 10), runs(60, 60, 80)
+    del otter[1]
+    found = {"submissions": 10, "workers": 2, "samples": {"ours": ours, "stock": [], "otter": otter}, "curve": [],
+             "not_measured": {"otter": "round 2: wrong marks"}} | grading.figures(ours, [], otter, [], 2)  # fmt: skip
+    assert found["ratio_to_otter"] == 7.0  # of 6 and 8
+    assert "7.0 times (6.0 to 8.0); round 2: wrong marks" in grading.table(found)
 
 
 def test_memory_of_a_command_and_of_what_it_starts(tmp_path):

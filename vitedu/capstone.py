@@ -6,9 +6,6 @@ images and the processor time. The grader measures that time from outside; the c
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,11 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import wire
 from .cases import Answer
 from .forms import twoforms
-from .learn import _trained, as_bytes, as_floats, exam_settings, logits_of
-from .probe import failed, pack_answer
+from .learn import _trained, as_bytes, as_floats, exam_settings, logits_of, send_answer
 from .shapes import PALETTE, Colours, Seed
 
 THING = "capstone"  # what the exam takes from the notebook
@@ -110,17 +105,7 @@ def answer_capstone(encoded: str, namespace: Mapping[str, Any]) -> None:
     To "train" come the seconds that the student's process says it took, to "test" the "logits". Labels of the
     test images never come here.
     """
-    from IPython.display import publish_display_data
-
-    header, tensors = wire.unpack(base64.b64decode(encoded), max_bytes=64 * 2**20)
-    try:
-        reply = _train(header["seed"], tensors, namespace) if header["step"] == "train" else _test(tensors)
-        data = pack_answer(reply, header["nonce"], 0)
-    except Exception as error:
-        data = pack_answer(failed(error), header["nonce"], 0)
-    publish_display_data({wire.MIME: base64.b64encode(data).decode()})
-    with contextlib.suppress(Exception):  # flushing waits until the message is sent; sys.stdout may be the student's
-        sys.stdout.flush()
+    send_answer(encoded, lambda seed, tensors: _train(seed, tensors, namespace), _test)
 
 
 def _train(seed: int, tensors: Mapping[str, Tensor], namespace: Mapping[str, Any]) -> Answer:

@@ -4,59 +4,30 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from . import display
 from .capstone import BUDGET, CLASSES, TEST, TIERS, TRAIN, Capstone, public_images, train
-from .checks import CheckFailed
 from .forms import FORMS
 from .learn import as_floats, exam_settings, logits_of, points_of, tier
 from .pictures import Picture
-from .probe import is_todo, place
-from .report import exercise_of
+from .rehearsal import Rehearsed, not_answered, seen
 
 SEED = 7
-SHOWN = 12  # test images in the picture
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class CapstoneRehearsal:
-    """What a rehearsal found; a notebook cell that ends in it shows it.
+class CapstoneRehearsal(Rehearsed):
+    """What a rehearsal of the capstone found.
 
     Attributes:
-        passed: the first tier or better; None when nothing was trained.
-        accuracy: on the public test images; None when nothing was trained.
         seconds: processor time that the training took.
-        samples: (images, labels, predictions), the wrong ones first.
     """
 
-    card: display.Card
-    passed: bool | None = None
-    accuracy: float | None = None
     seconds: float | None = None
-    samples: tuple[Tensor, Tensor, Tensor] | None = None
-
-    def _repr_html_(self) -> str:
-        return display.html(self.card, self.picture)
-
-    def __repr__(self) -> str:
-        return display.text(self.card)
-
-    @cached_property
-    def picture(self) -> tuple[bytes, str] | None:
-        """Some test images with what the model takes them for: a PNG and a text that stands for it."""
-        if self.samples is None:
-            return None
-        try:
-            from . import curves
-        except ImportError:  # without matplotlib the words must do
-            return None
-        images, labels, predictions = self.samples
-        shown = curves.samples(as_floats(images), labels.tolist(), FORMS, predictions.tolist())
-        return shown.png, shown.alt
+    names = FORMS
 
 
 def rehearse(capstone: Capstone, seconds: float = BUDGET) -> CapstoneRehearsal:
@@ -84,25 +55,9 @@ def rehearse(capstone: Capstone, seconds: float = BUDGET) -> CapstoneRehearsal:
             return CapstoneRehearsal(display.Card("capstone", "ready to be trained", display.RIGHT))
         model, spent = train(capstone, images, labels, SEED, seconds)
     except NotImplementedError as error:
-        if not is_todo(error):
-            raise
-        name = exercise_of(place(error)[0])
-        sentence = f"{name} is still a TODO." if name == "capstone" else f"It needs {name}, which is still a TODO."
-        if validating:
-            raise CheckFailed(f"capstone: not answered yet. {sentence}") from None
-        return CapstoneRehearsal(display.Card("capstone", "not answered yet", display.OPEN, [(sentence, "")]))
-    return _report(model, spent, seconds, test)
-
-
-def _report(model: nn.Module, spent: float, seconds: float, test: tuple[Tensor, Tensor]) -> CapstoneRehearsal:
-    images, labels = test
-    with exam_settings(SEED):
-        predictions = logits_of(model, images).argmax(1)
-    hits = predictions == labels
-    accuracy = int(hits.sum()) / TEST
-    first = torch.argsort(hits.long(), stable=True)[:SHOWN]
-    samples = images[first], labels[first], predictions[first]
-    return CapstoneRehearsal(_card(accuracy, spent, seconds), accuracy >= min(TIERS.values()), accuracy, spent, samples)
+        return CapstoneRehearsal(not_answered("capstone", error, validating))
+    accuracy, samples = seen(model, *test, SEED)
+    return CapstoneRehearsal(_card(accuracy, spent, seconds), accuracy >= min(TIERS.values()), accuracy, samples, spent)
 
 
 def _card(accuracy: float, spent: float, seconds: float) -> display.Card:

@@ -208,11 +208,18 @@ def answer_learn(encoded: str, namespace: Mapping[str, Any]) -> None:
     To "train" comes the history ("history.loss", "history.accuracy"), to "test" the "logits" and
     the trained weights ("state.KEY"). Labels of the test images never come here.
     """
+    send_answer(encoded, lambda seed, tensors: _train(seed, tensors, namespace), _test)
+
+
+def send_answer(
+    encoded: str, train: Callable[[int, Mapping[str, Tensor]], Answer], test: Callable[[Mapping[str, Tensor]], Answer]
+) -> None:
+    """Answer a request by what `train` (seed, tensors) or `test` (tensors) gives, or by the error that it raises."""
     from IPython.display import publish_display_data
 
     header, tensors = wire.unpack(base64.b64decode(encoded), max_bytes=64 * 2**20)
     try:
-        reply = _train(header["seed"], tensors, namespace) if header["step"] == "train" else _test(tensors)
+        reply = train(header["seed"], tensors) if header["step"] == "train" else test(tensors)
         data = pack_answer(reply, header["nonce"], 0)
     except Exception as error:
         data = pack_answer(failed(error), header["nonce"], 0)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -36,22 +36,25 @@ from .report import exercise_of
 SEED = 1
 SHOWN = 12  # test images in the picture
 
+Samples = tuple[Tensor, Tensor, Tensor]  # images, labels, predictions
+
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Rehearsal:
+class Rehearsed:
     """What a rehearsal found; a notebook cell that ends in it shows it.
 
     Attributes:
-        passed: bronze or better; None when nothing was trained.
+        passed: the first tier or better; None when nothing was trained.
         accuracy: on the public test images; None when nothing was trained.
         samples: (images, labels, predictions), the wrong ones first.
+        names: of the classes, short enough to stand above an image.
     """
 
     card: display.Card
     passed: bool | None = None
     accuracy: float | None = None
-    history: History | None = None
-    samples: tuple[Tensor, Tensor, Tensor] | None = None
+    samples: Samples | None = None
+    names: ClassVar[Sequence[str]]
 
     def _repr_html_(self) -> str:
         return display.html(self.card, self.picture)
@@ -69,9 +72,41 @@ class Rehearsal:
         except ImportError:  # without matplotlib the words must do
             return None
         images, labels, predictions = self.samples
-        names = [name.replace(" over ", "/") for name in shapes.PAIRS]  # short enough to stand above an image
-        shown = curves.samples(as_floats(images), labels.tolist(), names, predictions.tolist())
+        shown = curves.samples(as_floats(images), labels.tolist(), self.names, predictions.tolist())
         return shown.png, shown.alt
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Rehearsal(Rehearsed):
+    """What a rehearsal of the accuracy exam found."""
+
+    history: History | None = None
+    names = tuple(name.replace(" over ", "/") for name in shapes.PAIRS)
+
+
+def seen(model: nn.Module, images: Tensor, labels: Tensor, seed: int) -> tuple[float, Samples]:
+    """A model's accuracy on test images, and some of these, the wrong ones first."""
+    with exam_settings(seed):
+        predictions = logits_of(model, images).argmax(1)
+    hits = predictions == labels
+    first = torch.argsort(hits.long(), stable=True)[:SHOWN]
+    return int(hits.sum()) / len(labels), (images[first], labels[first], predictions[first])
+
+
+def not_answered(thing: str, error: NotImplementedError, validating: bool) -> display.Card:
+    """What to say when a rehearsal of `thing` reaches a TODO.
+
+    Raises:
+        CheckFailed: under nbgrader's Validate.
+        NotImplementedError: it was none of our TODOs.
+    """
+    if not is_todo(error):
+        raise error
+    name = exercise_of(place(error)[0])
+    sentence = f"{name} is still a TODO." if name == thing else f"It needs {name}, which is still a TODO."
+    if validating:
+        raise CheckFailed(f"{thing}: not answered yet. {sentence}") from None
+    return display.Card(thing, "not answered yet", display.OPEN, [(sentence, "")])
 
 
 def rehearse(exam_model: Callable[[], nn.Module], train_one_epoch: Callable[..., Any]) -> Rehearsal:
@@ -95,13 +130,7 @@ def rehearse(exam_model: Callable[[], nn.Module], train_one_epoch: Callable[...,
         train, test = public_images()
         moved = _try_out(exam_model, train_one_epoch, train)
     except NotImplementedError as error:
-        if not is_todo(error):
-            raise
-        name = exercise_of(place(error)[0])
-        sentence = f"{name} is still a TODO." if name == "exam_model" else f"It needs {name}, which is still a TODO."
-        if validating:
-            raise CheckFailed(f"exam_model: not answered yet. {sentence}") from None
-        return Rehearsal(display.Card("exam_model", "not answered yet", display.OPEN, [(sentence, "")]))
+        return Rehearsal(not_answered("exam_model", error, validating))
     if not moved:
         sentence = "After two batches of train_one_epoch every weight is what it was before: nothing would be learned."
         if validating:
@@ -148,13 +177,8 @@ def _train(
     started = time.process_time()
     model, history = learn(exam_model, train_one_epoch, *train, SEED, watch(RECIPE.epochs, "rehearsal"), RECIPE)
     seconds = time.process_time() - started
-    with exam_settings(SEED):
-        predictions = logits_of(model, test[0]).argmax(1)
-    hits = predictions == test[1]
-    accuracy = int(hits.sum()) / TEST
-    first = torch.argsort(hits.long(), stable=True)[:SHOWN]
-    samples = test[0][first], test[1][first], predictions[first]
-    return Rehearsal(_card(accuracy, history, seconds), bool(tier(accuracy)), accuracy, history, samples)
+    accuracy, samples = seen(model, *test, SEED)
+    return Rehearsal(_card(accuracy, history, seconds), bool(tier(accuracy)), accuracy, samples, history)
 
 
 def _card(accuracy: float, history: History, seconds: float) -> display.Card:

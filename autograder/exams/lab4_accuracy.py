@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import inspect
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
 
@@ -21,6 +22,9 @@ from vitedu.exam_images import exam_images
 
 EXERCISE = "exam_model"
 ATTEMPTS = 3  # trainings at most: one, and two more after a near miss
+
+Generators = Callable[[str], np.random.Generator]
+Images = tuple[Tensor, Tensor, Tensor, Tensor]  # images and labels to train on, and to test with
 
 
 @dataclass(frozen=True)
@@ -41,13 +45,18 @@ class AccuracyDraw:
     seeds: tuple[int, ...]
 
 
-def draw(secret: bytes, variant: int | str, submission_hash: str) -> AccuracyDraw:
+def drawn(
+    exercise: str, secret: bytes, variant: int | str, submission_hash: str, make: Callable[[Generators], Images]
+) -> AccuracyDraw:
     """The draw of a submission, from 256 bits that it cannot know.
 
     The two sets of images and the seeds come from digests of their own: who works back from the
     training images to the state of their generator has nothing of the test images.
+
+    Args:
+        make: generators by name -> images and labels to train on, and to test with.
     """
-    message = json.dumps([EXERCISE, str(variant), submission_hash]).encode()
+    message = json.dumps([exercise, str(variant), submission_hash]).encode()
     key = hmac.digest(secret, message, hashlib.sha256)
 
     def part(name: str) -> bytes:
@@ -56,21 +65,29 @@ def draw(secret: bytes, variant: int | str, submission_hash: str) -> AccuracyDra
     def generator(name: str) -> np.random.Generator:
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence(int.from_bytes(part(name), "big"))))
 
+    seeds = tuple(int.from_bytes(part(f"seed {i}")[:4], "big") >> 1 for i in range(ATTEMPTS))
+    return AccuracyDraw(part("id").hex()[:32], *make(generator), seeds)
+
+
+def draw(secret: bytes, variant: int | str, submission_hash: str) -> AccuracyDraw:
+    """The draw of a submission, see `drawn`."""
+    return drawn(EXERCISE, secret, variant, submission_hash, _images)
+
+
+def _images(generator: Generators) -> Images:
     rng = generator("classes")
     palette, classes = shapes.random_palette(rng), rng.permutation(learn.CLASSES).tolist()
-    train = exam_images(learn.TRAIN, generator("train"), palette, classes)
-    test = exam_images(learn.TEST, generator("test"), palette, classes)
-    seeds = tuple(int.from_bytes(part(f"seed {i}")[:4], "big") >> 1 for i in range(ATTEMPTS))
-    (train_images, train_labels), (test_images, test_labels) = train, test
-    images = learn.as_bytes(train_images), learn.as_bytes(test_images)
-    return AccuracyDraw(part("id").hex()[:32], images[0], train_labels, images[1], test_labels, seeds)
+    train_images, train_labels = exam_images(learn.TRAIN, generator("train"), palette, classes)
+    test_images, test_labels = exam_images(learn.TEST, generator("test"), palette, classes)
+    return learn.as_bytes(train_images), train_labels, learn.as_bytes(test_images), test_labels
 
 
 @cache
 def version() -> str:
     """A digest of all that decides what a training gives, but not of thresholds: these may be judged anew."""
     sizes = (learn.TRAIN, learn.TEST, learn.CLASSES, ATTEMPTS)
-    sources = [inspect.getsource(thing) for thing in (learn.learn, learn.Recipe, learn.Batches, learn.as_floats, draw)]
+    things = (learn.learn, learn.Recipe, learn.Batches, learn.as_floats, drawn, _images)
+    sources = [inspect.getsource(thing) for thing in things]
     images, labels = exam_images(4, 0, shapes.random_palette(0))
     parts = [asdict(learn.RECIPE), sizes, sources, learn.as_bytes(images).tolist(), labels.tolist()]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

@@ -7,48 +7,35 @@ the hash of the submission.
 from __future__ import annotations
 
 import hashlib
-import hmac
 import inspect
 import json
 from functools import cache
 
-import numpy as np
-
 from vitedu import capstone, forms, shapes
 
-from .lab4_accuracy import ATTEMPTS, AccuracyDraw
+from .lab4_accuracy import ATTEMPTS, AccuracyDraw, Generators, Images, drawn
 
 EXERCISE = "capstone"
 
 
 def draw(secret: bytes, variant: int | str, submission_hash: str) -> AccuracyDraw:
-    """The draw of a submission, from 256 bits that it cannot know.
+    """The draw of a submission, see `lab4_accuracy.drawn`."""
+    return drawn(EXERCISE, secret, variant, submission_hash, _images)
 
-    The two sets of images and the seeds come from digests of their own: who works back from the
-    training images to the state of their generator has nothing of the test images.
-    """
-    message = json.dumps([EXERCISE, str(variant), submission_hash]).encode()
-    key = hmac.digest(secret, message, hashlib.sha256)
 
-    def part(name: str) -> bytes:
-        return hmac.digest(key, name.encode(), hashlib.sha256)
-
-    def generator(name: str) -> np.random.Generator:
-        return np.random.Generator(np.random.PCG64(np.random.SeedSequence(int.from_bytes(part(name), "big"))))
-
+def _images(generator: Generators) -> Images:
     rng = generator("classes")
     palette, classes = shapes.random_palette(rng), tuple(rng.permutation(capstone.CLASSES).tolist())
     train = capstone.capstone_images(capstone.TRAIN, generator("train"), palette, classes)
     test = capstone.capstone_images(capstone.TEST, generator("test"), palette, classes)
-    seeds = tuple(int.from_bytes(part(f"seed {i}")[:4], "big") >> 1 for i in range(ATTEMPTS))
-    return AccuracyDraw(part("id").hex()[:32], *train, *test, seeds)
+    return *train, *test
 
 
 @cache
 def version() -> str:
     """A digest of all that decides what a training gives, but not of thresholds: these may be judged anew."""
     sizes = (capstone.BUDGET, capstone.TRAIN, capstone.TEST, capstone.CLASSES, ATTEMPTS)
-    things = (capstone.train, capstone.warm_up, capstone.Clock, forms._draw, draw)
+    things = (capstone.train, capstone.warm_up, capstone.Clock, forms._draw, drawn, _images)
     sources = [inspect.getsource(thing) for thing in things]
     images, labels = capstone.capstone_images(4, 0)
     parts = [EXERCISE, sizes, sources, images.tolist(), labels.tolist()]
