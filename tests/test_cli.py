@@ -176,21 +176,18 @@ def test_a_table_that_cannot_be_written_is_told_before_the_proof(capsys, tmp_pat
     assert begun == [], "the proof takes minutes"
 
 
-def test_the_program_ends_with_the_commands_status_and_with_all_that_it_said(tmp_path):
-    def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "autograder.cli", *arguments]
-        return subprocess.run(command, stderr=subprocess.PIPE, text=True, **options)
+def program(main: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """The installed command with another `main`."""
+    code = f"import atexit, autograder.cli as c; atexit.register(print, 'left'); c.main = lambda: {main}; c.program()"
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return subprocess.run([sys.executable, "-c", code], env=buffered, stderr=subprocess.PIPE, text=True, **options)
 
-    assert "usage" in run("--help", stdout=subprocess.PIPE).stdout
-    done = run("report", "lab1", "--course", str(tmp_path))
-    assert done.returncode == 2 and done.stderr.startswith("autograder: ")
-    assert run("report", "--workers", "2").returncode == 2
 
-    def with_main(does: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        code = f"import atexit, autograder.cli as c; atexit.register(print, 'left'); c.main = lambda: {does}; c.program()"
-        return subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, **options)
-
-    done = with_main("1 / 0", stdout=subprocess.PIPE)
+def test_the_program_ends_with_the_commands_status_and_with_all_that_it_said():
+    done = program("print('said') or 2", stdout=subprocess.PIPE)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "said\nleft\n", "")
+    done = program("1 / 0", stdout=subprocess.PIPE)
     assert (done.returncode, done.stdout) == (1, "left\n") and "ZeroDivisionError" in done.stderr
+    assert program("c.sys.exit(3)", stdout=subprocess.PIPE).returncode == 3
     with open("/dev/full", "w") as full:
-        assert with_main("0", stdout=full).returncode == 120
+        assert program("0", stdout=full).returncode == 120
