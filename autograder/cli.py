@@ -158,14 +158,14 @@ def _start_quickly() -> None:
 
 
 def _grade(args: argparse.Namespace) -> int:
-    from . import warm
+    from . import interrupt, warm
     from .folder import sweep
 
     _one_thread()
     _start_quickly()
     sweep()  # first of all: a command that is killed while it still imports would else leave more each time
     # It imports what kernels need while this process imports what grading needs.
-    with warm.early(args.lab, not (args.no_sandbox or args.scheduler)) as template:
+    with interrupt.heard(), warm.early(args.lab, not (args.no_sandbox or args.scheduler)) as template:
         from .grade import grade
 
         gc.freeze()  # what is imported stays: neither this process nor its forks look through it again

@@ -23,7 +23,7 @@ from nbgrader.apps import NbGraderAPI
 from nbgrader.converters.base import NbGraderException
 from tqdm import tqdm
 
-from . import batch, export, timing
+from . import batch, export, interrupt, timing
 from .course import configure, read_config
 from .database import held
 from .errors import UserError
@@ -148,6 +148,7 @@ class _Class:
             )
             tasks = (self._task(student, path, place) for student, path in todo.items())
             for task, outcome in batch.run(place.workers, tasks):
+                interrupt.check()
                 problem = (
                     outcome if isinstance(outcome, str) else self._record(task.student, stamps[task.student], outcome)
                 )

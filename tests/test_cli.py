@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ import pytest
 
 import autograder.grade
 import autograder.verify
+from autograder import interrupt
 from autograder.cli import main
 from autograder.lab import ROOT, find_lab
 from autograder.verify import Proof
@@ -191,3 +193,18 @@ def test_the_program_ends_with_the_commands_status_and_with_all_that_it_said():
     assert program("c.sys.exit(3)", stdout=subprocess.PIPE).returncode == 3
     with open("/dev/full", "w") as full:
         assert program("0", stdout=full).returncode == 120
+
+
+def test_ctrl_c_counts_though_somebody_swallows_it():
+    before = signal.getsignal(signal.SIGINT)
+    with interrupt.heard():
+        interrupt.check()
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except:  # noqa: E722 as libraries have it
+            pass
+        with pytest.raises(KeyboardInterrupt):
+            interrupt.check()
+    assert signal.getsignal(signal.SIGINT) is before
+    with interrupt.heard():
+        interrupt.check()
