@@ -148,7 +148,6 @@ class _Class:
             )
             tasks = (self._task(student, path, place) for student, path in todo.items())
             for task, outcome in batch.run(place.workers, tasks):
-                interrupt.check()
                 problem = (
                     outcome if isinstance(outcome, str) else self._record(task.student, stamps[task.student], outcome)
                 )
@@ -159,6 +158,7 @@ class _Class:
                         raise UserError(f"{trouble}; what is graded so far is kept.")
                 bar.set_postfix_str(terminal(task.student, 30) + (f", {len(failed)} failed" if failed else ""))
                 bar.update()
+                interrupt.check()
         return failed
 
     @contextmanager

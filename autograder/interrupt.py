@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-_pressed = threading.Event()
+_pressed = False  # no Event: two presses at once would wait for each other at its lock
 
 
 @contextmanager
 def heard() -> Iterator[None]:
     """From here on `check` knows of every Ctrl-C; outside of the main thread, of none."""
-    _pressed.clear()
+    global _pressed
+    _pressed = False
     here = threading.current_thread() is threading.main_thread()
     before: Any = signal.signal(signal.SIGINT, _press) if here else None
     try:
@@ -31,10 +32,11 @@ def check() -> None:
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed, and this still runs.
     """
-    if _pressed.is_set():
+    if _pressed:
         raise KeyboardInterrupt
 
 
 def _press(number: int, frame: FrameType | None) -> None:
-    _pressed.set()
+    global _pressed
+    _pressed = True
     signal.default_int_handler(number, frame)

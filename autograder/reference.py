@@ -45,6 +45,7 @@ class Reference:
         torch.set_num_threads(1)  # the tensors are tiny: a second thread only waits, and on a busy machine waits long
         self._spaces: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
         self._answers: OrderedDict[Any, list[Expected]] = OrderedDict()
+        self._single: OrderedDict[Any, list[Expected]] = OrderedDict()  # so many that they would push whole ones out
         self._cases: OrderedDict[Any, list[Case]] = OrderedDict()
 
     def cases(self, exercise: Exercise, draw: Draw) -> list[Case]:
@@ -67,7 +68,7 @@ class Reference:
         if key in self._answers:
             return self._answers[key][place]
         return _remember(
-            self._answers, (*key, place), lambda: self._given(exercise, draw, key[2], slice(place, place + 1))
+            self._single, (*key, place), lambda: self._given(exercise, draw, key[2], slice(place, place + 1))
         )[0]
 
     def namespace(self, codes: Sequence[tuple[str, str]]) -> dict[str, Any]:
