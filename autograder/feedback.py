@@ -165,7 +165,8 @@ def _summary(
     """What stands above the cells."""
     undecided = any(cell.missing for cell in cells)
     total = None if undecided else max(0.0, sum(cell.points or 0.0 for cell in cells) - submission.penalty)
-    late = f"late submission: {words.points(submission.penalty)} points taken off" if submission.penalty else ""
+    lost = f"{words.points(submission.penalty)} point{'s' * (submission.penalty != 1)}"
+    late = f"late submission: {lost} taken off" if submission.penalty else ""
     return {
         "student": untrusted.terminal(names["student"], 80),
         "assignment": untrusted.terminal(names["assignment"], 80),

@@ -31,11 +31,12 @@ from .folder import read_secret, read_verdicts, scratch, sweep, swept, verdict_p
 from .lab import Lab, find_lab
 from .overview import overview_path, write_overview
 from .rebuild import Unreadable, take_in
+from .recorded import Recorded, stored
 from .report import report_path, text_table, write_report
 from .staged import record
 from .stages import Examine, points_of
 from .stamp import code_hash as _code_hash
-from .stamp import finished, sources, stamp_of
+from .stamp import executed, has_feedback, sources, stamp_of
 from .submitted import Handed, handed_in
 from .trouble import folder_trouble, gradebook_trouble, in_words, why
 from .untrusted import terminal
@@ -125,7 +126,8 @@ class _Class:
         except NbGraderException as error:
             raise UserError(f"{error}.") from None
         self.limits = Examine(config=api.config).limits
-        self.done = 0
+        self.done = self.again = 0
+        self.recorded = Recorded(course, self.db_url, lab, api.config)
         self.cold = ""
 
     def grade(
@@ -133,11 +135,14 @@ class _Class:
     ) -> list[str]:
         """Grade what is not finished; a sentence for each submission that could not be."""
         failed = [f"{terminal(student, 60)}: {problem}" for student, problem in handed.unreadable.items()]
-        todo, stamps = {}, {}
+        todo, stale, stamps = {}, {}, {}
         for student, path in handed.paths.items():
             stamps[student] = stamp_of(path, self.code)
-            if regrade or not finished(self.course, self.lab, student, stamps[student]):
+            if regrade or not executed(self.course, self.lab, student, stamps[student]):
                 todo[student] = path
+            elif not self._is_recorded(student):
+                stale[student] = path
+        todo |= self._record_anew(stale, stamps, failed)
         if not todo:
             return failed
         with ExitStack() as stack:
@@ -153,13 +158,45 @@ class _Class:
                 )
                 self.done += not problem
                 if problem:
-                    failed.append(f"{terminal(task.student, 60)}: {problem}")
-                    if trouble := folder_trouble(self.course, problem) or gradebook_trouble(self.course, self.db_url):
-                        raise UserError(f"{trouble}; what is graded so far is kept.")
+                    self._failed(failed, task.student, problem)
                 bar.set_postfix_str(terminal(task.student, 30) + (f", {len(failed)} failed" if failed else ""))
                 bar.update()
                 interrupt.check()
         return failed
+
+    def _is_recorded(self, student: str) -> bool:
+        """Whether gradebook and feedback still say what was found."""
+        record = read_verdicts(verdict_path(self.course, student, self.lab.assignment, self.lab.notebook))
+        return has_feedback(self.course, self.lab, student) and self.recorded.holds(
+            student, self._submitted(student), record
+        )
+
+    def _submitted(self, student: str) -> Path:
+        return self.course / "submitted" / student / self.lab.assignment
+
+    def _record_anew(self, stale: dict[str, Path], stamps: dict[str, str], failed: list[str]) -> dict[str, Path]:
+        """Record what is stored; returns the submissions of which too little is, and which must be graded again."""
+        lost: dict[str, Path] = {}
+        if not stale:
+            return lost
+        label = f"{self.lab.assignment}, recorded anew"
+        with held(self.db_url), tqdm(stale.items(), desc=label, unit="submission", file=sys.stderr) as bar:
+            for student, path in bar:
+                if (found := stored(self.course, self.lab, student)) is None:
+                    lost[student] = path
+                    continue
+                problem = self._record(student, stamps[student], found)
+                self.again += not problem
+                if problem:
+                    self._failed(failed, student, problem)
+                interrupt.check()
+        return lost
+
+    def _failed(self, failed: list[str], student: str, problem: str) -> None:
+        """Note that a submission could not be graded; UserError when no other one can be, either."""
+        failed.append(f"{terminal(student, 60)}: {problem}")
+        if trouble := folder_trouble(self.course, problem) or gradebook_trouble(self.course, self.db_url):
+            raise UserError(f"{trouble}; what is graded so far is kept.")
 
     @contextmanager
     def _workers(self, count: int, scheduler: str, template: Template | None) -> Iterator[_Place]:
@@ -216,7 +253,9 @@ class _Class:
             ours = [verdict["reason"] for verdict in written["exercises"] if verdict["status"] == NOT_GRADED]
             if ours:
                 return terminal(ours[0], 400)
-            write_atomically(path, json.dumps(written | {"stamp": stamp}, indent=1))  # last: only now is it finished
+            self.recorded.refresh(student)
+            written |= {"stamp": stamp, "recording": self.recorded.key(student, self._submitted(student))}
+            write_atomically(path, json.dumps(written, indent=1))  # last: only now is it finished
         except OSError as error:
             return in_words(f"OSError: {error}")
         return ""
@@ -236,8 +275,9 @@ class _Class:
             if trouble := folder_trouble(self.course, str(error)) or gradebook_trouble(self.course, self.db_url):
                 raise UserError(f"{trouble}; what is graded so far is kept.") from None
             raise
-        before = len(handed.paths) + len(handed.unreadable) - self.done - len(failed)
-        print(f"{self.done} graded, {before} were graded already, {len(failed)} failed.")
+        before = len(handed.paths) + len(handed.unreadable) - self.done - self.again - len(failed)
+        anew = f"{self.again} recorded anew, " * bool(self.again)
+        print(f"{self.done} graded, {anew}{before} were graded already, {len(failed)} failed.")
         if self.cold:
             print(f"Kernels were started one by one, which takes longer: {terminal(self.cold, 300)}.", file=sys.stderr)
         for line in failed:

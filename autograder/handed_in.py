@@ -6,17 +6,19 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from nbconvert.exporters import NotebookExporter
 from nbformat.v4 import new_notebook
-from nbgrader.api import InvalidEntry
+from nbgrader.api import Gradebook, InvalidEntry
 from nbgrader.converters import Autograde
-from nbgrader.utils import parse_utc
 
 from .rebuild import Unreadable, take_in
+from .timestamps import FILE, read_timestamp
+
+SECRET = "submission_secret.txt"  # nbgrader's exchange gives feedback to whoever has it
+MOST = 1000  # bytes
 
 
 class SubmissionExporter(NotebookExporter):
@@ -35,7 +37,8 @@ class SubmissionExporter(NotebookExporter):
 class WalledAutograde(Autograde):
     """nbgrader's converter, except that files beside a submitted notebook have no effect.
 
-    Links are not followed, nothing is copied, and a timestamp that cannot be read is no timestamp.
+    Links are not followed, a timestamp that cannot be read is no timestamp, and nothing is copied but the exchange's
+    secret, without which no feedback could be released.
     """
 
     def init_destination(self, assignment_id: str, student_id: str) -> bool:
@@ -48,17 +51,23 @@ class WalledAutograde(Autograde):
                 super().init_assignment(assignment_id, student_id)
             except InvalidEntry:  # another grader made the same student or submission just now: it is there
                 super().init_assignment(assignment_id, student_id)
-            submitted_at = self.coursedir.get_existing_timestamp(self._format_source(assignment_id, student_id))
+        source, folder = (
+            Path(place(assignment_id, student_id)) for place in (self._format_source, self._format_dest)
+        )
+        submitted_at = read_timestamp(source).time
+        with Gradebook(self.coursedir.db_url) as gradebook:  # nbgrader keeps an earlier time where there is none now
+            gradebook.update_or_create_submission(assignment_id, student_id, timestamp=submitted_at)
+        folder.mkdir(parents=True, exist_ok=True)
         if submitted_at is not None:  # nbgrader tells a newer submission by this file
-            folder = Path(self._format_dest(assignment_id, student_id))
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "timestamp.txt").write_text(f"{submitted_at.isoformat(' ')} UTC\n")
+            (folder / FILE).write_text(f"{submitted_at.isoformat(' ')} UTC\n")
+        if (secret := _secret(source)) is not None:
+            (folder / SECRET).write_bytes(secret)
 
     @contextmanager
     def _files_left_alone(self) -> Iterator[None]:
         ignored = self.coursedir.ignore
         self.coursedir.ignore = ["*", ".*"]
-        self.coursedir.get_existing_timestamp = _timestamp
+        self.coursedir.get_existing_timestamp = lambda folder: read_timestamp(Path(folder)).time
         try:
             yield
         finally:
@@ -66,14 +75,13 @@ class WalledAutograde(Autograde):
             del self.coursedir.get_existing_timestamp
 
 
-def _timestamp(folder: str) -> datetime | None:
-    path = Path(folder) / "timestamp.txt"
+def _secret(folder: Path) -> bytes | None:
+    """The secret that nbgrader's exchange put beside a submission; None without one."""
+    path = folder / SECRET
     try:
         info = os.lstat(path)
-        if not stat.S_ISREG(info.st_mode) or info.st_size > 200:
-            return None
-        return parse_utc(path.read_text().strip())
-    except Exception:  # dateutil has many ways to fail on a text that is no time
+        return path.read_bytes() if stat.S_ISREG(info.st_mode) and info.st_size <= MOST else None
+    except OSError:
         return None
 
 

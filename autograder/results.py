@@ -212,6 +212,7 @@ def _fill(submission: Submission, stored: SubmittedAssignment, verdicts: Path) -
             submission.problems.append(str(error))
             record = {}
         submission.mended += record.get("mended", [])
+        submission.problems += record.get("problems", [])
         for stage, seconds in record.get("seconds", {}).items():
             submission.seconds[stage] = submission.seconds.get(stage, 0.0) + seconds
         if record:

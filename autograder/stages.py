@@ -27,6 +27,7 @@ from .lab import Lab, find_lab
 from .proof import escapes
 from .rebuild import is_unchanged
 from .sandbox import unavailable
+from .timestamps import read_timestamp
 from .verdict import FOR_REVIEW, NOT_GRADED
 from .work import Executed, execute, rebuilt, reference_of
 
@@ -41,6 +42,10 @@ class _Stage(NbGraderPreprocessor):
     def _place(self, resources: Any) -> tuple[str, str, str]:
         place = resources["nbgrader"]
         return place["student"], place["assignment"], place["notebook"]
+
+    def _submitted(self, student: str, assignment: str) -> Path:
+        """The folder of a submission."""
+        return Path(self.coursedir.format_path(self.coursedir.submitted_directory, student, assignment))
 
     def _release(self, assignment: str, notebook: str) -> NotebookNode:
         folder = self.coursedir.format_path(self.coursedir.release_directory, ".", assignment)
@@ -125,7 +130,8 @@ class Record(_Stage):
         started = time.monotonic()
         student, assignment, notebook = self._place(resources)
         path = verdict_path(Path(self.coursedir.root), student, assignment, notebook)
-        before = read_verdicts(path).get("answers", {})
+        stored = read_verdicts(path)
+        before = stored.get("answers", {})
         release = {c.metadata.nbgrader.grade_id: c for c in self._release(assignment, notebook).cells}
         done: Executed = resources["vitedu"]
         answers = _answers(nb)
@@ -163,6 +169,10 @@ class Record(_Stage):
             "seconds": done.seconds | {"record": time.monotonic() - started}, "trained": done.trained,
             "exercises": [verdict.as_json() for verdict in done.verdicts], "written": written, "answers": answers,
         }  # fmt: skip
+        if done.again:  # what was executed counts as before, also when this is killed before the feedback is written
+            record |= {"stamp": stored["stamp"]}
+        if problem := read_timestamp(self._submitted(student, assignment)).problem:
+            record["problems"] = [problem]
         write_atomically(path, json.dumps(record, indent=1))
         return nb, resources
 

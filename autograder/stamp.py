@@ -17,6 +17,16 @@ from .folder import read_verdicts, verdict_path
 from .lab import ROOT, Lab
 from .rebuild import MAX_FILE
 from .records import read_record
+from .warm import modules_of
+
+# What autograder imports and scores may depend on; distributed only carries submissions to other machines.
+GRADER = (
+    "beautifulsoup4", "bleach", "ipykernel", "ipython", "jinja2", "jupyter-client", "jupytext", "markupsafe",
+    "nbclient", "nbconvert", "nbformat", "nbgrader", "numpy", "psutil", "pyseccomp", "python-dateutil", "pyzmq",
+    "safetensors", "sqlalchemy", "torch", "tqdm", "traitlets",
+)  # fmt: skip
+# Modules whose distributions have another name.
+DISTRIBUTIONS = {"IPython": "ipython", "PIL": "pillow", "sklearn": "scikit-learn", "zmq": "pyzmq"}
 
 
 def stamp_of(submission: Path, code: str) -> str:
@@ -31,12 +41,12 @@ def stamp_of(submission: Path, code: str) -> str:
 
 
 def code_hash(lab: Lab, released: Path, secret: bytes, config: Config) -> str:
-    """Whatever else decides a score: exams, code, release, secret, the environment, sandbox and limits."""
+    """Whatever else decides a score: exams, code, release, secret, libraries, sandbox and limits."""
     from .stages import Examine
 
     examine = Examine(config=config)
     limits = [(name, getattr(examine, name)) for name in sorted(Examine.class_own_traits(config=True))]
-    digest = hashlib.sha256(secret + repr(limits).encode() + "\n".join(environment()).encode() + sources().encode())
+    digest = hashlib.sha256(secret + repr(limits).encode() + "\n".join(environment(lab)).encode() + sources().encode())
     for path in (released, lab.source):
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -52,24 +62,43 @@ def sources() -> str:
 
 
 @cache
-def environment() -> tuple[str, ...]:
-    """Python and every installed package, with their versions."""
-    found = {f"{d.metadata['Name']} {d.version}".lower() for d in metadata.distributions() if d.metadata["Name"]}
-    return (sys.version, *sorted(found))
+def environment(lab: Lab) -> tuple[str, ...]:
+    """Python and the packages that the lab's cells and the grader import, with their versions."""
+    imported = {name.partition(".")[0] for name in modules_of(lab.source)} - sys.stdlib_module_names - {"vitedu"}
+    return (sys.version, *sorted({_version(DISTRIBUTIONS.get(name, name)) for name in imported} | _grader()))
 
 
-def finished(course: Path, lab: Lab, student: str, stamp: str) -> bool:
-    """Whether everything that grading makes is there, whole, and of this stamp."""
+@cache
+def _grader() -> set[str]:
+    return {_version(name) for name in GRADER}
+
+
+def _version(distribution: str) -> str:
+    try:
+        return f"{distribution} {metadata.version(distribution)}"
+    except metadata.PackageNotFoundError:
+        return f"{distribution} is not installed"
+
+
+def executed(course: Path, lab: Lab, student: str, stamp: str) -> bool:
+    """Whether a submission was run and judged with this stamp, and all that came of it is there."""
     path = verdict_path(course, student, lab.assignment, lab.notebook)
-    autograded, feedback = (course / folder / student / lab.assignment for folder in ("autograded", "feedback"))
+    notebook = course / "autograded" / student / lab.assignment / f"{lab.notebook}.ipynb"
     try:
         return (
             read_verdicts(path).get("stamp") == stamp
             and bool(read_record(path))
-            and _ends(autograded / f"{lab.notebook}.ipynb", b"}")
-            and _ends(feedback / f"{lab.notebook}.html", b"</html>")
+            and _ends(notebook, b"}")
         )
     except (UserError, OSError):
+        return False
+
+
+def has_feedback(course: Path, lab: Lab, student: str) -> bool:
+    """Whether the feedback page is there, whole."""
+    try:
+        return _ends(course / "feedback" / student / lab.assignment / f"{lab.notebook}.html", b"</html>")
+    except OSError:
         return False
 
 

@@ -71,6 +71,7 @@ class Executed:
         seconds: wall time by stage; cpu: CPU time of the student's code.
         trained: names of the files with trained answers; files: those that are new.
         cold: why a kernel was not forked from the template, though there is one.
+        again: this is what an earlier grading has stored, to be recorded anew.
     """
 
     notebook: NotebookNode
@@ -81,6 +82,7 @@ class Executed:
     trained: list[str] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
     cold: str = ""
+    again: bool = False
 
     def without_notebook(self) -> Executed:
         """The rest, for nbconvert's resources, which it copies again and again."""
