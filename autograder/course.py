@@ -14,7 +14,7 @@ from sqlalchemy.exc import SAWarning
 from traitlets import TraitError
 from traitlets.config import Config, PyFileConfigLoader
 
-from . import database, export, feedback, handed_in, staged, stages
+from . import database, exchange, export, feedback, handed_in, staged, stages
 from .errors import UserError
 from .lab import SOLUTIONS
 from .untrusted import terminal
@@ -44,6 +44,7 @@ def configure(c: Config, root: Path | None = None) -> None:
     c.Autograde.sanitize_preprocessors = [stages.Rebuild]
     c.Autograde.autograde_preprocessors = [stages.Examine, stages.Record, AssignLatePenalties]
     c.ExportApp.plugin_class = export.ScoresExporter
+    c.ExchangeFactory.release_feedback = exchange.ReleaseFeedback
     feedback.configure(c)
     database.open_patiently()
     warnings.filterwarnings("ignore", category=SAWarning)  # of nbgrader's own database code, at every submission
