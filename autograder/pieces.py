@@ -163,8 +163,8 @@ class Pieces:
     def _stands_apart(self, i: int, original: NotebookNode) -> bool:
         """Whether an answer that was moved runs where it stands now.
 
-        One that was moved up runs in its released place, below all that it may need, unless more code of the
-        student's on the way there defines its name.
+        One that was moved up runs in its released place, below all that it may need, unless code of the student's own
+        or another attempt stands on the way there.
         """
         id = original.metadata.nbgrader.grade_id
         if i in self.in_order:
@@ -173,8 +173,7 @@ class Pieces:
             return True
         behind = range(i + 1, len(self.submitted))
         between = [self.submitted[j] for j in behind if self.slots[j] < self.order[id]]
-        names = self.names[id]
-        return any(c.kind == "code" and bound(without_todo(c.source, names), names) for c in between)
+        return any(c.kind == "code" and c.grade_id in (None, id) and c.source.strip() for c in between)
 
     def _fill(self, cell: NotebookNode, i: int) -> None:
         """Put a submitted text into a cell of the release."""

@@ -163,14 +163,19 @@ def _is_todo(statement: Statement, names: Collection[str]) -> bool:
 
 
 def _only_todo(node: ast.stmt) -> bool:
-    """Whether a function, or each method of a class, has nothing but a text and `raise NotImplementedError`."""
-    body = [inner for inner in node.body if not (isinstance(inner, ast.Expr) and _is_text(inner))]
+    """Whether a function, or each method of a class, has nothing but what the release has before its TODO."""
+    body = [inner for inner in node.body if not (isinstance(inner, ast.Expr) and (_is_text(inner) or _is_super(inner)))]
     if isinstance(node, ast.ClassDef):
         return bool(body) and all(isinstance(inner, _DEFINITIONS) and _only_todo(inner) for inner in body)
     if node.decorator_list or len(body) != 1 or not isinstance(body[0], ast.Raise):
         return False
     raised = body[0].exc.func if isinstance(body[0].exc, ast.Call) else body[0].exc
     return isinstance(raised, ast.Name) and raised.id == "NotImplementedError"
+
+
+def _is_super(node: ast.Expr) -> bool:
+    """Whether it is `super().__init__()`."""
+    return _unparsed(node) == "super().__init__()"
 
 
 def _is_text(node: ast.Expr) -> bool:
