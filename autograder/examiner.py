@@ -9,9 +9,12 @@ from pathlib import Path
 
 import torch
 from nbformat import NotebookNode
+from nbformat.v4 import new_output
 
 from vitedu.probe import Case, asks_for_float32
 
+from .advice import advice
+from .arrange import answer_to, answers, runs
 from .exam import Draw, Exercise, variant_of
 from .judge import Reply, judge, signature
 from .kernel import DIED, GONE, NO_MEMORY, OK, OUT_OF_MEMORY, TIMED_OUT, KernelStartError, Limits, Run, StudentKernel
@@ -124,6 +127,7 @@ class _Sitting:
         self.spent = 0.0  # CPU seconds of the kernels that are gone
         self.killers: set[int] = set()  # cells that a replay leaves out: they died or hung
         self.failures: dict[str, tuple[str, str]] = {}  # grade_id -> status and reason of a cell that failed
+        self.advice: list[tuple[str, bool]] = []  # about cells that failed: what to do, and whether any name was there
         self.named: dict[str, str] = {}  # exercise -> the idea found in it, see exam.Exercise
 
     def hold(self) -> Examination:
@@ -192,7 +196,7 @@ class _Sitting:
                 and cell.metadata.vitedu.role not in ("display", *EXAMINED)
                 and place not in self.killers
             ):
-                self.kernel.run(cell.source, self._left(self.limits.cell))
+                self.kernel.run(runs(cell), self._left(self.limits.cell))
         self.done.seconds["replays"] += time.monotonic() - started
         return OK if self.kernel.alive else DIED
 
@@ -202,14 +206,17 @@ class _Sitting:
         except KernelStartError:
             return  # the next exam tries again, and says "not graded" when there is still no kernel
         started = time.monotonic()
-        run = self.kernel.run(cell.source, self._left(self.limits.cell)) if status == OK else Run(status)
+        run = self.kernel.run(runs(cell), self._left(self.limits.cell)) if status == OK else Run(status)
         self.done.seconds["cells"] += time.monotonic() - started
         self.done.outputs[index] = run.outputs
         if run.status in (*GONE, TIMED_OUT):
             self.killers.add(index)
         if run.status != OK:
-            grade_id = cell.metadata.get("nbgrader", {}).get("grade_id", "")
-            self.failures[grade_id] = run.status, run.error or f"its cell ended with: {run.status}"
+            for grade_id in answers(cell):
+                self.failures[grade_id] = run.status, run.error or f"its cell ended with: {run.status}"
+            if said := advice(run.error):
+                self.advice.append((said, "import *" in cell.source))
+                run.outputs.append(new_output("stream", name="stderr", text=f"{said}\n"))
 
     def _examine(self, index: int, cell: NotebookNode) -> None:
         try:
@@ -234,13 +241,14 @@ class _Sitting:
         reason = reason or why or ENDINGS.get(status, "")
         verdict = self._add(cell, status=status, points=0.0, reason=reason)
         verdict.variant = int(draw.key[2])
-        verdict.remarks += library_remarks(self._source(exercise.id), exercise.library)
+        verdict.remarks += library_remarks(answer_to(self.notebook, exercise.id), exercise.library)
         judge(self.reference, exercise, draw, replies, self.named, verdict)
         errors = [r.answer.error for r in replies if r.answer is not None and r.answer.status == "error"]
         if verdict.status == ERROR and all(NO_MEMORY.search(f"{e['type']} {e['message']}") for e in errors):
             verdict.status = OUT_OF_MEMORY
         if verdict.status == NOT_ANSWERED and failure:  # it was answered, but its cell did not get through
             verdict.status = failure
+        verdict.remarks += self._advice(verdict)
         if verdict.idea:
             self.named[exercise.id] = verdict.idea
         verdict.seconds = {"probe": probed - started, "judge": time.monotonic() - probed}
@@ -302,10 +310,13 @@ class _Sitting:
         if wrong and not verdict.diagnoses and verdict.status == GRADED:
             verdict.signature = signature(replies, cases)
 
-    def _source(self, grade_id: str) -> str:
-        """The student's answer to an exercise, as text."""
-        cells = self.notebook.cells
-        return next((c.source for c in cells if c.metadata.get("nbgrader", {}).get("grade_id") == grade_id), "")
+    def _advice(self, verdict: Verdict) -> list[str]:
+        """What to do about an error in this exercise that comes from files which are not here."""
+        said = [verdict.reason, *(case.note for case in verdict.cases if not case.right)]
+        found = [told for text in said if (told := advice(text))]
+        unknown = any("NameError" in text for text in said)
+        found += [told for told, any_name in self.advice if unknown or (any_name and verdict.status == NOT_ANSWERED)]
+        return list(dict.fromkeys(found))[:3]
 
     def _add(self, cell: NotebookNode, status: str, points: float | None, reason: str) -> Verdict:
         verdict = Verdict(

@@ -1,9 +1,8 @@
-"""Put a submission back into the shape of the release, keeping only what the student may change.
+"""Put a submission back into the shape of the release, keeping all that the student wrote.
 
-Prose, imports, checks and exams come from the release; answers and playgrounds from the
-submission, matched by grade_id; points from the gradebook. Cells without a known id are the
-student's own (unless recognise.py tells what they are): they are kept, in order, behind the nearest
-known cell that precedes them. A released stub never has the last word over an answer.
+Prose, imports, checks and exams come from the release; answers and playgrounds from the submission, matched by
+grade_id; points from the gradebook. All other cells, further attempts, and what was added to locked cells are
+the student's own and stay where they stand. See pieces.py for what becomes of a cell, arrange.py for the order.
 """
 
 from __future__ import annotations
@@ -17,14 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_raw_cell
 
-from .recognise import SubmittedCell, defined, normal, recognise
+from .arrange import arrange
+from .pieces import Pieces, is_unchanged
+from .recognise import SubmittedCell, recognise
+
+__all__ = ["Unreadable", "is_unchanged", "parse_submission", "read_submission", "rebuild", "take_in"]
 
 MAX_FILE = 64 * 2**20
 MAX_SOURCE = 2**20
 MAX_CELLS = 2000
-STUDENT_ROLES = ("solution", "written", "playground")
 
 
 class Unreadable(Exception):
@@ -105,97 +106,12 @@ def rebuild(
         release: the student notebook as nbgrader made it; gives order, prose, stubs and roles.
         points: from the gradebook, for each graded cell.
     """
-    known = {cell.metadata.nbgrader.grade_id: cell for cell in release.cells}
-    submitted, mended = recognise(submitted, release)
-    copies: dict[str, list[SubmittedCell]] = {}
-    own: dict[str | None, list[SubmittedCell]] = {}
-    anchor = None
-    for cell in submitted:
-        if cell.grade_id in known:
-            anchor = cell.grade_id
-            copies.setdefault(anchor, []).append(cell)
-        elif cell.source.strip():
-            own.setdefault(anchor, []).append(cell)
-
-    rebuilt, waiting = [], [_own_cell(cell, f"own-top-{i}") for i, cell in enumerate(own.get(None, []))]
-    for grade_id, original in known.items():
-        # Own cells come before the next known cell, but behind the stub of an answer that lost
-        # its id: the stub must not have the last word over the answer.
-        if grade_id in copies or original.metadata.vitedu.role not in STUDENT_ROLES:
-            rebuilt += waiting
-            waiting = []
-        cell = _known_cell(original, copies.get(grade_id, []), mended)
-        if "points" in cell.metadata.nbgrader:
-            cell.metadata.nbgrader["points"] = points[grade_id]
-        rebuilt.append(cell)
-        waiting += [_own_cell(mine, f"own-{grade_id}-{i}") for i, mine in enumerate(own.get(grade_id, []))]
+    submitted, found = recognise(submitted, release)
+    pieces = Pieces(submitted, release)
+    cells, moved = arrange(pieces.all(), pieces.names)
+    for cell in cells:
+        if "points" in cell.metadata.get("nbgrader", {}):
+            cell.metadata.nbgrader["points"] = points[cell.metadata.nbgrader.grade_id]
     notebook = copy.deepcopy(release)
-    notebook.cells = _stubs_first(rebuilt + waiting, known, mended)
-    return notebook, mended
-
-
-def _stubs_first(cells: list[NotebookNode], known: dict[str, NotebookNode], mended: list[str]) -> list[NotebookNode]:
-    """Put a stub that was left as released before the student's own cells that define the same name.
-
-    People insert a cell above the stub and answer there; run from top to bottom, the stub would undo it.
-    """
-    own = {id(cell): defined(cell.source) for cell in cells if _is_own(cell)}
-    for grade_id, original in known.items():
-        if original.metadata.vitedu.role != "solution":
-            continue
-        ids = [cell.metadata.get("nbgrader", {}).get("grade_id") for cell in cells]
-        at, names = ids.index(grade_id), defined(original.source)
-        if not is_unchanged(cells[at].source, original.source):
-            continue
-        first = next((i for i, cell in enumerate(cells) if own.get(id(cell), set()) & names), None)
-        exam = next((i for i, cell in enumerate(cells) if cell.metadata.vitedu.get("exercise") == grade_id), len(cells))
-        if first is not None and first < at:
-            cells.insert(first, cells.pop(at))
-            mended.append(f"The answer to {grade_id} stood above its TODO cell; it counts.")
-        elif first is not None and first > exam:
-            mended.append(f"A cell of the student's own defines {grade_id}, but below its check: too late to count.")
-    return cells
-
-
-def _is_own(cell: NotebookNode) -> bool:
-    return cell.cell_type == "code" and cell.metadata.vitedu.role == "own"
-
-
-def _known_cell(original: NotebookNode, copies: list[SubmittedCell], mended: list[str]) -> NotebookNode:
-    cell = copy.deepcopy(original)
-    if cell.cell_type == "code":
-        cell.outputs, cell.execution_count = [], None
-    grade_id, role = cell.metadata.nbgrader.grade_id, cell.metadata.vitedu.role
-    if not copies:
-        mended.append(f"The cell {grade_id} was missing; it was put back as released.")
-        return cell
-    if role not in STUDENT_ROLES:
-        if len(copies) > 1:
-            mended.append(
-                f"The locked cell {grade_id} was there {len(copies)} times; it was put back once, as released."
-            )
-        elif not is_unchanged(copies[0].source, original.source):
-            mended.append(f"The locked cell {grade_id} had been changed; it was put back as released.")
-        return cell
-    changed = [mine for mine in copies if not is_unchanged(mine.source, original.source)]
-    chosen = (changed or copies)[0]
-    if len(copies) > 1:
-        mended.append(f"The cell {grade_id} was there {len(copies)} times; the first changed one counts.")
-    if chosen.kind != cell.cell_type:
-        mended.append(
-            f"The cell {grade_id} had become a {chosen.kind} cell; it was made a {cell.cell_type} cell again."
-        )
-    cell.source = chosen.source
-    return cell
-
-
-def is_unchanged(source: str, released: str) -> bool:
-    """Whether an answer is still the released stub."""
-    return normal(source) == normal(released)
-
-
-def _own_cell(cell: SubmittedCell, id: str) -> NotebookNode:
-    make = {"code": new_code_cell, "raw": new_raw_cell, "markdown": new_markdown_cell}[cell.kind]
-    made = make(cell.source, metadata={"vitedu": {"role": "own"}})
-    made.id = id[:64]
-    return made
+    notebook.cells = cells
+    return notebook, [*found, *pieces.mended, *moved]

@@ -7,18 +7,17 @@ released cell, and a cell that defines an exercise's name is its answer.
 
 from __future__ import annotations
 
-import re
 import unicodedata
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from nbformat import NotebookNode
 
-# Top-level definitions and assignments. No parser: cells hold magics, and mistakes. The bounds keep it quick
-# on a megabyte without a line end.
-_NAMES = re.compile(
-    r"^(?:async[ \t]+def|def|class)[ \t]+(\w{1,80})\b|^(\w{1,80})[ \t]{0,9}(?::[^=\n]{0,200})?=(?!=)", re.MULTILINE
-)
+from .bindings import defined
+from .lab import all_labs
+from .statements import statements
 
 
 @dataclass(frozen=True)
@@ -36,18 +35,19 @@ def normal(source: str) -> str:
     return "\n".join(line.rstrip() for line in lines).strip()
 
 
-def defined(source: str) -> set[str]:
-    """The names that a code cell binds at its top level, as far as its text tells."""
-    return {a or b for a, b in _NAMES.findall(source)}
-
-
 def recognise(submitted: Sequence[SubmittedCell], release: NotebookNode) -> tuple[list[SubmittedCell], list[str]]:
     """The cells with lost ids put back where they can be told, and one sentence about it.
 
-    Only ids that no cell claims are given out, so that a cell with an id is never overruled.
+    Only ids that no cell claims are given out, so that a cell with an id is never overruled. A cell that has an id
+    which is not in the release was copied from a released one: what it defines says from which.
     """
     known = {cell.metadata.nbgrader.grade_id: cell for cell in release.cells}
-    cells = [cell if cell.grade_id in known else replace(cell, grade_id=None) for cell in submitted]
+    claimed = {cell.grade_id for cell in submitted}
+    wanted = {id: names for id, names in exercises(release).items() if id in claimed}
+    cells = [
+        cell if cell.grade_id in known else replace(cell, grade_id=_copied(cell, wanted) if cell.grade_id else None)
+        for cell in submitted
+    ]
     lost = {id: cell for id, cell in known.items() if all(mine.grade_id != id for mine in cells)}
     found = _by_text(cells, lost)
     found |= _by_names(cells, {id: cell for id, cell in lost.items() if id not in found.values()}, found.keys())
@@ -57,6 +57,19 @@ def recognise(submitted: Sequence[SubmittedCell], release: NotebookNode) -> tupl
     ids = [*found.values(), *written.values()]
     told = f"The cell {ids[0]} had lost its id" if len(ids) == 1 else f"{len(ids)} cells had lost their ids"
     return cells, [f"{told}; recognised by what stands there."] if ids else []
+
+
+def exercises(release: NotebookNode) -> dict[str, set[str]]:
+    """What each exercise's stub defines, by its grade_id."""
+    cells = (cell for cell in release.cells if cell.metadata.vitedu.role == "solution")
+    return {cell.metadata.nbgrader.grade_id: defined(cell.source) for cell in cells}
+
+
+def _copied(cell: SubmittedCell, wanted: dict[str, set[str]]) -> str | None:
+    """The one exercise that a code cell with an unknown id defines something of."""
+    names = defined(cell.source) if cell.kind == "code" else set()
+    ids = [id for id, those in wanted.items() if those & names]
+    return ids[0] if len(ids) == 1 else None
 
 
 def _by_text(cells: Sequence[SubmittedCell], lost: dict[str, NotebookNode]) -> dict[int, str]:
@@ -74,11 +87,11 @@ def _by_text(cells: Sequence[SubmittedCell], lost: dict[str, NotebookNode]) -> d
 
 
 def _by_names(cells: Sequence[SubmittedCell], lost: dict[str, NotebookNode], taken: Sequence[int]) -> dict[int, str]:
-    """Place -> id of the first cell that defines all that an exercise's stub defines."""
+    """Place -> id of the first cell that defines all that an exercise's stub defines; code cells come first."""
     wanted = {id: defined(stub.source) for id, stub in lost.items() if stub.metadata.vitedu.role == "solution"}
     found: dict[int, str] = {}
-    for i, cell in enumerate(cells):
-        if cell.grade_id is not None or cell.kind != "code" or i in taken:
+    for i, cell in sorted(enumerate(cells), key=lambda place: place[1].kind != "code"):
+        if cell.grade_id is not None or i in taken or (cell.kind != "code" and not statements(cell.source)):
             continue
         names = defined(cell.source)
         for id in [id for id, those in wanted.items() if those and those <= names][:1]:
@@ -98,3 +111,31 @@ def _by_place(cells: Sequence[SubmittedCell], order: list[str], lost: set[str]) 
             found[i] = order[place]
             lost = lost - {order[place]}
     return found
+
+
+_MIN_VOTES = 3
+
+
+@lru_cache(maxsize=1)
+def _marks() -> dict[str, str]:
+    """What is found in one lab only, a grade_id or a text, and that lab's assignment."""
+    marks = [
+        (mark, lab.assignment)
+        for lab in all_labs()
+        for mark in {mark for cell in lab.cells for mark in (cell.grade_id, normal(cell.source))}
+    ]
+    times = Counter(mark for mark, _ in marks)
+    return {mark: assignment for mark, assignment in marks if times[mark] == 1}
+
+
+def lab_of(cells: Iterable[SubmittedCell]) -> str | None:
+    """The assignment that most of a notebook's cells belong to, by their ids or else by their texts.
+
+    None where no lab has more of them than all others together, or where too few can be told.
+    """
+    marks = _marks()
+    votes = Counter(
+        lab for cell in cells if (lab := marks.get(cell.grade_id or "") or marks.get(normal(cell.source))) is not None
+    )
+    ((lab, most),) = votes.most_common(1) or [("", 0)]
+    return lab if most >= _MIN_VOTES and 2 * most > votes.total() else None

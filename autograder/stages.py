@@ -21,6 +21,7 @@ from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets import Bool, Float, Integer
 
+from .arrange import answered_elsewhere, contributing
 from .folder import read_secret, read_verdicts, verdict_path, write_atomically
 from .kernel import Limits
 from .lab import Lab, find_lab
@@ -134,7 +135,8 @@ class Record(_Stage):
         before = stored.get("answers", {})
         release = {c.metadata.nbgrader.grade_id: c for c in self._release(assignment, notebook).cells}
         done: Executed = resources["vitedu"]
-        answers = _answers(nb)
+        answered = _answers(nb)
+        elsewhere = answered_elsewhere(nb)
         graded = {cell.metadata.nbgrader.grade_id for cell in nb.cells if cell.metadata.vitedu.role == "exam"}
         written = []
         with Gradebook(resources["nbgrader"]["db_url"]) as gradebook:
@@ -142,7 +144,7 @@ class Record(_Stage):
             for verdict in done.verdicts:
                 if verdict.grade_id not in graded:  # an extra, without points
                     continue
-                same = before.get(verdict.exercise) == answers.get(verdict.exercise)
+                same = before.get(verdict.exercise) == answered.get(verdict.exercise)
                 grade = gradebook.find_grade(verdict.grade_id, *place)
                 grade.auto_score = verdict.points
                 # A mark given by hand stays in force and needs no second look while the answer is the same.
@@ -153,11 +155,11 @@ class Record(_Stage):
                 role, grade_id = cell.metadata.vitedu.role, cell.metadata.get("nbgrader", {}).get("grade_id")
                 if role not in ("written", "solution"):
                     continue
-                empty = is_unchanged(cell.source, release[grade_id].source)
+                empty = is_unchanged(cell.source, release[grade_id].source) and grade_id not in elsewhere
                 gradebook.find_comment(grade_id, *place).auto_comment = "No response." if empty else None
                 if role == "written":
                     grade = gradebook.find_grade(grade_id, *place)
-                    by_hand, same = grade.manual_score is not None, before.get(grade_id) == answers[grade_id]
+                    by_hand, same = grade.manual_score is not None, before.get(grade_id) == answered[grade_id]
                     grade.auto_score = 0.0 if empty else None
                     grade.needs_manual_grade = grade.needs_manual_grade or not same if by_hand else not empty
                     points = float(cell.metadata.nbgrader.points)
@@ -167,7 +169,7 @@ class Record(_Stage):
             "student": student, "assignment": assignment, "notebook": notebook,
             "mended": nb.metadata.vitedu.get("mended", []), "cpu": done.cpu, "sandbox": done.sandbox,
             "seconds": done.seconds | {"record": time.monotonic() - started}, "trained": done.trained,
-            "exercises": [verdict.as_json() for verdict in done.verdicts], "written": written, "answers": answers,
+            "exercises": [verdict.as_json() for verdict in done.verdicts], "written": written, "answers": answered,
         }  # fmt: skip
         if done.again:  # what was executed counts as before, also when this is killed before the feedback is written
             record |= {"stamp": stored["stamp"]}
@@ -178,12 +180,13 @@ class Record(_Stage):
 
 
 def _answers(nb: NotebookNode) -> dict[str, str]:
-    """A digest of each of the student's answers, by grade_id."""
-    return {
-        cell.metadata.nbgrader.grade_id: hashlib.sha256(cell.source.encode()).hexdigest()
+    """A digest of each of the student's answers, by grade_id: of all cells that contribute to it."""
+    texts = {
+        cell.metadata.nbgrader.grade_id: contributing(nb, cell.metadata.nbgrader.grade_id) or [cell.source]
         for cell in nb.cells
         if cell.metadata.vitedu.role in ("solution", "written")
     }
+    return {id: hashlib.sha256("\0".join(parts).encode()).hexdigest() for id, parts in texts.items()}
 
 
 class CheckSecret(_Stage):

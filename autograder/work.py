@@ -22,6 +22,7 @@ from .folder import scratch, sweep
 from .kernel import Limits
 from .lab import find_lab
 from .rebuild import Unreadable, parse_submission, rebuild
+from .recognise import SubmittedCell, lab_of
 from .reference import Reference
 from .stamp import sources
 from .verdict import Verdict
@@ -147,11 +148,30 @@ def rebuilt(content: bytes | None, problem: str, release: NotebookNode, points: 
             cells = parse_submission(content)
         except Unreadable as error:
             problem = str(error)
-    nb, mended = rebuild(cells, release, points)
+    other = elsewhere(cells, release)
+    nb, mended = rebuild([] if other else cells, release, points)
     if problem:
         mended = [f"The notebook could not be read, so nothing in it could be graded: {problem}."]
+    elif other:
+        mended = [other]
     nb.metadata["vitedu"] = {"mended": mended, "rebuild_seconds": time.monotonic() - started}
     return nb
+
+
+def elsewhere(cells: list[SubmittedCell], release: NotebookNode) -> str:
+    """One sentence where this is the notebook of another lab of the course; "" where it is not."""
+    if (found := lab_of(cells)) is None:
+        return ""
+    released = [SubmittedCell(c.cell_type, c.source, c.metadata.nbgrader.grade_id) for c in release.cells]
+    expected = lab_of(released)
+    if expected in (None, found):
+        return ""
+    return f"This is {_its_name(found)}, expected {_its_name(expected)}: hand in that one."
+
+
+def _its_name(assignment: str) -> str:
+    lab = find_lab(assignment)
+    return f"Lab {lab.key.removeprefix('lab')}'s notebook ({lab.notebook}.ipynb)"
 
 
 def execute(

@@ -74,7 +74,7 @@ def muddle(nb: nbformat.NotebookNode) -> None:
     stub.source = "def attention_weights(q, k):\n    raise NotImplementedError('TODO')"
     nb.cells.insert(nb.cells.index(at["exam-attention_weights"]), copied)
     nb.cells.append(new_code_cell("globals().clear()"))  # at the very end, where nothing is asked any more
-    nb.cells.append(stub)  # a later copy of an answer does not count
+    nb.cells.append(stub)  # a later copy that is still TODO undoes nothing
     nb.cells.remove(at["exam-scaled_dot_product_attention"])
     nb.cells.remove(next(c for c in nb.cells if c.metadata.nbgrader.locked and c.cell_type == "markdown"))
     at["exam-AttentionHead"].metadata = nbformat.NotebookNode(
@@ -152,7 +152,7 @@ def test_warnings_and_a_progress_bar_are_shown_and_cost_nothing(graded):
 def test_a_muddled_notebook_is_mended_and_told(graded):
     told = " ".join(graded.record("muddled")["mended"])
     assert "The locked cell exam-attention_weights was there 2 times" in told
-    assert "The cell attention_weights was there 2 times; the first changed one counts." in told
+    assert "The cell attention_weights was there 2 times; all that was changed in them counts, in their order." in told
     assert "The cell exam-scaled_dot_product_attention was missing; it was put back" in told
     assert "The cell exam-AttentionHead had lost its id; recognised by what stands there." in told
     assert "The locked cell exam-multi_head_attention_einsum had been changed" in told

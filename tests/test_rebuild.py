@@ -30,7 +30,8 @@ def cell(id: str, source: str, kind: str = "code") -> NotebookNode:
     }
     if nbgrader["grade"]:
         nbgrader["points"] = 2.0
-    made.metadata = NotebookNode({"nbgrader": NotebookNode(nbgrader), "vitedu": NotebookNode({"role": ROLES[id]})})
+    vitedu = NotebookNode({"role": ROLES[id]} | ({"exercise": "answer"} if id == "exam" else {}))
+    made.metadata = NotebookNode({"nbgrader": NotebookNode(nbgrader), "vitedu": vitedu})
     made.id = id
     return made
 
@@ -84,14 +85,15 @@ def test_locked_cells_come_back(release):
 @pytest.mark.parametrize(
     "order", [("stub", "first", "second"), ("first", "second", "stub"), ("first", "stub", "second")]
 )
-def test_first_changed_copy_counts(release, order):
+def test_every_changed_copy_runs_in_order_and_no_stub_below_them(release, order):
     texts = {"stub": release.cells[2].source, "first": "def f(): return 1", "second": "def f(): return 2"}
     cells = submitted(release)
     cells[2:3] = [SubmittedCell("code", texts[name], "answer") for name in order]
     found, mended = back(cells, release)
-    assert dict(found)["answer"] == "def f(): return 1"
-    assert [id for id, _ in found].count("answer") == 1
-    assert mended == ["The cell answer was there 3 times; the first changed one counts."]
+    assert [entry for entry in found if entry[0] in ("answer", "own", "exam")] == [
+        ("answer", "def f(): return 1"), ("own", "def f(): return 2"), ("exam", "check('x', f)"),
+    ]  # fmt: skip
+    assert mended == ["The cell answer was there 3 times; all that was changed in them counts, in their order."]
 
 
 def test_missing_cells_are_put_back(release):
@@ -122,9 +124,12 @@ def test_a_notebook_without_any_ids_is_put_back_together(release):
     cells.insert(2, SubmittedCell("code", "def helper():\n    return 1", None))
     cells.insert(6, SubmittedCell("markdown", "and so on", None))
     found, mended = back(cells, release)
-    assert [id for id, _ in found] == ["intro", "imports", "own", "answer", "exam", "why", "own", "play"]
-    assert found[3][1].endswith("helper()") and found[5][1] == "because" and found[6][1] == "and so on"
-    assert mended == ["6 cells had lost their ids; recognised by what stands there."]
+    assert [id for id, _ in found] == ["intro", "imports", "own", "answer", "exam", "why", "play"]
+    assert found[3][1].endswith("helper()") and found[5][1] == "because\n\nand so on"
+    assert mended == [
+        "6 cells had lost their ids; recognised by what stands there.",
+        "The answer to why stood in 2 cells; they were joined.",
+    ]
 
 
 def test_a_cell_with_an_id_is_never_overruled(release):
@@ -152,11 +157,11 @@ def test_a_draft_above_an_answered_cell_stays_above(release):
     assert [id for id, _ in found][2:4] == ["own", "answer"]
 
 
-def test_an_answer_below_its_check_is_told(release):
-    release.cells[3].metadata.vitedu["exercise"] = "answer"
+def test_an_answer_below_its_check_is_examined_there(release):
     cells = [*submitted(release), SubmittedCell("code", "def f():\n    return 1", None)]
-    _, mended = back(cells, release)
-    assert mended == ["A cell of the student's own defines answer, but below its check: too late to count."]
+    found, mended = back(cells, release)
+    assert [id for id, _ in found][-2:] == ["own", "exam"]
+    assert mended == ["answer is answered below its check, so it was examined there."]
 
 
 def test_own_cells_stay_in_order_behind_their_neighbour(release):

@@ -263,9 +263,8 @@ CLASS = [
     ),
     Unlucky("magics", MAGICS, own_cells(*MAGIC_CELLS)),
     Unlucky(
-        "own-cells", {}, in_own_cells, full=(WEIGHTS, ATTENTION),
-        less={EINSUM: (0, "not answered", "")},  # nor is it answered when the notebook is run from the top
-        told=(f"The answer to {ATTENTION} stood above", f"defines {EINSUM}, but below its check"),
+        "own-cells", {}, in_own_cells, full=(WEIGHTS, ATTENTION, EINSUM),
+        told=(f"The answer to {ATTENTION} stood above", f"{EINSUM} is answered below its check"),
     ),
     Unlucky("settings", TWO | {HEAD: MODEL[HEAD]}, own_cells(SETTINGS)),
     Unlucky("surroundings", TWO, own_cells(*SURROUNDINGS)),

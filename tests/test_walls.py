@@ -134,7 +134,7 @@ RULES = {
         "test_rebuild.py::test_locked_cells_come_back",
         "test_rebuild.py::test_answers_stay_and_points_come_from_the_gradebook",
         "test_rebuild.py::test_foreign_metadata_is_dropped",
-        "test_rebuild.py::test_first_changed_copy_counts",
+        "test_rebuild.py::test_every_changed_copy_runs_in_order_and_no_stub_below_them",
     ],
     "changed is decided after normalising": [
         "test_rebuild.py::test_line_ends_and_trailing_blanks_are_no_change",

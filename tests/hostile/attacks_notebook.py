@@ -206,7 +206,7 @@ CELLS = [
     Attack("deleted-graded-cells", "deletes every graded cell", "harmless", earned, mend=delete,
            says="exam-attention_weights was missing"),
     Attack("deleted-everything", "hands in one cell that is not in the release", "harmless", stopped, mend=delete_all,
-           says="exam-attention_weights was missing"),
+           says="73 of the release's cells were missing"),
     Attack("reordered-cells", "hands in all cells backwards", "harmless", earned, mend=reorder),
     Attack("retagged-graded-cell", "makes a graded cell a solution cell that says 2.0", "harmless", earned,
            mend=retag, says="exam-attention_weights had been changed"),
