@@ -73,6 +73,15 @@ def examine(
     return _Sitting(notebook, lab, reference, student, secret, limits or Limits(), kept, sandbox, template).hold()
 
 
+def unexamined(notebook: NotebookNode, reason: str) -> Examination:
+    """What comes of a notebook in which nothing can be graded: no score until a person has looked, and no kernel."""
+    sitting = Examination()
+    for cell in notebook.cells:
+        if cell.metadata.vitedu.role in EXAMINED:
+            sitting.verdicts.append(_verdict(cell, NOT_GRADED, None, reason))
+    return sitting
+
+
 def ask_exercise(kernel: StudentKernel, cases: list[Case], seconds: float) -> tuple[list[Reply], Run]:
     """Put all cases of an exercise; those with a dtype trouble once more, in float32.
 
@@ -319,9 +328,14 @@ class _Sitting:
         return list(dict.fromkeys(found))[:3]
 
     def _add(self, cell: NotebookNode, status: str, points: float | None, reason: str) -> Verdict:
-        verdict = Verdict(
-            exercise=cell.metadata.vitedu.exercise, grade_id=cell.metadata.nbgrader.grade_id, status=status,
-            points=points, max_points=float(cell.metadata.nbgrader.get("points", 0)), reason=reason,
-        )  # fmt: skip
+        verdict = _verdict(cell, status, points, reason)
         self.done.verdicts.append(verdict)
         return verdict
+
+
+def _verdict(cell: NotebookNode, status: str, points: float | None, reason: str) -> Verdict:
+    """A verdict on an exam's cell."""
+    return Verdict(
+        exercise=cell.metadata.vitedu.exercise, grade_id=cell.metadata.nbgrader.grade_id, status=status,
+        points=points, max_points=float(cell.metadata.nbgrader.get("points", 0)), reason=reason,
+    )  # fmt: skip

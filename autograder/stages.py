@@ -138,7 +138,7 @@ class Record(_Stage):
         answered = _answers(nb)
         elsewhere = answered_elsewhere(nb)
         graded = {cell.metadata.nbgrader.grade_id for cell in nb.cells if cell.metadata.vitedu.role == "exam"}
-        written = []
+        written, unread = [], nb.metadata.vitedu.get("unread", "")
         with Gradebook(resources["nbgrader"]["db_url"]) as gradebook:
             place = (notebook, assignment, student)
             for verdict in done.verdicts:
@@ -157,11 +157,16 @@ class Record(_Stage):
                     continue
                 empty = is_unchanged(cell.source, release[grade_id].source) and grade_id not in elsewhere
                 gradebook.find_comment(grade_id, *place).auto_comment = "No response." if empty else None
-                if role == "written":
+                if role == "written" and unread:
+                    gradebook.find_comment(grade_id, *place).auto_comment = None
+                    grade = gradebook.find_grade(grade_id, *place)
+                    grade.auto_score, grade.needs_manual_grade = None, grade.manual_score is None
+                elif role == "written":
                     grade = gradebook.find_grade(grade_id, *place)
                     by_hand, same = grade.manual_score is not None, before.get(grade_id) == answered[grade_id]
                     grade.auto_score = 0.0 if empty else None
                     grade.needs_manual_grade = grade.needs_manual_grade or not same if by_hand else not empty
+                if role == "written":
                     points = float(cell.metadata.nbgrader.points)
                     written.append({"grade_id": grade_id, "max_points": points, "answered": not empty})
             gradebook.db.commit()
@@ -171,6 +176,8 @@ class Record(_Stage):
             "seconds": done.seconds | {"record": time.monotonic() - started}, "trained": done.trained,
             "exercises": [verdict.as_json() for verdict in done.verdicts], "written": written, "answers": answered,
         }  # fmt: skip
+        if unread:
+            record["unread"] = unread
         if done.again:  # what was executed counts as before, also when this is killed before the feedback is written
             record |= {"stamp": stored["stamp"]}
         if problem := read_timestamp(self._submitted(student, assignment)).problem:

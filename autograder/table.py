@@ -28,8 +28,9 @@ def text_table(course_dir: Path | str, assignment: str, width: int = 0, db_url: 
     heads = [[*_stacked(cell.name), f"/{words.points(cell.max_points)}"] for cell in columns]
     heads += [["written", f"/{words.points(written)}"]] * bool(written)
     heads = [["student"], *heads, ["total", f"/{words.points(submissions[0].max_points)}"]]
+    names = words.labels(s.student for s in submissions)
     lines = [
-        [untrusted.terminal(s.student, 20), *_points(s, columns), *_written(s)[: bool(written)], _total(s)]
+        [names[s.student], *_points(s, columns), *_written(s)[: bool(written)], _total(s)]
         for s in submissions
     ]
     widths = [max(map(len, [*head, *(line[i] for line in lines)])) for i, head in enumerate(heads)]
@@ -76,8 +77,6 @@ def _written(submission: Submission) -> list[str]:
 
 
 def _total(submission: Submission) -> str:
-    if not submission.submitted:
-        return ""
     return words.points(submission.score) + ("+" if submission.waiting and submission.score is not None else "")
 
 
@@ -91,7 +90,8 @@ def _sentences(submission: Submission) -> list[str]:
     sentences += [f"not answered: {', '.join(blank)}"] if blank else []
     if submission.mended:
         sentences.append(f"mended: {'; '.join(untrusted.terminal(m, 200) for m in submission.mended)}")
-    return sentences + [untrusted.terminal(problem) for problem in submission.problems]
+    refused = [submission.refused] * bool(submission.refused)
+    return sentences + [untrusted.terminal(problem) for problem in (*refused, *submission.problems)]
 
 
 def _key(submissions: list[Submission]) -> str:

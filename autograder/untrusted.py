@@ -66,6 +66,13 @@ def terminal(value: Any, limit: int = 2000) -> str:
     return " ".join(text(value, limit).split())
 
 
+def shown(name: Any, limit: int = 300) -> str:
+    """A name on one line as it is; in quotes where a reader would not see all of it, such as a blank at its end."""
+    name = _string(name)
+    plain = terminal(name, limit)
+    return plain if plain == name else terminal(repr(name), limit)
+
+
 def csv_field(value: Any) -> str | int | float:
     """A field no spreadsheet takes for a formula: numbers as numbers, texts on one line."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):

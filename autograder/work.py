@@ -17,12 +17,12 @@ import nbformat
 from nbformat import NotebookNode
 
 from . import sandbox
-from .examiner import EXAMINED, examine
+from .examiner import EXAMINED, examine, unexamined
 from .folder import scratch, sweep
 from .kernel import Limits
 from .lab import find_lab
 from .rebuild import Unreadable, parse_submission, rebuild
-from .recognise import SubmittedCell, lab_of
+from .recognise import SubmittedCell, lab_of, recognise
 from .reference import Reference
 from .stamp import sources
 from .verdict import Verdict
@@ -46,6 +46,7 @@ class Task:
         kept: trained answers of an earlier grading, by file name.
         template: address of a preloaded process, OWN, or "" for cold kernels.
         sources: digest of the code that is to do it.
+        note: what was done about an odd name or place.
         shelf: a folder of the worker's machine for reference answers, see Reference; "" without one.
     """
 
@@ -62,6 +63,7 @@ class Task:
     template: str = ""
     sources: str = ""
     shelf: str = ""
+    note: str = ""
 
 
 @dataclass
@@ -113,7 +115,8 @@ def work(task: Task) -> Executed:
         raise Refused(f"the worker {where} has another version of vitedu: install the same everywhere")
     if task.sandbox and (why := sandbox.unavailable()):
         raise Refused(f"the worker {where} has no sandbox: {why}")
-    nb = rebuilt(task.content, task.problem, nbformat.reads(task.release.decode(), as_version=4), task.points)
+    release = nbformat.reads(task.release.decode(), as_version=4)
+    nb = rebuilt(task.content, task.problem, release, task.points, task.note)
     reference_of(task.lab).shelf = Path(task.shelf) if task.shelf else None
     with _one_at_a_time, scratch() as kept:
         template = _template(task.lab) if task.template == OWN else task.template
@@ -140,33 +143,37 @@ def _close_templates() -> None:
         _templates.pop(lab).close()
 
 
-def rebuilt(content: bytes | None, problem: str, release: NotebookNode, points: dict[str, float]) -> NotebookNode:
-    """The submission put back into the shape of the release; what was mended is in its metadata."""
+def rebuilt(
+    content: bytes | None, problem: str, release: NotebookNode, points: dict[str, float], note: str = ""
+) -> NotebookNode:
+    """The submission put back into the shape of the release.
+
+    Its metadata holds what was mended, and under "unread" why nothing can be graded: then it has no score.
+    """
     started, cells = time.monotonic(), []
     if content is not None:
         try:
             cells = parse_submission(content)
+            problem = _foreign(cells, release)
         except Unreadable as error:
-            problem = str(error)
-    other = elsewhere(cells, release)
-    nb, mended = rebuild([] if other else cells, release, points)
-    if problem:
-        mended = [f"The notebook could not be read, so nothing in it could be graded: {problem}."]
-    elif other:
-        mended = [other]
-    nb.metadata["vitedu"] = {"mended": mended, "rebuild_seconds": time.monotonic() - started}
+            problem = f"{error}: hand in the notebook again"
+    nb, mended = rebuild([] if problem else cells, release, points)
+    unread = f"Nothing could be graded: {problem}." if problem else ""
+    mended = [unread] if unread else [note] * bool(note) + mended
+    nb.metadata["vitedu"] = {"mended": mended, "unread": unread, "rebuild_seconds": time.monotonic() - started}
     return nb
 
 
-def elsewhere(cells: list[SubmittedCell], release: NotebookNode) -> str:
-    """One sentence where this is the notebook of another lab of the course; "" where it is not."""
-    if (found := lab_of(cells)) is None:
-        return ""
+def _foreign(cells: list[SubmittedCell], release: NotebookNode) -> str:
+    """Why a notebook is not one of this release: another lab's, or nobody's; "" where it is one."""
     released = [SubmittedCell(c.cell_type, c.source, c.metadata.nbgrader.grade_id) for c in release.cells]
-    expected = lab_of(released)
-    if expected in (None, found):
-        return ""
-    return f"This is {_its_name(found)}, expected {_its_name(expected)}: hand in that one."
+    found, expected = lab_of(cells), lab_of(released)
+    if None not in (found, expected) and found != expected:
+        return f"this is {_its_name(found)}, expected {_its_name(expected)}: hand in that one"
+    known = {cell.grade_id for cell in released}
+    if found is None and not any(cell.grade_id in known for cell in recognise(cells, release)[0]):
+        return "nothing in the notebook belongs to this lab: hand in the notebook that was released, with your answers"
+    return ""
 
 
 def _its_name(assignment: str) -> str:
@@ -186,7 +193,10 @@ def execute(
 ) -> Executed:
     """Run a rebuilt notebook's cells, put the probes, judge, and write the judge's outputs."""
     reference = reference_of(assignment)
-    examination = examine(nb, reference.lab, reference, student, secret, limits, kept, sandboxed, template)
+    if unread := nb.metadata.vitedu.get("unread", ""):
+        examination = unexamined(nb, unread.rstrip("."))
+    else:
+        examination = examine(nb, reference.lab, reference, student, secret, limits, kept, sandboxed, template)
     for index, outputs in examination.outputs.items():
         nb.cells[index].outputs = outputs
     by_cell = {verdict.grade_id: verdict for verdict in examination.verdicts}
