@@ -152,12 +152,14 @@ def _asked_at(exercise: str, check: int, pieces: list[Piece], names: set[str]) -
     if late and statements(pieces[late[-1]].real) is None:  # a file that is written, and then read
         late += [i for i, p in enumerate(pieces) if i > late[-1] and _INDIRECT.search(p.real)]
     last = max([check, *attempts, *late])
-    for i, piece in enumerate(pieces):
-        if i > last and piece.cell is None and piece.exercise == exercise:
-            answer = "\n".join(p.real for p in pieces[:last] if p.binds & names)
-            between, needed = pieces[last + 1 : i], used(answer)
-            if any(p.binds & names or (p.role == "own" and defined(p.real) & needed) for p in between):
-                last = i
+    # A copy of the check further below is asked where code of the student's own stands on the way that matters to it.
+    needed = set().union(*(used(p.real) for p in pieces[:last] if p.binds & names))
+    matters = False
+    for i, piece in enumerate(pieces[last + 1 :], last + 1):
+        if piece.cell is None and piece.exercise == exercise and matters:
+            last, matters = i, False
+        elif piece.binds & names or (piece.role == "own" and defined(piece.real) & needed):
+            needed, matters = needed | used(piece.real), True
     return last
 
 
@@ -225,7 +227,8 @@ def contributing(notebook: NotebookNode, exercise: str) -> list[str]:
     texts = [cell.source for cell in cells if exercise in answers(cell)]
     real = [cell.source for cell in cells if exercise in answers(cell) and not cell.metadata.vitedu.get("stub")]
     own = [c.source for c in cells if c.metadata.vitedu.role == "own" and exercise not in answers(c)]
-    while more := [source for source in own if any(defined(source) & used(text) for text in real)]:
+    needed = set().union(*map(used, real))
+    while more := [source for source in own if defined(source) & needed]:
         own = [source for source in own if source not in more]
-        texts, real = texts + more, more
+        texts, needed = texts + more, needed.union(*map(used, more))
     return texts
