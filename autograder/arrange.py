@@ -145,7 +145,11 @@ def _asked_at(exercise: str, check: int, pieces: list[Piece], names: set[str]) -
     """Behind which piece an exercise is examined; the check's own place where nothing below belongs to it."""
     if not names:
         return check
-    attempts = [i for i, p in enumerate(pieces) if p.exercise == exercise and p.real]
+    attempts = [
+        i
+        for i, p in enumerate(pieces)
+        if p.exercise == exercise and p.real and (p.binds & names or not p.binds)  # else a copy used for another one
+    ]
     # Who has answered above may try something else below; who has not, answers there.
     still_open = names.difference(*(p.binds for p in pieces[:check]), *(pieces[i].binds for i in attempts))
     late = [i for i, p in enumerate(pieces) if i > check and p.binds & still_open]

@@ -155,6 +155,7 @@ CLASS = [
     Odd("the-last-counts", put(ZEROS, after=WEIGHTS, of=WEIGHTS), {WEIGHTS: "graded"}),
     Odd("copy-above", each(todo(ATTENTION), put(MODEL[ATTENTION], after=f"exam-{WEIGHTS}", of=ATTENTION))),
     Odd("second-answered", each(todo(ATTENTION), put(MODEL[ATTENTION], after=ATTENTION, of=ATTENTION))),
+    Odd("copy-for-another", each(todo(HEAD), put(MODEL[HEAD], after=HEAD, of=WEIGHTS))),
     Odd("five-attempts", each(fill(ATTENTION, INVERTED), put(
         "def scaled_dot_product_attention(q, k, v, mask=None):\n    return no", "def scaled_dot_product_attention(",
         MODEL[ATTENTION], "", after=ATTENTION, of=ATTENTION))),
@@ -202,6 +203,9 @@ CLASS = [
     Odd("merged-with-its-check", each(drop(ATTENTION), add(f"exam-{ATTENTION}", MODEL[ATTENTION], front=True)),
         told=("what was added to it is kept",)),
     Odd("merged-with-the-imports", each(drop(WEIGHTS), add("imports", MODEL[WEIGHTS]))),
+    Odd("all-in-the-imports", each(drop(*MODEL, *(f"exam-{id}" for id in MODEL)),
+        add("imports", in_one(MODEL) + f"\n{CHECK}"))),
+    Odd("in-the-playground", each(todo(EINSUM), fill("playground", MODEL[EINSUM]))),
     Odd("merged-with-a-text", each(drop(WEIGHTS), add(f"hints-{WEIGHTS}", MODEL[WEIGHTS])), told=("was run, too",)),
     Odd("helper-in-a-check", each(fill(WEIGHTS, BY_SCORES), add(f"exam-{WEIGHTS}", SCORES))),
     Odd("experiment-in-a-check", add(f"exam-{WEIGHTS}", ZEROS)),
@@ -217,6 +221,8 @@ CLASS = [
     Odd("module-beside", each(fill(WEIGHTS, BY_SCORES), put("from helpers import _scores", after="imports")),
         {WEIGHTS: "error"}, told=("The module helpers is not in the course", "move its code into a cell")),
     Odd("file-beside", put("rows = open('mine.csv').read()", after="imports"), told=("The file mine.csv is not here",)),
+    Odd("helper-in-a-text", each(fill(WEIGHTS, BY_SCORES), note(SCORES, "imports")), {WEIGHTS: "error"},
+        told=("_scores stands in a text cell",)),
     # --- in words
     Odd("words-below", note("Because the variance grows with K.", "written-scale")),
     Odd("words-split", each(fill("written-scale", "First half,"), note("second half.", "written-scale"))),
