@@ -121,13 +121,12 @@ def _stubs_first(pieces: list[Piece], names: dict[str, set[str]]) -> tuple[list[
         elif defines:
             elsewhere.append(exercise)
     told = [f"The answer to {exercise} stood above its TODO cell; it counts." for exercise in above]
-    if elsewhere:
-        told.append(f"The answer to {_listed(elsewhere)} stands in the cell of another exercise; it counts.")
+    if len(elsewhere) == 1:
+        told.append(f"The answer to {elsewhere[0]} stands in the cell of another exercise; it counts.")
+    elif elsewhere:
+        listed = f"{', '.join(elsewhere[:-1])} and {elsewhere[-1]}"
+        told.append(f"The answers to {listed} stand in cells of other exercises; they count.")
     return pieces, told
-
-
-def _listed(exercises: list[str]) -> str:
-    return " and ".join([", ".join(exercises[:-1]), exercises[-1]] if len(exercises) > 1 else exercises)
 
 
 def _guard(pieces: list[Piece], every: set[str]) -> None:

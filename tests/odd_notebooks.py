@@ -185,7 +185,7 @@ CLASS = [
     Odd("all-in-the-first", each(drop(*REST), fill(WEIGHTS, in_one(MODEL)))),
     Odd("all-in-the-first-emptied", each(*(fill(id, "") for id in REST), fill(WEIGHTS, in_one(MODEL)))),
     Odd("all-in-the-first-todo", each(todo(*REST), fill(WEIGHTS, in_one(MODEL))),
-        told=("stands in the cell of another exercise",)),
+        told=("stand in cells of other exercises",)),
     Odd("all-in-the-last", each(drop(WEIGHTS, *REST[:-1]), fill(EINSUM, in_one(MODEL)))),
     Odd("all-in-one-of-my-own", each(drop(*MODEL), put(in_one(MODEL), after="imports"))),
     Odd("all-at-the-end", each(todo(*MODEL), put(*MODEL.values()))),
