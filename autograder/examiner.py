@@ -13,7 +13,7 @@ from nbformat.v4 import new_output
 
 from vitedu.probe import Case, asks_for_float32
 
-from .advice import advice
+from .advice import advice, unknown_name
 from .arrange import answer_to, answers, runs
 from .exam import Draw, Exercise, variant_of
 from .judge import Reply, judge, signature
@@ -257,7 +257,7 @@ class _Sitting:
             verdict.status = OUT_OF_MEMORY
         if verdict.status == NOT_ANSWERED and failure:  # it was answered, but its cell did not get through
             verdict.status = failure
-        verdict.remarks += self._advice(verdict)
+        verdict.remarks += self._advice(verdict, index)
         if verdict.idea:
             self.named[exercise.id] = verdict.idea
         verdict.seconds = {"probe": probed - started, "judge": time.monotonic() - probed}
@@ -319,12 +319,13 @@ class _Sitting:
         if wrong and not verdict.diagnoses and verdict.status == GRADED:
             verdict.signature = signature(replies, cases)
 
-    def _advice(self, verdict: Verdict) -> list[str]:
-        """What to do about an error in this exercise that comes from files which are not here."""
+    def _advice(self, verdict: Verdict, index: int) -> list[str]:
+        """What to do about an error in this exercise that comes from elsewhere: a file, or another cell."""
         said = [verdict.reason, *(case.note for case in verdict.cases if not case.right)]
         found = [told for text in said if (told := advice(text))]
         unknown = any("NameError" in text for text in said)
         found += [told for told, any_name in self.advice if unknown or (any_name and verdict.status == NOT_ANSWERED)]
+        found += [told for text in said if (told := unknown_name(text, self.notebook.cells, index))]
         return list(dict.fromkeys(found))[:3]
 
     def _add(self, cell: NotebookNode, status: str, points: float | None, reason: str) -> Verdict:

@@ -26,6 +26,7 @@ __all__ = ["Unreadable", "is_unchanged", "parse_submission", "read_submission", 
 MAX_FILE = 64 * 2**20
 MAX_SOURCE = 2**20
 MAX_CELLS = 2000
+MAX_CODE = 2 * 2**20  # characters of all code cells together: they are looked at one by one
 
 
 class Unreadable(Exception):
@@ -50,7 +51,7 @@ def read_submission(path: Path) -> list[SubmittedCell]:
     """The cells of a handed-in notebook of any format version, read without trusting its shape.
 
     Raises:
-        Unreadable: not a regular file, too large, not JSON, without cells, or with too many.
+        Unreadable: not a regular file, too large, not JSON, without cells, or with too many or too much code.
     """
     return parse_submission(take_in(path), path.name)
 
@@ -71,7 +72,10 @@ def parse_submission(content: bytes, name: str = "it") -> list[SubmittedCell]:
         raise Unreadable(f"{name} is JSON but has no list of cells, so it is no notebook")
     if len(cells) > MAX_CELLS:
         raise Unreadable(f"{name} has {len(cells)} cells; a notebook may have {MAX_CELLS}")
-    return [cell for cell in map(_submitted_cell, cells) if cell is not None]
+    found = [cell for cell in map(_submitted_cell, cells) if cell is not None]
+    if (code := sum(len(cell.source) for cell in found if cell.kind == "code")) > MAX_CODE:
+        raise Unreadable(f"{name} has {code} characters of code; a notebook may have {MAX_CODE}")
+    return found
 
 
 def _submitted_cell(cell: Any) -> SubmittedCell | None:

@@ -258,6 +258,7 @@ CLASS = [
         "helpers", HELPED,
         each(own_cells(STARS), own_cells(HELPER, after=WEIGHTS), own_cells(LATE, after="playground")),
         less={ATTENTION: (0, "error", "'late' is not defined")},  # nor is it when the notebook is run from the top
+        told=("late is defined below the check of this exercise",),
     ),
     Unlucky("magics", MAGICS, own_cells(*MAGIC_CELLS)),
     Unlucky(
