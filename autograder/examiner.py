@@ -19,7 +19,7 @@ from .judge import Reply, judge, signature
 from .kernel import DIED, GONE, NO_MEMORY, OK, OUT_OF_MEMORY, TIMED_OUT, KernelStartError, Limits, Run, StudentKernel
 from .lab import Lab
 from .reference import Reference
-from .trail import SLOW, Trail, is_own, name_of, needed
+from .trail import SLOW, Trail, definitions, is_own, name_of, needed
 from .untrusted import text
 from .verdict import ERROR, GRADED, NOT_ANSWERED, NOT_GRADED, CaseVerdict, Verdict
 
@@ -136,7 +136,8 @@ class _Sitting:
         self.at_own_cost = False  # the last kernel was ended by an own cell
         self.spent = 0.0  # CPU seconds of the kernels that are gone
         self.took: dict[int, float] = {}  # cell or exam -> seconds
-        self.killers: set[int] = set()  # cells that a replay leaves out: they died or hung
+        self.reduced: dict[int, str] = {}  # cells that ended a kernel or hung -> what a replay runs instead
+        self.fatal: set[str] = set()  # grade_id of those that ended a kernel
         self.failures: dict[str, tuple[str, str]] = {}  # grade_id -> status and reason of a cell that failed
         self.named: dict[str, str] = {}  # exercise -> the idea found in it, see exam.Exercise
 
@@ -235,7 +236,9 @@ class _Sitting:
         """The places of the cells that a replay runs."""
         cells = self.notebook.cells
         for place, cell in enumerate(cells[:index]):
-            if cell.cell_type != "code" or cell.metadata.vitedu.role in ("display", *EXAMINED) or place in self.killers:
+            if cell.cell_type != "code" or cell.metadata.vitedu.role in ("display", *EXAMINED):
+                continue
+            if self.reduced.get(place) == "":
                 continue
             if is_own(cell) and (
                 self.own_left <= 0 or (self.took.get(place, 0.0) > SLOW and not needed(cells, place))
@@ -258,10 +261,10 @@ class _Sitting:
     def _play(self, place: int) -> Run:
         """Run a cell in the kernel that is there, within its time."""
         cell = self.notebook.cells[place]
-        own = is_own(cell)
+        source, own = self.reduced.get(place, cell.source), is_own(cell)
         most = min(self.limits.cell, max(self.own_left, 0.0)) if own else self._left(self.limits.cell)
         started, cpu = time.monotonic(), self.kernel.cpu_time() if own else 0.0
-        run = self.kernel.run(cell.source, most, max(self.own_cpu, 1.0) if own else math.inf)
+        run = self.kernel.run(source, most, max(self.own_cpu, 1.0) if own else math.inf)
         taken = time.monotonic() - started
         if own:  # its time is no exercise's
             self.own_left -= taken
@@ -269,7 +272,7 @@ class _Sitting:
             self.deadline += taken
         self.took[place] = self.took.get(place, 0.0) + taken
         if self.kernel.alive:
-            self.trail.ran(place, cell.source, self.kernel.tasks())
+            self.trail.ran(place, source, self.kernel.tasks())
         if run.status == TIMED_OUT and not run.error:
             run.error = f"it took more than {most:.0f} s" if most >= self.limits.cell or own else self._no_time()
         return run
@@ -292,11 +295,15 @@ class _Sitting:
         return True
 
     def _leave_out(self, place: int, did: str) -> None:
-        """Run a cell no more; tell of it where it is the student's own."""
-        self.killers.add(place)
-        if is_own(self.notebook.cells[place]):
+        """Run no more of a cell than its definitions, and where they end a kernel nothing; tell of a student's own."""
+        cell, first = self.notebook.cells[place], place not in self.reduced
+        self.reduced[place] = definitions(cell.source) if first else ""
+        if not self.kernel.alive:
+            self.fatal.add(cell.metadata.get("nbgrader", {}).get("grade_id", ""))
+        if is_own(cell):
             self.at_own_cost = not self.kernel.alive
-            self._tell(place, did if self.kernel.alive else f"{did}; it was left out from then on")
+            if first:
+                self._tell(place, did if self.kernel.alive else f"{did}; only what it defines was run from then on")
 
     def _tell(self, place: int, did: str) -> None:
         name = name_of(self.notebook.cells, place)
@@ -356,7 +363,7 @@ class _Sitting:
                 f"took {took[place]:.0f} s: the time for own cells ({self.limits.own:g} s together) is used up, and "
                 "those that follow were left out",
             )
-        self.killers.add(index)
+        self.reduced[index] = ""
 
     def _examine(self, index: int, cell: NotebookNode) -> None:
         exercise = self.lab.exercise(cell.metadata.vitedu.exercise)
@@ -366,7 +373,7 @@ class _Sitting:
         draw = Draw(self.secret, exercise.id, variant_of(self.secret, self.student, exercise.id))
         cases = self.reference.cases(exercise, draw)
         try:
-            replies, run, taken = self._ask(index, cases)
+            replies, run, taken = self._ask(index, exercise.id, cases)
         except KernelStartError as error:
             self._add(cell, status=NOT_GRADED, points=None, reason=str(error))
             return
@@ -390,16 +397,19 @@ class _Sitting:
         self.done.seconds["judge"] += verdict.seconds["judge"]
         self._ask_common(exercise, verdict)
 
-    def _ask(self, index: int, cases: list[Case]) -> tuple[list[Reply], Run, float]:
+    def _ask(self, index: int, exercise: str, cases: list[Case]) -> tuple[list[Reply], Run, float]:
         """Put the cases of an exam, as `_attempt` runs a cell; how that ended, with why, and its seconds.
 
         Raises:
             KernelStartError: there is no kernel.
         """
+        nothing = [Reply(None)] * len(cases)
+        if exercise in self.fatal:  # its own affair, though what else it defines stays for the others
+            return nothing, Run(self.failures[exercise][0]), 0.0
         while True:
             if (status := self._ready(index)) != OK:
                 why = self._no_time() if status == TIMED_OUT else ""
-                return [Reply(None)] * len(cases), Run(status, error=why), 0.0
+                return nothing, Run(status, error=why), 0.0
             started, most = time.monotonic(), self._left(self.limits.probe)
             replies, run = ask_exercise(self.kernel, cases, most)
             taken = time.monotonic() - started

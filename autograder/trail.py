@@ -44,6 +44,22 @@ def needed(cells: Sequence[NotebookNode], place: int) -> bool:
     return "*" in bound or not bound.isdisjoint(re.findall(r"\w+", later))
 
 
+def definitions(source: str) -> str:
+    """What a cell defines, without what it does: imports, functions, classes, and names for plain values."""
+    try:
+        body = ast.parse(source).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ""
+    kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    kept = [
+        node
+        for node in body
+        if isinstance(node, kinds)
+        or (isinstance(node, ast.Assign) and not any(isinstance(part, ast.Call) for part in ast.walk(node)))
+    ]
+    return ast.unparse(ast.Module(kept, []))
+
+
 def _bound(tree: ast.AST) -> set[str]:
     """Names that code may bind, at whatever depth."""
     found = set()
