@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -395,7 +396,7 @@ class _Sitting:
         verdict.seconds = {"probe": taken, "judge": time.monotonic() - probed}
         self.done.seconds["probes"] += verdict.seconds["probe"]
         self.done.seconds["judge"] += verdict.seconds["judge"]
-        self._ask_common(exercise, verdict)
+        self._ask_common(index, exercise, verdict)
 
     def _ask(self, index: int, exercise: str, cases: list[Case]) -> tuple[list[Reply], Run, float]:
         """Put the cases of an exam, as `_attempt` runs a cell; how that ended, with why, and its seconds.
@@ -476,15 +477,16 @@ class _Sitting:
         self.done.seconds["probes"] += verdict.seconds["probe"]
         self.done.seconds["judge"] += verdict.seconds["judge"]
 
-    def _ask_common(self, exercise: Exercise, verdict: Verdict) -> None:
+    def _ask_common(self, index: int, exercise: Exercise, verdict: Verdict) -> None:
         """Put the variant common to the class, so that equal unexplained answers can be grouped."""
         if not self.kernel.alive or self._left(1) <= 0 or verdict.status in ENDINGS:
             return
         cases = self.reference.cases(exercise, Draw(self.secret, exercise.id, COMMON))
         started = time.monotonic()
         replies, run = ask_exercise(self.kernel, cases, self._left(self.limits.probe))
-        self.deaths += run.status in GONE
         self.done.seconds["probes"] += time.monotonic() - started
+        with contextlib.suppress(KernelStartError):  # the next exam tries again, and tells
+            self.deaths += run.status in GONE and not self._culprit(index)
         wrong = any(not case.right for case in verdict.cases)
         if wrong and not verdict.diagnoses and verdict.status == GRADED:
             verdict.signature = signature(replies, cases)
