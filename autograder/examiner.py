@@ -279,17 +279,18 @@ class _Sitting:
         return run
 
     def _culprit(self, index: int) -> bool:
-        """Whether an earlier cell has ended the kernel that this cell or exam was in; it is left out from now on.
+        """Whether something earlier has ended the kernel that this cell or exam was in, which then gets another try.
 
-        A fresh kernel runs the earlier cells again, and waits behind each that had left something running.
-        If it lasts it is there, ready for the next, and who was there when the last one died is to blame.
+        A fresh kernel runs the earlier cells again, and waits behind each that had left something running. One
+        behind which it ends is left out from now on. If it lasts it is there, ready for the next, and who was
+        there when the last one died is to blame.
         """
         waits = self.trail.waits()
         if not waits or self.pauses <= 0 or self._left(1) <= 0 or self.spent >= self.limits.cpu:
             return False
         ended = self._replay(index, waits)
-        if ended is None:
-            return False
+        if ended is None:  # no cell has; but an answer that was asked earlier may have, which is not asked again
+            return any(self.notebook.cells[place].metadata.vitedu.role in EXAMINED for place in waits)
         # In the middle of a cell that it has outlived before: the last one that had left something.
         before = [place for place in waits if place <= ended]
         self._leave_out(max(before, default=ended), "ended the kernel behind itself")
@@ -299,12 +300,14 @@ class _Sitting:
         """Run no more of a cell than its definitions, and where they end a kernel nothing; tell of a student's own."""
         cell, first = self.notebook.cells[place], place not in self.reduced
         self.reduced[place] = definitions(cell.source) if first else ""
-        if not self.kernel.alive:
-            self.fatal.add(cell.metadata.get("nbgrader", {}).get("grade_id", ""))
         if is_own(cell):
             self.at_own_cost = not self.kernel.alive
             if first:
                 self._tell(place, did if self.kernel.alive else f"{did}; only what it defines was run from then on")
+        elif not self.kernel.alive:
+            grade_id = cell.metadata.nbgrader.grade_id
+            self.fatal.add(grade_id)
+            self.failures.setdefault(grade_id, (DIED, f"its cell {did}"))
 
     def _tell(self, place: int, did: str) -> None:
         name = name_of(self.notebook.cells, place)
@@ -405,10 +408,11 @@ class _Sitting:
             KernelStartError: there is no kernel.
         """
         nothing = [Reply(None)] * len(cases)
-        if exercise in self.fatal:  # its own affair, though what else it defines stays for the others
-            return nothing, Run(self.failures[exercise][0]), 0.0
         while True:
-            if (status := self._ready(index)) != OK:
+            status = self._ready(index)
+            if exercise in self.fatal:  # its own affair, though what else it defines stays for the others
+                return nothing, Run(self.failures[exercise][0]), 0.0
+            if status != OK:
                 why = self._no_time() if status == TIMED_OUT else ""
                 return nothing, Run(status, error=why), 0.0
             started, most = time.monotonic(), self._left(self.limits.probe)
@@ -416,6 +420,7 @@ class _Sitting:
             taken = time.monotonic() - started
             self.took[index] = self.took.get(index, 0.0) + taken
             if run.status not in GONE:
+                self.trail.ran(index, "", self.kernel.tasks())
                 if run.status == TIMED_OUT and most < self.limits.probe:
                     run.error = run.error or self._no_time()
                 return replies, run, taken
@@ -485,6 +490,8 @@ class _Sitting:
         started = time.monotonic()
         replies, run = ask_exercise(self.kernel, cases, self._left(self.limits.probe))
         self.done.seconds["probes"] += time.monotonic() - started
+        if self.kernel.alive:
+            self.trail.ran(index, "", self.kernel.tasks())
         with contextlib.suppress(KernelStartError):  # the next exam tries again, and tells
             self.deaths += run.status in GONE and not self._culprit(index)
         wrong = any(not case.right for case in verdict.cases)
