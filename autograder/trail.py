@@ -14,9 +14,10 @@ from .untrusted import terminal
 OWN = ("own", "playground")  # roles of cells that earn nothing, and so must cost nothing
 SLOW = 2.0  # seconds; what took longer is not run again when nothing needs it
 LONGEST = 20.0  # seconds to wait for what a cell may have left behind
-# What ends a kernel later without a thread or a process that could be counted.
-TIMERS = re.compile(
-    r"\b(alarm|setitimer|call_later|call_at|call_soon|dump_traceback_later|create_task|ensure_future|add_callback)\b"
+# What may end a kernel later, by something that cannot be counted, or that is gone again when somebody counts.
+LATER = re.compile(
+    r"\b(alarm|setitimer|call_later|call_at|call_soon|dump_traceback_later|create_task|ensure_future|add_callback|"
+    r"Thread|Timer|start_new_thread|Popen|Process|fork)\b"
 )
 
 
@@ -85,7 +86,7 @@ class Trail:
 
     def ran(self, place: int, source: str, tasks: int) -> None:
         """A cell has run, and now there are so many threads and processes."""
-        if tasks > self._tasks or TIMERS.search(source):
+        if tasks > self._tasks or LATER.search(source):
             self._left[place] = time.monotonic()
         self._tasks = tasks
 
