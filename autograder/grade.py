@@ -45,6 +45,8 @@ from .verdict import NOT_GRADED
 from .warm import Template, modules_of
 from .work import OWN, Executed, Task
 
+RECORD_SECONDS = 300.0  # for one submission; a page of a thousand cells takes a few
+
 
 def course_api(course: Path, sandbox: bool = True) -> NbGraderAPI:
     """nbgrader's own functions on a course folder, with the instructor's configuration and ours.
@@ -257,7 +259,8 @@ class _Class:
             for name, content in outcome.files.items():
                 write_atomically(self.course / "trained" / self.lab.assignment / name, content)
             for step in (lambda *place: record(self.api, *place, outcome), self.api.generate_feedback):
-                result = step(self.lab.assignment, student)
+                with interrupt.within(RECORD_SECONDS, "writing its results and its feedback"):
+                    result = step(self.lab.assignment, student)
                 if not result["success"]:
                     if "KeyboardInterrupt" in result["error"].strip().split("\n")[-1]:
                         raise KeyboardInterrupt

@@ -27,6 +27,7 @@ MAX_FILE = 64 * 2**20
 MAX_SOURCE = 2**20
 MAX_CELLS = 2000
 MAX_CODE = 2 * 2**20  # characters of all code cells together: they are looked at one by one
+MAX_BLANK = 200  # blank lines in a row
 
 
 class Unreadable(Exception):
@@ -97,7 +98,12 @@ def _submitted_cell(cell: Any) -> SubmittedCell | None:
 def _plain(source: str) -> str:
     """Line ends as \\n; what a notebook or a database cannot store is replaced; a sane length."""
     source = source[:MAX_SOURCE].replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
-    return source.encode("utf-8", errors="replace").decode("utf-8")
+    lines, blank = [], 0
+    for line in source.split("\n"):  # to colour thousands of blank ones in a row would take hours
+        blank = 0 if line.strip() else blank + 1
+        if blank <= MAX_BLANK:
+            lines.append(line)
+    return "\n".join(lines).encode("utf-8", errors="replace").decode("utf-8")
 
 
 def rebuild(

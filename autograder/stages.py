@@ -94,10 +94,15 @@ class Examine(_Stage):
 
     cell_seconds = Float(Limits.cell, help="Wall time that one cell of a student may take.").tag(config=True)
     probe_seconds = Float(Limits.probe, help="Wall time that one exercise's probe may take.").tag(config=True)
-    notebook_seconds = Float(Limits.notebook, help="Wall time of all cells and probes of a notebook.").tag(config=True)
-    replays = Integer(Limits.replays, help="How often a fresh kernel replays a notebook after one died.").tag(
-        config=True
-    )
+    notebook_seconds = Float(
+        Limits.notebook, help="Wall time of all cells and probes of a notebook, but for the student's own cells."
+    ).tag(config=True)
+    own_seconds = Float(
+        Limits.own, help="Wall time of the cells that a student has added, and of those to play in, together."
+    ).tag(config=True)
+    replays = Integer(
+        Limits.replays, help="How often a fresh kernel replays a notebook after an exercise's probe has ended one."
+    ).tag(config=True)
     memory_bytes = Integer(Limits.memory, help="Memory of a kernel and its children together.").tag(config=True)
     processes = Integer(Limits.processes, help="Processes and threads of a kernel.").tag(config=True)
     cpu_seconds = Float(Limits.cpu, help="CPU time of all kernels of a notebook.").tag(config=True)
@@ -109,8 +114,8 @@ class Examine(_Stage):
     def limits(self) -> Limits:
         """What a notebook may use."""
         return Limits(
-            cell=self.cell_seconds, probe=self.probe_seconds, notebook=self.notebook_seconds, replays=self.replays,
-            memory=self.memory_bytes, processes=self.processes, cpu=self.cpu_seconds,
+            cell=self.cell_seconds, probe=self.probe_seconds, notebook=self.notebook_seconds, own=self.own_seconds,
+            replays=self.replays, memory=self.memory_bytes, processes=self.processes, cpu=self.cpu_seconds,
         )  # fmt: skip
 
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:

@@ -7,9 +7,12 @@ one, and `staged.py` records what comes back.
 from __future__ import annotations
 
 import atexit
+import contextlib
+import faulthandler
 import os
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -30,6 +33,7 @@ from .verdict_cell import verdict_output
 from .warm import Template, modules_of
 
 OWN = "own"  # instead of an address: a template of the worker's own
+GRACE = 60.0  # seconds that a worker of this machine's pool has to be ended from outside first
 
 
 class Refused(RuntimeError):
@@ -64,6 +68,11 @@ class Task:
     sources: str = ""
     shelf: str = ""
     note: str = ""
+
+    @property
+    def most(self) -> float:
+        """Seconds after which whoever does it is stuck."""
+        return self.limits.whole(sum(3 for exercise in find_lab(self.lab).exercises if exercise.trained))
 
 
 @dataclass
@@ -118,13 +127,24 @@ def work(task: Task) -> Executed:
     release = nbformat.reads(task.release.decode(), as_version=4)
     nb = rebuilt(task.content, task.problem, release, task.points, task.note)
     reference_of(task.lab).shelf = Path(task.shelf) if task.shelf else None
-    with _one_at_a_time, scratch() as kept:
+    with _one_at_a_time, _alive_until(task.most + GRACE), scratch() as kept:
         template = _template(task.lab) if task.template == OWN else task.template
         for name, content in task.kept.items():
             (kept / Path(name).name).write_bytes(content)
         done = execute(nb, task.lab, task.student, task.secret, task.limits, kept, task.sandbox, template)
         done.files = {path.name: path.read_bytes() for path in kept.iterdir() if path.name not in task.kept}
     return done
+
+
+@contextlib.contextmanager
+def _alive_until(seconds: float) -> Iterator[None]:
+    """End this process when it takes longer, whatever holds it: this needs neither signals nor the interpreter."""
+    with open(os.devnull, "w") as nowhere:
+        faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
 def _template(lab: str) -> str:
@@ -199,6 +219,7 @@ def execute(
         examination = examine(nb, reference.lab, reference, student, secret, limits, kept, sandboxed, template)
     for index, outputs in examination.outputs.items():
         nb.cells[index].outputs = outputs
+    nb.metadata.vitedu["mended"] = [*nb.metadata.vitedu.get("mended", []), *examination.told]
     by_cell = {verdict.grade_id: verdict for verdict in examination.verdicts}
     for cell in nb.cells:
         if cell.metadata.vitedu.role in EXAMINED:  # written last, when the kernel is dead

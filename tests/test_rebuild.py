@@ -212,6 +212,14 @@ def test_unicode_composition_is_no_change():
     assert is_unchanged("# e\u0301", "# \u00e9")
 
 
+def test_thousands_of_blank_lines_are_not_kept(tmp_path):
+    source = "x = 1\n" + "\n \n" * 5000 + "y = 2\n\n\n"
+    nb = {"nbformat": 4, "cells": [{"cell_type": "code", "source": source, "metadata": {}}]}
+    (cell,) = read_submission(write(tmp_path / "nb.ipynb", nb))
+    lines = cell.source.split("\n")  # to colour them all takes minutes, and hours when there are more
+    assert lines[0] == "x = 1" and lines[-4:] == ["y = 2", "", "", ""] and len(lines) == 205
+
+
 def write(path: Path, content) -> Path:
     path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
     return path

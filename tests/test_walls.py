@@ -93,6 +93,22 @@ RULES = {
         "test_sandbox.py::test_processes_files_and_disk",
         "test_sandbox.py::test_cpu_time_of_all_together_and_of_what_has_ended",
     ],
+    "nobody waits for a submission without a limit": [
+        "test_kernel.py::test_whatever_a_kernel_does_to_itself_the_grader_goes_on",
+        "test_kernel.py::test_a_hanging_cell_is_interrupted_and_the_kernel_stays_intact",
+        "test_batch.py::test_one_that_no_limit_ends_is_named_and_the_others_go_on",
+        "test_batch.py::test_work_that_hangs_in_a_worker_elsewhere_ends_the_worker",
+        "test_batch.py::test_what_takes_too_long_in_the_grader_itself_is_ended",
+        "test_rebuild.py::test_thousands_of_blank_lines_are_not_kept",
+    ],
+    "who ends a kernel is to blame, and nobody else; own cells cost nothing": [
+        "test_own_cells.py::test_an_own_cell_that_ends_the_kernel_costs_nothing_and_is_named",
+        "test_own_cells.py::test_any_number_of_them_costs_nothing",
+        "test_own_cells.py::test_answers_that_kill_cost_their_own_exercise",
+        "test_own_cells.py::test_own_cells_have_a_time_of_their_own",
+        "test_kernel.py::test_exit_ends_its_cell_and_nothing_else",
+        "test_kernel.py::test_what_would_end_a_process_ends_its_own_case_only",
+    ],
     "nothing outlives its kernel, and no kernel its grader": [
         "test_sandbox.py::test_nothing_outlives_the_kernel",
         "test_sandbox.py::test_it_ends_with_the_grader",
