@@ -178,15 +178,15 @@ def _module(
     }
     facts = {
         "absent": tuple(sorted(case.weights.keys() - state.keys()))[:MAX_KEYS],
-        "extra": tuple(
-            key if key in parameters else f"{key}{BUFFER}" for key in sorted(state.keys() - case.weights.keys())
-        )[:MAX_KEYS],
+        "extra": tuple(sorted(state.keys() - case.weights.keys()))[:MAX_KEYS],
         "misshapen": tuple(
             f"{key}: expected {tuple(case.weights[key].shape)}, got {tuple(state[key].shape)}"
             for key in sorted(fits)
             if not fits[key]
         )[:MAX_KEYS],
     }
+    buffers = [key for key in facts["extra"] if key not in parameters]
+    facts["aside"] = f"{buffers[0]} is a buffer: register it with persistent=False" if buffers else unusual_eps(module)
     if facts["extra"] or facts["misshapen"]:  # a parameter without a value would answer at random
         return Answer("ok", type(module).__name__, **facts)
     weights = {
@@ -194,7 +194,6 @@ def _module(
         for key, t in state.items()
     }
     module.load_state_dict(weights, strict=True)
-    facts["aside"] = unusual_eps(module)
     parameters = {plain(name): p for name, p in module.named_parameters() if p.requires_grad}
     call = module if use is None else lambda *args, **kwargs: use(module, *args, **kwargs)
     return _call(call, case, dtype, parameters, **facts)
@@ -250,7 +249,6 @@ def _named(name: str, value: Any) -> dict[str, Tensor]:
     return {key: t for key, t in found.items() if t is not None}
 
 
-BUFFER = " (a buffer: register it with persistent=False)"
 # A minus is one where nothing stands before it that it could join: "got -3", "(-3", "=-3"; not "dim-3", "2-3".
 NUMBER = re.compile(r"(?:(?<![^\s(\[{=:,;<>|/*+'\"])-)?\d+(?:\.\d+(?![\d.]))?")
 
