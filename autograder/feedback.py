@@ -22,10 +22,10 @@ from nbformat import NotebookNode
 from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets.config import Config
 
-from . import untrusted, words
+from . import rendered, untrusted, words
 from .looks import look
 from .results import WAITING, Cell, Submission, read
-from .showable import MAX_TEXT, showable
+from .showable import MAX_TEXT, rich, showable
 from .verdict import GRADED, NOT_ANSWERED
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -44,23 +44,36 @@ def configure(c: Config) -> None:
     c.CSSHTMLHeaderPreprocessor.style = "default"
     # Formgrader shows a submission inside the instructor's own session.
     c.HTMLExporter.preprocessors = [Harmless]
+    c.HTMLExporter.filters = {"markdown2html": rendered.markdown2html}
     c.FeedbackExporter.preprocessors = []  # Clean does more
     c.FeedbackExporter.optimistic_validation = True  # once, at the end
 
 
 class Harmless(Preprocessor):
-    """Sanitise what a student wrote or displayed, for formgrader's page; the verdicts stay as they are."""
+    """Clean what a student wrote or displayed, for formgrader's page; the verdicts stay as they are.
+
+    Markdown is cleaned where it is rendered, see rendered.py; a cell's code and errors are escaped by the template.
+    """
 
     def preprocess_cell(self, cell: NotebookNode, resources: Any, index: int) -> tuple[NotebookNode, Any]:
-        """One cell; text, PNG and JPEG need nothing, and other kinds of output were never kept."""
-        if cell.cell_type != "code":
-            if cell.metadata.get("vitedu", {}).get("role") != "prose":
-                cell.source = untrusted.html(cell.source)
-            return cell, resources
-        for output in cell.outputs:
-            if "text/html" in output.get("data", {}) and not output.metadata.get("vitedu", {}).get("verdict"):
-                output.data["text/html"] = untrusted.html(output.data["text/html"])
+        """One cell."""
+        if cell.cell_type == "raw":
+            cell.source, cell.metadata = f"<pre>{entities.escape(untrusted.text(cell.source, MAX_TEXT))}</pre>", {}
+        if cell.cell_type == "code":
+            cell.outputs = [_shown(output) for output in cell.outputs]
         return cell, resources
+
+
+def _shown(output: NotebookNode) -> NotebookNode:
+    """An output as formgrader shows it; what marks a verdict cannot come from a student, see messages.py."""
+    if output.output_type not in ("display_data", "execute_result"):
+        return output
+    if output.metadata.get("vitedu", {}).get("verdict") is True:
+        return output
+    clean = rich(output.data)
+    if "text/html" in clean.get("data", {}):
+        clean.data["text/html"] = rendered.boxed(clean.data["text/html"])
+    return clean
 
 
 class _Compiled(BytecodeCache):
@@ -107,11 +120,9 @@ class FeedbackExporter(HTMLExporter):
 
     @pass_context
     def safe_markdown(self, context: Any, source: str) -> str:
-        """Markdown as sanitised HTML; as plain text when the renderer gives up."""
-        try:
-            return untrusted.html(self.markdown2html(context, source))
-        except Exception:  # deep nesting and broken attachments raise all kinds of errors in the renderer
-            return f"<pre>{entities.escape(untrusted.text(source, MAX_TEXT))}</pre>"
+        """A cell's Markdown, or a comment's, as sanitised HTML."""
+        cell = context.get("cell", {})
+        return rendered.markdown(source, cell.get("attachments") if source == cell.get("source") else None)
 
 
 class Clean(NbGraderPreprocessor):

@@ -13,6 +13,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_raw_cell
 
 from .arrange import EXAMS, Piece, slots
 from .bindings import bound
+from .pictures import Attachments, joined, referenced
 from .recognise import SubmittedCell, exercises, normal
 from .statements import added, statements, without_todo
 
@@ -20,9 +21,9 @@ MANY = 8  # cells that were put back and are told one by one
 BEFORE, AT, BEHIND = -1, 0, 1
 
 
-def is_unchanged(source: str, released: str) -> bool:
-    """Whether an answer is still the released stub."""
-    return normal(source) == normal(released)
+def is_unchanged(source: str, released: str, attachments: Attachments | None = None) -> bool:
+    """Whether an answer is still the released stub; one with a picture is none."""
+    return normal(source) == normal(released) and not attachments
 
 
 class Pieces:
@@ -58,7 +59,7 @@ class Pieces:
             if cell.metadata.vitedu.role in EXAMS
         }
         for i, cell in enumerate(self.submitted):
-            if cell.grade_id in self.order or i in self.joined or not cell.source.strip():
+            if cell.grade_id in self.order or i in self.joined or cell.is_empty:
                 continue
             found.append(Piece((self.slots[i], BEHIND, i), own_cell(cell, f"own-{i}")))
             text = normal(cell.source) if cell.kind == "code" else ""
@@ -83,7 +84,8 @@ class Pieces:
         return cell
 
     def _own(self, i: int, kind: str, source: str, name: str) -> NotebookNode:
-        return own_cell(SubmittedCell(kind, source, None), f"{name}-{i}")
+        pictures = referenced(source, self.submitted[i].attachments)
+        return own_cell(SubmittedCell(kind, source, None, pictures), f"{name}-{i}")
 
     # --- cells that belong to the author ---
 
@@ -185,6 +187,8 @@ class Pieces:
         if mine.kind != kind:
             self.mended.append(f"The cell {id} had become a {mine.kind} cell; it was made a {kind} cell again.")
         cell.source = mine.source
+        if kind == "markdown" and mine.attachments:
+            cell.attachments = mine.attachments
 
     def _playground(self, original: NotebookNode) -> list[Piece]:
         id = original.metadata.nbgrader.grade_id
@@ -199,8 +203,12 @@ class Pieces:
         """All that was written for one question, in order, in the cell that is marked."""
         id = original.metadata.nbgrader.grade_id
         copies, cell, place = self.copies.get(id, []), self._released(original), self.order[id]
-        parts = [i for i in copies if not is_unchanged(self.submitted[i].source, original.source)]
-        own = [i for i, c in enumerate(self.submitted) if c.grade_id is None and c.kind != "code" and c.source.strip()]
+        parts = [
+            i
+            for i in copies
+            if not is_unchanged(self.submitted[i].source, original.source, self.submitted[i].attachments)
+        ]
+        own = [i for i, c in enumerate(self.submitted) if c.grade_id is None and c.kind != "code" and not c.is_empty]
         behind = [i for i in own if self.slots[i] == place]
         above = [i for i in own if self.slots[i] == place - 1] if not parts and not behind else []
         if self.release.cells[place - 1].metadata.vitedu.role != "prose":  # the question
@@ -210,9 +218,10 @@ class Pieces:
         if len(parts) == 1 and parts[0] in copies:
             self._fill(cell, parts[0])
         elif parts:
-            # The same text twice is a copy that was left over.
-            texts = dict.fromkeys(self.submitted[i].source.strip("\n") for i in parts)
-            cell.source = "\n\n".join(text for text in texts if text.strip())
+            texts = [(self.submitted[i].source, self.submitted[i].attachments) for i in parts]
+            cell.source, attachments = joined(texts)
+            if attachments:
+                cell.attachments = attachments
             where = f"in {len(parts)} cells; they were joined" if len(parts) > 1 else "in a cell of its own; it counts"
             self.mended.append(f"The answer to {id} stood {where}.")
         elif copies:
@@ -224,5 +233,7 @@ def own_cell(cell: SubmittedCell, id: str) -> NotebookNode:
     """A cell of the student's own: kept, shown, and run where it is code."""
     make = {"code": new_code_cell, "raw": new_raw_cell, "markdown": new_markdown_cell}[cell.kind]
     made = make(cell.source, metadata={"vitedu": {"role": "own"}})
+    if cell.kind == "markdown" and cell.attachments:
+        made.attachments = cell.attachments
     made.id = id[:64]
     return made

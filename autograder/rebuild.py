@@ -18,6 +18,7 @@ from typing import Any
 from nbformat import NotebookNode
 
 from .arrange import arrange
+from .pictures import attached, lifted
 from .pieces import Pieces, is_unchanged
 from .recognise import SubmittedCell, recognise
 
@@ -28,6 +29,7 @@ MAX_SOURCE = 2**20
 MAX_CELLS = 2000
 MAX_CODE = 2 * 2**20  # characters of all code cells together: they are looked at one by one
 MAX_BLANK = 200  # blank lines in a row
+MAX_REFUSED = 5  # pictures that are told one by one
 
 
 class Unreadable(Exception):
@@ -92,7 +94,12 @@ def _submitted_cell(cell: Any) -> SubmittedCell | None:
     grade_id = nbgrader.get("grade_id") if isinstance(nbgrader, dict) else None
     kind = cell.get("cell_type")
     kind = kind if kind in ("code", "raw") else "markdown"
-    return SubmittedCell(kind, _plain(source), grade_id if isinstance(grade_id, str) else None)
+    grade_id = grade_id if isinstance(grade_id, str) else None
+    if kind != "markdown":
+        return SubmittedCell(kind, _plain(source), grade_id)
+    attachments, refused = attached(cell.get("attachments"))
+    source, attachments, more = lifted(source, attachments)  # before the text is cut
+    return SubmittedCell(kind, _plain(source), grade_id, attachments, (*refused, *more))
 
 
 def _plain(source: str) -> str:
@@ -124,4 +131,7 @@ def rebuild(
             cell.metadata.nbgrader["points"] = points[cell.metadata.nbgrader.grade_id]
     notebook = copy.deepcopy(release)
     notebook.cells = cells
-    return notebook, [*found, *pieces.mended, *moved]
+    refused = list(dict.fromkeys(sentence for cell in submitted for sentence in cell.refused))
+    if len(refused) > MAX_REFUSED:
+        refused = [*refused[:MAX_REFUSED], f"{len(refused) - MAX_REFUSED} more pictures are not shown."]
+    return notebook, [*found, *pieces.mended, *moved, *refused]

@@ -10,23 +10,35 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from nbformat import NotebookNode
 
 from .bindings import defined
 from .lab import all_labs
+from .pictures import Attachments
 from .statements import statements
 
 
 @dataclass(frozen=True)
 class SubmittedCell:
-    """A cell as it was handed in: its kind, its text, and the id it claims to have."""
+    """A cell as it was handed in: its kind, its text, the id it claims to have, and its pictures.
+
+    Attributes:
+        attachments: the pictures in a text cell, checked; refused: a sentence for each that is not shown.
+    """
 
     kind: str
     source: str
     grade_id: str | None
+    attachments: Attachments = field(default_factory=dict, hash=False)
+    refused: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is neither text nor a picture."""
+        return not self.source.strip() and not self.attachments
 
 
 def normal(source: str) -> str:
@@ -107,7 +119,7 @@ def _by_place(cells: Sequence[SubmittedCell], order: list[str], lost: set[str]) 
     for i, cell in enumerate(cells):
         if cell.grade_id is not None:
             place = order.index(cell.grade_id) + 1
-        elif cell.kind == "markdown" and cell.source.strip() and place < len(order) and order[place] in lost:
+        elif cell.kind == "markdown" and not cell.is_empty and place < len(order) and order[place] in lost:
             found[i] = order[place]
             lost = lost - {order[place]}
     return found

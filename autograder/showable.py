@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from typing import Any
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output, new_raw_cell
 
-from . import untrusted
+from . import pictures, untrusted
+from .rendered import MAX_TEXT
 
-MAX_TEXT = 20_000  # characters of one cell or one text output
 MAX_OUTPUTS = 30  # outputs of one cell
-MAX_PICTURE = 2_000_000  # characters of base64
 ALT = "a picture that this cell showed"
 QUIET = ("setup", "display")  # author cells: shown only when they failed
 HIDDEN = re.compile(r"^[^\n]*### BEGIN (HIDDEN TESTS|MARK SCHEME)\b.*?(?:### END \1[^\n]*(?:\n|\Z)|\Z)", re.S | re.M)
-PASTED = re.compile(r"attachment:(?=([^\s)>\"']+))")
 HEADING = re.compile(r"^#{1,6} .*$", re.M)
 
 
@@ -34,15 +31,15 @@ def showable(cell: NotebookNode, rows: dict[str, NotebookNode], comments: dict[s
     grade_id = str(grading.get("grade_id"))
     row = rows.get(grade_id) if grading.get("grade") else None
     facts = {"row": row, "comment": _text(comments.get(grade_id)), "exam": False}
-    source = _source(cell, role)
+    text, kept = _joined(cell.get("source")), {}
+    if cell.get("cell_type") == "markdown" and role != "prose":  # before the text is cut
+        text, kept, _ = pictures.lifted(text, pictures.attached(cell.get("attachments"))[0])
+    source = _source(text, role)
     if cell.get("cell_type") == "markdown":
         if role == "prose":
             heading = HEADING.search(source)
             facts["heading"] = True
             return new_markdown_cell(heading.group(), metadata={"vitedu": facts}) if heading else None
-        kept = _attachments(cell)
-        # The renderer refuses a whole cell that names an attachment it lacks.
-        source = PASTED.sub(lambda found: found[0] if found[1] in kept else "missing:", source)
         return new_markdown_cell(source, metadata={"vitedu": facts}, attachments=kept)
     if cell.get("cell_type") == "raw":
         return new_raw_cell(source, metadata={"vitedu": facts})
@@ -60,9 +57,9 @@ def showable(cell: NotebookNode, rows: dict[str, NotebookNode], comments: dict[s
     return new_code_cell(source, metadata={"vitedu": facts}, outputs=shown)
 
 
-def _source(cell: NotebookNode, role: Any) -> str:
+def _source(source: str, role: Any) -> str:
     """A cell's text, without hidden tests and mark schemes should one ever have come this far."""
-    source = HIDDEN.sub("", _text(cell.get("source")))
+    source = HIDDEN.sub("", _text(source))
     if role in ("exam", "check", *QUIET):
         source = "\n".join(line for line in source.split("\n") if "examine(" not in line)
     return source
@@ -79,42 +76,28 @@ def _output(output: dict[str, Any]) -> list[NotebookNode]:
         trace = "\n".join(_text(line) for line in _list(output.get("traceback"))[:200]) or said
         return [new_output("error", ename="", evalue="", traceback=[untrusted.text(trace, MAX_TEXT)])]
     if kind in ("display_data", "execute_result"):
-        return [_rich(_mapping(output, "data"))]
+        return [rich(_mapping(output, "data"))]
     return []
 
 
-def _rich(data: dict[str, Any]) -> NotebookNode:
+def rich(data: dict[str, Any]) -> NotebookNode:
     """The best safe form of a display: HTML, else a picture, else its text."""
     if "text/html" in data:
         return new_output("display_data", data={"text/html": untrusted.html(_joined(data["text/html"]))})
+    why = ""
     for mime in ("image/png", "image/jpeg"):
-        if (picture := _picture(data.get(mime))) is not None:
-            return new_output("display_data", data={mime: picture}, metadata={"alt": ALT})
+        if mime not in data:
+            continue
+        content = pictures.decoded(data[mime])  # encoded again, so that nothing else can hide in it
+        if content and not (why := pictures.too_large(content)):
+            encoded = base64.b64encode(content).decode()
+            return new_output("display_data", data={mime: encoded}, metadata={"alt": ALT})
     for mime in ("text/plain", "text/markdown", "text/latex"):
         if mime in data:
             return new_output("display_data", data={"text/plain": _text(data[mime])})
-    return _note("an output that is neither text nor a picture is not shown")
-
-
-def _picture(value: Any) -> str | None:
-    """Base64 of a picture, decoded and encoded again so that nothing else can hide in it."""
-    encoded = _joined(value)
-    if not encoded or len(encoded) > MAX_PICTURE:
-        return None
-    try:
-        return base64.b64encode(base64.b64decode(encoded.encode("ascii", "replace"))).decode()
-    except (binascii.Error, ValueError):
-        return None
-
-
-def _attachments(cell: NotebookNode) -> dict[str, dict[str, str]]:
-    """A markdown cell's pasted pictures, PNG and JPEG only."""
-    kept = {}
-    for name, data in list(_mapping(cell, "attachments").items())[:MAX_OUTPUTS]:
-        data = data if isinstance(data, dict) else {}
-        if pictures := {mime: p for mime in ("image/png", "image/jpeg") if (p := _picture(data.get(mime)))}:
-            kept[untrusted.text(name, 200)] = pictures
-    return kept
+    return _note(
+        f"a picture is not shown: {why}" if why else "an output that is neither text nor a picture is not shown"
+    )
 
 
 def _note(sentence: str) -> NotebookNode:

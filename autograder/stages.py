@@ -160,7 +160,8 @@ class Record(_Stage):
                 role, grade_id = cell.metadata.vitedu.role, cell.metadata.get("nbgrader", {}).get("grade_id")
                 if role not in ("written", "solution"):
                     continue
-                empty = is_unchanged(cell.source, release[grade_id].source) and grade_id not in elsewhere
+                unchanged = is_unchanged(cell.source, release[grade_id].source, cell.get("attachments"))
+                empty = unchanged and grade_id not in elsewhere
                 gradebook.find_comment(grade_id, *place).auto_comment = "No response." if empty else None
                 if role == "written" and unread:
                     gradebook.find_comment(grade_id, *place).auto_comment = None
@@ -192,9 +193,12 @@ class Record(_Stage):
 
 
 def _answers(nb: NotebookNode) -> dict[str, str]:
-    """A digest of each of the student's answers, by grade_id: of all cells that contribute to it."""
+    """A digest of each of the student's answers, by grade_id: of all cells that contribute to it, and its pictures."""
     texts = {
-        cell.metadata.nbgrader.grade_id: contributing(nb, cell.metadata.nbgrader.grade_id) or [cell.source]
+        cell.metadata.nbgrader.grade_id: [
+            *(contributing(nb, cell.metadata.nbgrader.grade_id) or [cell.source]),
+            *([json.dumps(cell.attachments, sort_keys=True)] if cell.get("attachments") else []),
+        ]
         for cell in nb.cells
         if cell.metadata.vitedu.role in ("solution", "written")
     }

@@ -9,13 +9,17 @@ from __future__ import annotations
 import html as entities
 import math
 import re
+import secrets
 import unicodedata
 from collections import Counter
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 import bleach
 from bs4 import BeautifulSoup
+
+from . import pictures, styles
 
 try:
     from bleach.css_sanitizer import CSSSanitizer
@@ -45,6 +49,13 @@ TAGS = frozenset(
 )
 GONE = "script style svg math template iframe object embed noscript textarea title head select canvas audio video form"
 PICTURE = re.compile(r"data:image/(?:png|jpeg);base64,[A-Za-z0-9+/=\s]+")
+# Commands of MathJax that make links, names, styles or files; a formula with one of these is shown as its source.
+COMMANDS = (
+    "href url require style class cssId data html[A-Za-z]* mmlToken bbox unicode includegraphics action[A-Za-z]*"
+    " toggle mathtip texttip"
+).split()
+FORMULAS = re.compile(rf"\\(?=(?:{'|'.join(COMMANDS)})(?![A-Za-z]))")
+TAG = re.compile(r"""(<(?:[^<>"']|"[^"]*"|'[^']*')*>)""")
 STYLES = (
     "color background-color font-weight font-style font-family font-size text-align text-decoration vertical-align"
     " white-space width max-width height padding padding-top padding-right padding-bottom padding-left"
@@ -103,26 +114,42 @@ def json_safe(value: Any, depth: int = MAX_DEPTH) -> Any:
     return SURROGATES.sub("\ufffd", _string(value).replace("\x00", "\ufffd"))
 
 
-def html(markup: Any) -> str:
-    """Markup that shows text, tables and embedded PNG or JPEG pictures, and does nothing else.
+def html(markup: Any, attachments: Mapping[str, Mapping[str, str]] | None = None) -> str:
+    """Markup that shows text, tables and PNG or JPEG pictures, embedded or attached, and does nothing else.
 
     Scripts, SVG, frames and forms go with their contents; links become their text; other tags and
     attributes are dropped, inline styles are reduced to a harmless subset.
+
+    Args:
+        attachments: of the cell, as pictures.attached() has checked them.
     """
     markup = _string(markup)
+    if attachments:
+        return _clean(markup, attachments)
     return (_html if len(markup) <= MAX_KNOWN else _html.__wrapped__)(markup)
 
 
 @lru_cache(maxsize=256)
 def _html(markup: str) -> str:
     """The same; verdicts and short answers are alike in many submissions."""
+    return _clean(markup, {})
+
+
+def _clean(markup: str, attachments: Mapping[str, Mapping[str, str]]) -> str:
     tags = markup.count("<") + markup.count("&")
     if len(markup) > MAX_MARKUP or tags > MAX_TAGS or _nesting(markup) > MAX_NESTING:
         return f"<p>[an output of {len(markup)} characters is too large, or nested too deeply, to be shown]</p>"
+    stands_for: dict[str, str] = {}  # addresses of attached pictures, put in last: they may be long
     try:
-        return _cleaner().clean(_without(markup, GONE.split()))
+        markup = _cleaner().clean(_without(markup, GONE.split(), attachments, stands_for))
     except (ValueError, TypeError, AttributeError, RecursionError, AssertionError):  # a parser gave up
         return f"<pre>{entities.escape(text(markup, 20_000))}</pre>"
+    parts = TAG.split(markup)
+    parts[::2] = [FORMULAS.sub(r"\\<span></span>", part) for part in parts[::2]]
+    markup = "".join(parts)
+    for short, full in stands_for.items():
+        markup = markup.replace(short, full)
+    return markup
 
 
 def _nesting(markup: str) -> int:
@@ -141,29 +168,55 @@ def _nesting(markup: str) -> int:
     return deepest
 
 
-def _without(markup: str, tags: list[str]) -> str:
-    """The markup without the contents of `tags`; a picture from elsewhere becomes a sentence."""
+def _without(
+    markup: str, tags: list[str], attachments: Mapping[str, Mapping[str, str]], stands_for: dict[str, str]
+) -> str:
+    """The markup without the contents of `tags`; a picture that is not shown becomes a sentence."""
     soup = BeautifulSoup(SURROGATES.sub("\ufffd", CONTROLS.sub("", markup)), "html.parser")
     for found in soup.find_all(tags):
         if not found.decomposed:
             found.decompose()
     for picture in soup.find_all("img"):
-        if not PICTURE.fullmatch(str(picture.get("src", "")).strip()):
-            picture.replace_with("[a picture from elsewhere is not shown]")
-        elif not picture.get("alt"):
+        src = str(picture.get("src", "")).strip()
+        if src.lower().startswith("attachment:"):
+            name = pictures.find(src[len("attachment:") :], attachments)
+            if name is None:
+                named = terminal(pictures.key(src[len("attachment:") :]), 80)
+                picture.replace_with(f"[the picture {named} is not shown: it is missing, or of a kind that is refused]")
+                continue
+            mime, data = next(iter(attachments[name].items()))
+            picture["src"] = src = f"data:{mime};base64,{secrets.token_hex(16)}"
+            stands_for[src] = f"data:{mime};base64,{data}"
+        elif not PICTURE.fullmatch(src):
+            picture.replace_with(_not_shown(src))
+            continue
+        elif large := pictures.too_large(pictures.decoded(src.partition(",")[2])):
+            picture.replace_with(f"[a picture is not shown: {large}]")
+            continue
+        if not picture.get("alt"):
             picture["alt"] = "a picture without a description"
     return str(soup)
 
 
+def _not_shown(src: str) -> str:
+    if src.lower().startswith("data:"):
+        return f"[a picture is not shown: {pictures.WANTED}]"
+    return "[a picture from elsewhere is not shown]"
+
+
 def _cleaner() -> bleach.Cleaner:
     def picture(_tag: str, name: str, value: str) -> bool:
-        return name in ("alt", "width", "height") or (name == "src" and PICTURE.fullmatch(value.strip()) is not None)
+        if name in ("width", "height"):
+            return re.fullmatch(r"\s*\d{1,4}(?:px|%)?\s*", value) is not None
+        return name == "alt" or (name == "src" and PICTURE.fullmatch(value.strip()) is not None)
 
     def style(_tag: str, name: str, value: str) -> bool:
         return name == "style" and CSSSanitizer is not None and not re.search(r"url|expression|[\\@]|/\*", value, re.I)
 
     def cell(tag: str, name: str, value: str) -> bool:
-        return name in ("colspan", "rowspan", "scope") or style(tag, name, value)
+        if name in ("colspan", "rowspan"):
+            return re.fullmatch(r"\s*\d{1,3}\s*", value) is not None
+        return name == "scope" or style(tag, name, value)
 
     return bleach.Cleaner(
         tags=TAGS,
@@ -181,8 +234,12 @@ def _styles() -> Any:
         return None
     sanitizer = CSSSanitizer(allowed_css_properties=STYLES)
     check = sanitizer.sanitize_css
-    known = lru_cache(maxsize=1024)(check)
-    sanitizer.sanitize_css = lambda style: (known if len(style) < 300 else check)(style)
+
+    def modest(style: str) -> str:
+        return " ".join(f"{kept.strip()};" for kept in check(style).split(";") if styles.modest(kept))
+
+    known = lru_cache(maxsize=1024)(modest)
+    sanitizer.sanitize_css = lambda style: (known if len(style) < 300 else modest)(style)
     return sanitizer
 
 

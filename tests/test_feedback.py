@@ -1,9 +1,12 @@
 """The feedback page, made by nbgrader's own converter from a hostile student's notebook."""
 
 import json
+import re
 
 import pytest
 from bs4 import BeautifulSoup
+from nbconvert.exporters import HTMLExporter
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 from nbgrader.apps import NbGraderAPI
 from nbgrader.converters import GenerateFeedback
 from nbgrader.coursedir import CourseDirectory
@@ -21,6 +24,7 @@ from sample_class import (
 )
 from traitlets.config import Config
 
+from autograder import rendered
 from autograder.feedback import configure
 from autograder.showable import showable
 
@@ -188,12 +192,6 @@ def test_the_command_line_and_the_formgrader_write_the_same_page(tmp_path, marku
 
 
 def test_formgraders_page_is_sanitised_but_the_verdict_stays():
-    from nbconvert.exporters import HTMLExporter
-    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-    from traitlets.config import Config
-
-    from autograder import feedback
-
     verdict = new_output("display_data", data={"text/html": '<div class="kept">verdict</div>'})
     verdict.metadata["vitedu"] = {"verdict": True}
     shown = new_output("display_data", data={"text/html": "<img src=x onerror=alert(1)>shown"})
@@ -202,7 +200,102 @@ def test_formgraders_page_is_sanitised_but_the_verdict_stays():
         new_code_cell("1", outputs=[shown, verdict], metadata={"vitedu": {"role": "own"}}),
     ])  # fmt: skip
     config = Config()
-    feedback.configure(config)
+    configure(config)
     page, _ = HTMLExporter(config=config).from_notebook_node(nb)
     assert "alert(" not in page
     assert '<div class="kept">verdict</div>' in page and "my answer" in page and "shown" in page
+
+
+LINKS = [
+    "[x](javascript:alert(1))",
+    "[x](JaVaScRiPt:alert(1) 'a title onclick=alert(1)')",
+    "[x][1]\n\n[1]: javascript:alert(1)",
+    "[x](&#106;avascript&colon;alert(1))",
+    "[x](java\\script:alert(1))",
+    "[x](<javascript:alert(1)>)",
+    "<javascript:alert(1)>",
+    "[x](data:text/html;base64,PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg==)",
+    "[x](vbscript:alert(1))",
+    "[x](%6aavascript:alert(1))",
+    "[![x](javascript:alert(1))](javascript:alert(1))",
+    "![x](javascript:alert(1))",
+    '![x](x" onerror="alert(1))',
+    "**[x](\tjavascript:alert(1))**",
+    "> - [x](javascript:alert(1))",
+    "|a|\n|-|\n|[x](javascript:alert(1))|",
+    "# [x](javascript:alert(1))",
+    "```mermaid\n</pre><script>alert(1)</script>\n```",
+    "```python\n</pre><script>alert(1)</script>\n```",
+    "`<script>alert(1)</script>`",
+    "[x](https://evil.example)",
+    "<https://evil.example>",
+    "<a href='javascript:alert(1)'>x</a>",
+    "<a\nhref=javascript:alert(1)>x</a>",
+    "<div id=submission_id name=base_url class=full-credit>x</div>",
+    "<base href=https://evil.example>",
+    "<meta http-equiv=refresh content=0>",
+    "<form action=https://evil.example><button>x</button></form>",
+    "<iframe srcdoc='<script>alert(1)</script>'></iframe>",
+    "<svg onload=alert(1)></svg>",
+    "<div style='position:fixed;top:0;padding:9999px;display:none'>x</div>",
+    "<scr<script></script>ipt>alert(1)</scr</script>ipt>",
+    "<details open ontoggle=alert(1)>x</details>",
+]
+
+
+def formgraders_page(*cells) -> str:
+    """What formgrader's exporter makes of rebuilt cells, without the head."""
+    config = Config()
+    configure(config)
+    page, _ = HTMLExporter(config=config).from_notebook_node(new_notebook(cells=list(cells)))
+    return str(BeautifulSoup(page, "html.parser").find("main"))
+
+
+@pytest.mark.parametrize("markup", LINKS)
+def test_what_markdown_makes_of_a_text_is_cleaned(markup):
+    answer = new_markdown_cell(f"before\n\n{markup}\n\nafter", metadata={"vitedu": {"role": "written"}})
+    displayed = new_output("display_data", data={"text/markdown": markup, "text/html": rendered.markdown(markup)})
+    only = new_output("display_data", data={"text/markdown": markup})
+    own = new_code_cell("1", outputs=[displayed, only], metadata={"vitedu": {"role": "own"}})
+    page = formgraders_page(answer, own, new_raw_cell(markup, metadata={"raw_mimetype": "text/html"}))
+    shown = [str(box) for box in BeautifulSoup(page, "html.parser").select('[style*="contain: content"]')]
+    assert len(shown) == 2 and "before" in shown[0] and "after" in shown[0]
+    for clean in (*shown, rendered.markdown(markup)):
+        inner = clean.removeprefix(shown[0][: len(rendered.BOX)])
+        assert_harmless(inner)
+        assert not BeautifulSoup(inner, "html.parser").find(["a", "base", "meta"])
+        assert not BeautifulSoup(clean, "html.parser").find(id=True) and "padding: 9999px" not in clean
+    assert not BeautifulSoup(page, "html.parser").find(["script", "iframe", "form", "svg"])
+    assert not BeautifulSoup(page, "html.parser").find(href=lambda address: address and not address.startswith("#"))
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "$\\href{javascript:alert(1)}{x}$",
+        "$$\\style{position:fixed}{x}$$",
+        "\\\\(\\class{full-credit}{x}\\\\)",
+        "\\begin{equation}\\cssId{x}{y}\\end{equation}",
+        "$\\require{action}$",
+        "$\\def\\x{\\href}\\x{javascript:alert(1)}{y}$",
+        "<p>$\\hr<!-- -->ef{javascript:alert(1)}{x}$</p>",
+        "<p>$\\hr<x-y></x-y>ef{javascript:alert(1)}{x}$</p>",
+        "<p>$\\&#104;ref{javascript:alert(1)}{x}$</p>",
+        "$\\mmlToken{mi}[href='javascript:alert(1)']{x}$",
+    ],
+)
+def test_commands_of_formulas_that_make_links_are_broken(formula):
+    clean = rendered.markdown(formula)
+    text = re.sub(r"<(?!span></span)[^>]*>", "", clean)
+    assert not re.search(r"\\(href|style|class|cssId|require|mmlToken)", text), clean
+    # The reader still sees them.
+    assert re.search(r"\\(href|style|class|cssId|require|mmlToken)", BeautifulSoup(clean, "html.parser").get_text())
+
+
+def test_the_authors_text_and_plain_formulas_stay():
+    prose = new_markdown_cell("[book](https://example.org) <a id=here></a>", metadata={"vitedu": {"role": "prose"}})
+    answer = new_markdown_cell("$\\frac{a}{b} < c$ and `a < b` & [this](https://example.org)")
+    page = formgraders_page(prose, answer)
+    soup = BeautifulSoup(page, "html.parser")
+    assert [a.get_text() for a in soup.find_all("a", href="https://example.org")] == ["book"] and soup.find(id="here")
+    assert "$\\frac{a}{b} < c$ and a < b & this" in soup.get_text()

@@ -1,5 +1,6 @@
 """Text from a submission, cleaned for each place where it is shown."""
 
+import base64
 import csv
 import io
 import json
@@ -144,3 +145,32 @@ LARGE = {
 @pytest.mark.parametrize("markup", LARGE.values(), ids=LARGE)
 def test_large_and_deep_markup_is_survived(markup):
     assert_harmless(untrusted.html(markup))
+
+
+@pytest.mark.parametrize(
+    ("style", "kept"),
+    [
+        ("color: red; padding: 4px 8px", "color: red; padding: 4px 8px;"),
+        ("font-size: 13px; line-height: 1.45; max-width: 60em", "font-size: 13px; line-height: 1.45; max-width: 60em;"),
+        ("background-color: transparent; border: 0", "background-color: transparent; border: 0;"),
+        ("color: rgb(1, 2, 3); font-weight: 700", "color: rgb(1, 2, 3); font-weight: 700;"),
+        ("display: none", ""), ("display: inline-block", "display: inline-block;"), ("opacity: 0", ""),
+        ("padding-top: 100000px", ""), ("height: 1e9px", ""), ("width: -5px", ""), ("width: 99999vw", ""),
+        ("line-height: 400", ""), ("font-size: 0", ""), ("font-size: 2000%", ""), ("color: transparent", ""),
+        ("color: rgba(0,0,0,0)", ""), ("color: #0000", ""), ("vertical-align: 900px", ""),
+        ("width: calc(100vw * 90)", ""),
+        ("border: 5000px solid red", ""), ("padding: var(--x)", ""), ("margin-top: -500px", ""),
+    ],
+)  # fmt: skip
+def test_styles_neither_hide_nor_push_away(style, kept):
+    assert styles_of(f"<p style='{style}'>x</p>") == kept.replace(" ", "")
+
+
+def styles_of(markup: str) -> str:
+    return BeautifulSoup(untrusted.html(markup), "html.parser").p.get("style", "").replace(" ", "")
+
+
+def test_a_picture_that_a_browser_would_choke_on_is_a_sentence():
+    header = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (60_000).to_bytes(4, "big") * 2 + bytes(9)
+    clean = untrusted.html(f"<img src='data:image/png;base64,{base64.b64encode(header).decode()}'>")
+    assert "60000 x 60000 pixels" in clean and "<img" not in clean
