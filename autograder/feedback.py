@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
+import nbformat
 from jinja2 import BytecodeCache, Environment, pass_context
 from jinja2.bccache import Bucket
 from nbconvert.exporters import HTMLExporter
@@ -22,7 +23,7 @@ from nbformat import NotebookNode
 from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets.config import Config
 
-from . import rendered, untrusted, words
+from . import formgrader, rendered, untrusted, words
 from .looks import look
 from .results import WAITING, Cell, Submission, read
 from .showable import MAX_TEXT, rich, showable
@@ -45,6 +46,7 @@ def configure(c: Config) -> None:
     # Formgrader shows a submission inside the instructor's own session.
     c.HTMLExporter.preprocessors = [Harmless]
     c.HTMLExporter.filters = {"markdown2html": rendered.markdown2html}
+    formgrader.configure(c)
     c.FeedbackExporter.preprocessors = []  # Clean does more
     c.FeedbackExporter.optimistic_validation = True  # once, at the end
 
@@ -57,6 +59,7 @@ class Harmless(Preprocessor):
 
     def preprocess_cell(self, cell: NotebookNode, resources: Any, index: int) -> tuple[NotebookNode, Any]:
         """One cell."""
+        cell.source = untrusted.SURROGATES.sub("\ufffd", cell.source)
         if cell.cell_type == "raw":
             cell.source, cell.metadata = f"<pre>{entities.escape(untrusted.text(cell.source, MAX_TEXT))}</pre>", {}
         if cell.cell_type == "code":
@@ -66,8 +69,8 @@ class Harmless(Preprocessor):
 
 def _shown(output: NotebookNode) -> NotebookNode:
     """An output as formgrader shows it; what marks a verdict cannot come from a student, see messages.py."""
-    if output.output_type not in ("display_data", "execute_result"):
-        return output
+    if output.output_type not in ("display_data", "execute_result"):  # what no page can hold is replaced
+        return nbformat.from_dict(untrusted.json_safe(output))
     if output.metadata.get("vitedu", {}).get("verdict") is True:
         return output
     clean = rich(output.data)

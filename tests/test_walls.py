@@ -145,6 +145,12 @@ RULES = {
         "test_untrusted.py::test_styles_neither_hide_nor_push_away",
         "test_export.py::test_names_are_not_computed_by_a_spreadsheet",
     ],
+    "pages that show a submission run none of its scripts": [
+        "test_formgrader.py::test_nothing_that_a_submission_plants_runs",
+        "test_formgrader.py::test_the_policy_names_what_may_run_and_nothing_more",
+        "test_formgrader.py::test_every_page_works_and_nothing_is_refused",
+        "test_feedback.py::test_nothing_hostile_survives",
+    ],
     "pictures in answers are PNG or JPEG of a sane size, and nothing else": [
         "test_pasted_pictures.py::test_what_is_refused_and_why",
         "test_pasted_pictures.py::test_pictures_arrive_in_formgrader_and_feedback",
