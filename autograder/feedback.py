@@ -144,6 +144,8 @@ class Clean(NbGraderPreprocessor):
         shown = [
             c for c, after in zip(shown, [*shown[1:], None], strict=True) if not (_is_heading(c) and _is_heading(after))
         ]
+        if submission.lost:  # what stands there is only the release; a grader's comment is not
+            shown = [cell for cell in shown if cell.metadata.vitedu.get("comment")]
         for i, cell in enumerate(shown):
             cell["id"] = f"cell-{i}"  # nbformat's own are random, and no two pages would be equal
         resources["vitedu"] = _summary(submission, cells, list(rows.values()), names)
@@ -186,10 +188,11 @@ def _summary(
         "assignment": untrusted.terminal(names["assignment"], 80),
         "notebook": untrusted.terminal(names["notebook"], 80),
         "style": (TEMPLATES / "style.css").read_text("utf-8"),
-        "rows": rows,
+        "rows": [row | {"said": []} for row in rows] if submission.lost else rows,
         "total": words.points(total),
         "max_points": words.points(sum(cell.max_points for cell in cells)),
         "note": "; ".join(part for part in (submission.note, late) if part),
         "mended": submission.mended,
+        "lost": submission.lost,
         "unsandboxed": submission.sandbox is False,
     }

@@ -59,12 +59,12 @@ def read_submission(path: Path) -> list[SubmittedCell]:
     return parse_submission(take_in(path), path.name)
 
 
-def parse_submission(content: bytes, name: str = "it") -> list[SubmittedCell]:
+def parse_submission(content: bytes, name: str = "the file") -> list[SubmittedCell]:
     """The same from the file's content."""
     try:
         data = json.loads(content.decode("utf-8-sig", errors="replace"))
     except (ValueError, RecursionError) as error:
-        raise Unreadable(f"{name} is not JSON ({type(error).__name__}): the file is damaged or no notebook") from None
+        raise Unreadable(f"{name} is not JSON ({type(error).__name__}), so it is damaged or no notebook") from None
     cells = data.get("cells") if isinstance(data, dict) else None
     if cells is None and isinstance(data, dict):  # notebook format 3 kept its cells in worksheets
         sheets = data.get("worksheets")

@@ -104,18 +104,13 @@ def facts(submissions: list[Submission], course: str) -> dict[str, Any]:
         "common": common(graded),
         "mended": [s for s in graded if s.mended],
         "stages": list(dict.fromkeys(stage for s in graded for stage in s.seconds)),
-        "problems": [(untrusted.shown(s.student), said) for s in graded for said in _problems(s)],
+        "problems": [
+            (untrusted.shown(s.student), said) for s in graded for said in (*filter(None, [s.lost]), *s.problems)
+        ],
         "done": sum(s.score is not None for s in graded),
         "missing": [s for s in submissions if not s.submitted],
         "legend": LOOKS,
     }
-
-
-def _problems(submission: Submission) -> list[str]:
-    """What somebody must see to about a submission as a whole."""
-    unread = {cell.missing for cell in submission.cells if cell.missing}
-    whole = len(submission.ungraded) == len(submission.cells) and len(unread) == 1
-    return [*(unread if whole else ()), *[submission.refused] * bool(submission.refused), *submission.problems]
 
 
 def _column(cell: Cell, graded: list[Submission]) -> dict[str, Any]:

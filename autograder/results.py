@@ -60,6 +60,7 @@ class Submission:
     Attributes:
         penalty: points taken off for lateness.
         refused: why nbgrader could not take it in at all; "" where it could.
+        unread: why nothing in it could be graded; "" where something could.
         comments: by notebook, and by grade_id.
     """
 
@@ -79,6 +80,12 @@ class Submission:
     graded_at: float | None = None
     problems: list[str] = field(default_factory=list)
     refused: str = ""
+    unread: str = ""
+
+    @property
+    def lost(self) -> str:
+        """Why there is nothing to show but this: a sentence, or "" once a person has decided on a part of it."""
+        return self.refused or (self.unread if len(self.ungraded) == len(self.cells) else "")
 
     @property
     def ungraded(self) -> list[Cell]:
@@ -110,18 +117,12 @@ class Submission:
     @property
     def note(self) -> str:
         """Why the score is missing or not final, in words."""
-        lost: dict[str, list[str]] = {}
-        for cell in self.ungraded:
-            lost.setdefault(cell.missing, []).append(cell.name)
-        whole = len(self.ungraded) == len(self.cells) > 1
-        reasons = [
-            missing if whole and len(lost) == 1 else f"{', '.join(names)} was not graded ({missing})"
-            for missing, names in lost.items()
-        ]
+        if self.lost:
+            return "; ".join([self.lost, *self.problems])
+        reasons = [f"{cell.name} was not graded ({cell.missing})" for cell in self.ungraded]
         if self.waiting:
             reasons.append(written_waiting(self.waiting))
         reasons += [f"{cell.name} is for review" for cell in self.reviews]
-        reasons += [self.refused] * bool(self.refused)
         return "; ".join([*reasons, *self.problems]) if self.submitted else NOT_SUBMITTED
 
 
@@ -227,7 +228,8 @@ def _fill(submission: Submission, stored: SubmittedAssignment, verdicts: Path) -
         except UserError as error:
             submission.problems.append(str(error))
             record = {}
-        submission.mended += record.get("mended", [])
+        submission.unread = record.get("unread", "")
+        submission.mended += [sentence for sentence in record.get("mended", []) if sentence != submission.unread]
         submission.problems += record.get("problems", [])
         for stage, seconds in record.get("seconds", {}).items():
             submission.seconds[stage] = submission.seconds.get(stage, 0.0) + seconds

@@ -162,9 +162,8 @@ class Record(_Stage):
                     continue
                 unchanged = is_unchanged(cell.source, release[grade_id].source, cell.get("attachments"))
                 empty = unchanged and grade_id not in elsewhere
-                gradebook.find_comment(grade_id, *place).auto_comment = "No response." if empty else None
+                gradebook.find_comment(grade_id, *place).auto_comment = "No response." if empty and not unread else None
                 if role == "written" and unread:
-                    gradebook.find_comment(grade_id, *place).auto_comment = None
                     grade = gradebook.find_grade(grade_id, *place)
                     grade.auto_score, grade.needs_manual_grade = None, grade.manual_score is None
                 elif role == "written":

@@ -49,6 +49,8 @@ class Submission:
             return self.file.read(), ""
         except Unreadable as problem:
             return None, f"{problem}: hand in the notebook again"
+        except OSError as error:  # taken away meanwhile, a disk that fails
+            return None, f"{self.file.path.name} cannot be read ({error.strerror})"
 
 
 @dataclass

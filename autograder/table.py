@@ -73,6 +73,8 @@ def _written(submission: Submission) -> list[str]:
     cells = [cell for cell in submission.cells if cell.written]
     if any(cell.status == WAITING for cell in cells):
         return ["wait"]
+    if any(cell.status == NOT_GRADED for cell in cells):
+        return ["?"]
     return [words.points(sum(cell.points or 0.0 for cell in cells)) if submission.submitted else ""]
 
 
@@ -84,14 +86,15 @@ def _sentences(submission: Submission) -> list[str]:
     """What a terminal reader is told about a student: diagnoses, then whatever else went wrong."""
     if not submission.submitted:
         return [NOT_SUBMITTED]
+    if submission.lost:
+        return [untrusted.terminal(said, 600) for said in (submission.lost, *submission.problems)]
     said = {cell.name: words.full(cell) for cell in submission.cells if not cell.written}
     blank = [name for name, sentences in said.items() if sentences == [NOT_ANSWERED]]
     sentences = [f"{name}: {'; '.join(found)}" for name, found in said.items() if found and name not in blank]
     sentences += [f"not answered: {', '.join(blank)}"] if blank else []
     if submission.mended:
         sentences.append(f"mended: {'; '.join(untrusted.terminal(m, 200) for m in submission.mended)}")
-    refused = [submission.refused] * bool(submission.refused)
-    return sentences + [untrusted.terminal(problem) for problem in (*refused, *submission.problems)]
+    return sentences + [untrusted.terminal(problem) for problem in submission.problems]
 
 
 def _key(submissions: list[Submission]) -> str:
