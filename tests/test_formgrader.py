@@ -14,7 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 from nbgrader.api import Gradebook
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from sample_class import LAB, NOTEBOOK, database, hostile_notebook, make_course
-from test_pictures import encoded
+from test_pasted_pictures import encoded
 
 from autograder.folder import write_atomically
 
