@@ -33,6 +33,7 @@ _nonce: ContextVar[str] = ContextVar("nonce", default="")
 _SCRIPT = re.compile(r"(<script\b)([^>]*>)(.*?)(</script>)", re.DOTALL | re.IGNORECASE)
 _VALUE = re.compile(r"\{\{\s*((?:resources\.)?\w+|cell\.metadata\.nbgrader\.grade_id)\s*\}\}")
 _HANDLER = re.compile(r"""\son[a-z]+="([^"{]*)\"""", re.IGNORECASE)
+NONCE = ' nonce="{{ csp_nonce() }}"'
 _PLAIN = ("css", "super")  # what stands in a page as it is
 
 
@@ -47,18 +48,32 @@ class Nonces(Extension):
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
         """A template's text, before it is compiled; of others than formgrader's only the one that loads MathJax."""
-        ours = filename is not None and Path(handlers.template_path) in Path(filename).parents
-        if not ours and Path(filename or "").name != MATHJAX:
+        path = Path(filename or "")
+        if path.name == MATHJAX:
+            return _SCRIPT.sub(rf"\1{NONCE}\2\3\4", _configured_early(source))
+        if Path(handlers.template_path) not in path.parents:
             return source
         done, end = [], 0
         for script in _SCRIPT.finditer(source):
-            # MathJax would have a configuration evaluated, which the policy forbids; as a script it does the same.
-            attributes = script[2].replace('type="text/x-mathjax-config"', "")
-            done += [_values(source[end : script.start()], "in_markup") if ours else source[end : script.start()]]
-            done += [script[1], ' nonce="{{ csp_nonce() }}"', _values(attributes, "in_markup") if ours else attributes]
-            done += [_values(script[3], "in_script") if ours else script[3], script[4]]
+            done += [_values(source[end : script.start()], "in_markup"), script[1], NONCE]
+            done += [_values(script[2], "in_markup"), _values(script[3], "in_script"), script[4]]
             end = script.end()
-        return "".join([*done, _values(source[end:], "in_markup") if ours else source[end:]])
+        return "".join([*done, _values(source[end:], "in_markup")])
+
+
+def _configured_early(source: str) -> str:
+    """The template that loads MathJax, its configuration as a script that runs when MathJax asks for it.
+
+    A script of the type text/x-mathjax-config is evaluated as a text by MathJax, which the policy forbids.
+    """
+    scripts = list(_SCRIPT.finditer(source))
+    settings = next((script for script in scripts if "text/x-mathjax-config" in script[2]), None)
+    if settings is None:
+        return source
+    hook = f'MathJax.Hub.Register.StartupHook("End Config", function () {{{settings[3]}}});'
+    early = f"<script>window.MathJax = {{AuthorInit: function () {{{hook}}}}};</script>\n"
+    without = source[: settings.start()] + source[settings.end() :]
+    return without[: scripts[0].start()] + early + without[scripts[0].start() :]
 
 
 def _values(source: str, how: str) -> str:
