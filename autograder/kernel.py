@@ -218,11 +218,14 @@ class StudentKernel:
         return self._watch.measure_cpu() if self._watch is not None else 0.0
 
     def lasts(self, seconds: float) -> bool:
-        """Whether it is still there, and answers, after so long a pause."""
+        """Whether it is still there, and answers, after so long a pause; one that does not is ended."""
         end = time.monotonic() + seconds
         while self.alive and (left := end - time.monotonic()) > 0:
             time.sleep(min(left, 0.1))
-        return self._answers(SETTLE)
+        if self._answers(SETTLE):
+            return True
+        self.kill()
+        return False
 
     def tasks(self) -> int:
         """How many processes and threads there are: more than before means that a cell has left some behind."""

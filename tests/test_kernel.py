@@ -169,6 +169,16 @@ def test_malformed_streams_errors_and_states_are_read_as_text(kernel):
         assert "\x00" not in text and "\x1b" not in text
 
 
+def test_a_parent_that_is_no_text_is_nobodys(kernel):
+    forges = "forge('status', {}, {'header': {'msg_id': ['a list']}})"  # before anything is said of a request
+    kernel.run(
+        f"set_parent = kernel.set_parent\nkernel.set_parent = lambda *args, **kwargs: ({forges}, "
+        "set_parent(*args, **kwargs))[1]",
+        20,
+    )
+    assert shown(kernel.run("del kernel.set_parent\nprint('still here')", 20)) == ["still here\n"]
+
+
 def test_a_probe_gets_numbers_and_states(kernel):
     kernel.run("def double(x):\n    print('noise')\n    return 2 * x\ndef broken(x):\n    return x.nothing", 20)
     run, found = asked(kernel, "double", "broken", "nowhere")

@@ -35,6 +35,7 @@ RULES = {
         "test_kernel.py::test_a_message_beyond_the_limit_costs_its_own_cell_only",
         "test_kernel.py::test_a_malformed_message_is_no_output",
         "test_kernel.py::test_malformed_streams_errors_and_states_are_read_as_text",
+        "test_kernel.py::test_a_parent_that_is_no_text_is_nobodys",
         "test_kernel.py::test_a_message_of_millions_of_objects_is_not_parsed",
         "test_kernel.py::test_a_flood_waits_in_the_kernel_while_the_grader_does_something_else",
     ],

@@ -146,7 +146,9 @@ class Answer:
         error = header.get("error")
         if not isinstance(error, dict):
             raise wire.WireError("the error field of an answer is not an object")
-        if status in ("undone", "error"):
+        if status not in ("undone", "error"):
+            error = {}
+        else:
             numbers = error.get("integers")
             numbers = [n for n in numbers if isinstance(n, int)][:16] if isinstance(numbers, list) else []
             kind = text(error.get("type", ""))
