@@ -6,46 +6,47 @@ Nothing is believed and nothing is followed: regular files only, a bounded numbe
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import stat
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from .packed import LEFT_OVER, is_packed, members, unpacked
 from .rebuild import MAX_FILE, Unreadable, parse_submission, take_in
-from .recognise import SubmittedCell, lab_of
+from .recognise import SubmittedCell, lab_of, normal
 
 DEPTH = 5  # folders below a student's
 FILES = 300  # of one student; beyond these nothing is looked at
-MEMBERS = 1000  # of a zip
-ZIP = b"PK\x03\x04"
-SKIPPED = ("__MACOSX", "Thumbs.db", "desktop.ini")  # left by systems, beside everything whose name starts with a dot
+ENTRIES = 5000  # files and folders of one student that are listed
+NOTEBOOKS = 60  # of one student that are read
+BYTES = 4 * MAX_FILE  # of all of them
+ARCHIVES = 10  # of one student that are looked into
+GUESSES = 20  # members of an archive that are tried although their names do not say that they are notebooks
+START = 512  # bytes that tell what a file is
 BESIDE = ("timestamp.txt", "submission_secret.txt")  # nbgrader's own
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """A file, or a member of a zip.
+    """A file, or a member of an archive.
 
     Attributes:
-        member: its name in the zip at `path`; "" for a file of its own.
+        member: its name in the archive at `path`; None for a file of its own.
     """
 
     path: Path
-    member: str = ""
+    member: str | None = None
 
     def read(self) -> bytes:
         """Its content.
 
         Raises:
-            Unreadable: it is no regular file, too large, or its zip is damaged or encrypted.
+            Unreadable: it is no regular file, too large, or its archive is damaged or encrypted.
         """
         content = take_in(self.path)
-        return _unzipped(content, self.member, self.path.name) if self.member else content
+        return content if self.member is None else unpacked(content, self.member, self.path.name)
 
     @cached_property
     def cells(self) -> list[SubmittedCell] | None:
@@ -62,8 +63,9 @@ class Arrival:
 
     @cached_property
     def digest(self) -> str:
-        """Equal for equal contents."""
-        return hashlib.sha256(self.read()).hexdigest()
+        """Equal for equal cells: outputs, and whatever else a program adds, are nothing that is graded."""
+        cells = [(c.kind, normal(c.source), sorted(c.attachments.items())) for c in self.cells or () if not c.is_empty]
+        return hashlib.sha256(repr(cells).encode() if self.cells is not None else self.read()).hexdigest()
 
     def name(self, root: Path) -> str:
         """Where it lies, for people."""
@@ -72,74 +74,70 @@ class Arrival:
 
 
 def files(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
-    """Regular files in a folder and below, in order; links are not followed."""
+    """Files in a folder and below, in order, regular or not; links are not followed."""
     left = FILES
-    for path in _walk(folder, depth):
+    for path in _walk(folder, depth, [ENTRIES]):
         yield path
         left -= 1
         if left <= 0:
             return
 
 
-def _walk(folder: Path, depth: int) -> Iterator[Path]:
+def _walk(folder: Path, depth: int, left: list[int]) -> Iterator[Path]:
+    entries = []
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        with os.scandir(folder) as found:
+            for entry in found:
+                left[0] -= 1
+                if left[0] < 0:
+                    break
+                entries.append(entry)
     except OSError:
         return
-    for entry in entries:
-        if entry.name.startswith(".") or entry.name in SKIPPED:
+    for entry in sorted(entries, key=lambda entry: entry.name):
+        if entry.name.startswith(".") or entry.name in LEFT_OVER:
             continue
         if entry.is_dir(follow_symlinks=False):
             if depth > 0:
-                yield from _walk(Path(entry.path), depth - 1)
+                yield from _walk(Path(entry.path), depth - 1, left)
         elif entry.name not in BESIDE:
             yield Path(entry.path)
 
 
 def arrivals(folder: Path) -> Iterator[Arrival]:
-    """The files of a folder and below that may be notebooks, and those in its zips."""
+    """The files of a folder and below that may be notebooks, and those in its archives."""
+    budget, count, archives = BYTES, 0, 0
     for path in files(folder):
-        start = _start(path)
-        if start.startswith(ZIP):
-            yield from (Arrival(path, member) for member in _members(path))
-        elif start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
-            yield Arrival(path)
+        archives += is_packed(start_of(path))
+        for arrival, size in of_file(path) if archives <= ARCHIVES else ():
+            budget, count = budget - min(size, MAX_FILE), count + 1
+            if budget < 0 or count > NOTEBOOKS:
+                return
+            yield arrival
 
 
-def _start(path: Path) -> bytes:
+def of_file(path: Path) -> Iterator[tuple[Arrival, int]]:
+    """The notebooks that a file may be or hold, each with its size in bytes."""
+    start = start_of(path)
+    if is_packed(start):
+        try:
+            found = members(take_in(path))
+        except (Unreadable, OSError):
+            return
+        sure = {member: size for member, size in found.items() if not member or ".ipynb" in member.lower()}
+        others = [(Arrival(path, member), size) for member, size in found.items() if size < MAX_FILE // 8]
+        yield from ((Arrival(path, member), size) for member, size in sure.items())
+        yield from (each for each in others[: 0 if sure else GUESSES] if each[0].cells is not None)
+    elif start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+        yield Arrival(path), os.lstat(path).st_size
+
+
+def start_of(path: Path) -> bytes:
+    """The first bytes of a regular file; b"" of anything else."""
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
             return b""
         with path.open("rb") as file:
-            return file.read(64)
+            return file.read(START)
     except OSError:
         return b""
-
-
-def _members(path: Path) -> list[str]:
-    """Names of a zip's members that may be notebooks, by their endings; none where it cannot be read."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(take_in(path))) as archive:
-            names = [info.filename for info in archive.infolist()[:MEMBERS] if not info.is_dir()]
-    except (Unreadable, OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
-        return []
-    return sorted(name for name in names if ".ipynb" in name.lower() and not _is_left_over(name))
-
-
-def _is_left_over(name: str) -> bool:
-    """Whether a member is what a system or Jupyter left beside the real one."""
-    return any(part.startswith(".") or part in SKIPPED for part in name.replace("\\", "/").split("/"))
-
-
-def _unzipped(content: bytes, member: str, name: str) -> bytes:
-    """A member's content, of which no more is unpacked than a notebook may have."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive, archive.open(member) as file:
-            found = file.read(MAX_FILE + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, OSError, RuntimeError) as error:
-        # RuntimeError: encrypted; NotImplementedError, one of its kind: a compression that Python does not know
-        why = "it is encrypted" if "encrypted" in str(error) or "password" in str(error) else type(error).__name__
-        raise Unreadable(f"{member} in {name} cannot be unpacked ({why})") from None
-    if len(found) > MAX_FILE:
-        raise Unreadable(f"{member} in {name} has more than the {MAX_FILE} bytes that a notebook may have")
-    return found

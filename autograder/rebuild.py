@@ -27,6 +27,7 @@ __all__ = ["Unreadable", "is_unchanged", "parse_submission", "read_submission", 
 MAX_FILE = 64 * 2**20
 MAX_SOURCE = 2**20
 MAX_CELLS = 2000
+MAX_VALUES = 5_000_000  # of JSON, each of which takes many times its length in memory
 MAX_CODE = 2 * 2**20  # characters of all code cells together: they are looked at one by one
 MAX_BLANK = 200  # blank lines in a row
 MAX_REFUSED = 5  # pictures that are told one by one
@@ -61,6 +62,8 @@ def read_submission(path: Path) -> list[SubmittedCell]:
 
 def parse_submission(content: bytes, name: str = "the file") -> list[SubmittedCell]:
     """The same from the file's content."""
+    if len(content) > MAX_VALUES and sum(map(content.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise Unreadable(f"{name} holds more than {MAX_VALUES} values, so it is no notebook of this course")
     try:
         data = json.loads(content.decode("utf-8-sig", errors="replace"))
     except (ValueError, RecursionError) as error:

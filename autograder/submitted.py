@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
@@ -18,10 +17,11 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from .arrivals import BESIDE, ZIP, Arrival, _start, arrivals, files
+from .arrivals import BESIDE, Arrival, arrivals, files, of_file, start_of
 from .errors import UserError
 from .lab import Lab, all_labs
-from .rebuild import Unreadable, is_unchanged
+from .packed import LEFT_OVER, is_packed
+from .rebuild import Unreadable, is_unchanged, take_in
 from .recognise import SubmittedCell, normal
 from .trouble import AGAIN
 from .untrusted import shown
@@ -104,6 +104,7 @@ class _Search:
         self.course = course
         self.right = Path(lab.assignment) / f"{lab.notebook}.ipynb"
         self.labs = {name: each.assignment for each in all_labs() for name in (_plain(each.assignment), each.key)}
+        self.notebooks = {_plain(each.notebook): each.assignment for each in all_labs()}
 
     @cached_property
     def released(self) -> dict[str, NotebookNode]:
@@ -112,125 +113,184 @@ class _Search:
         cells = nbformat.read(path, as_version=4).cells if path.exists() else []
         return {cell.metadata.nbgrader.grade_id: cell for cell in cells}
 
+    @cached_property
+    def marks(self) -> list[bytes]:
+        """Texts one of which stands in nearly every notebook of this lab, and in no other lab's."""
+        exams = [id for id, cell in self.released.items() if cell.metadata.vitedu.role in ("exam", "check")]
+        return [f'"{id}"'.encode() for id in exams]
+
+    @cached_property
+    def turned(self) -> dict[str, list[Path]]:
+        """Folders by student that lie in submitted/LAB/STUDENT instead of submitted/STUDENT/LAB."""
+        found: dict[str, list[Path]] = {}
+        for place in self._lab_folders():
+            for path in _folders(place):
+                found.setdefault(path.name, []).append(path)
+        return found
+
+    def _lab_folders(self) -> list[Path]:
+        """Folders of submitted/ that bear this lab's name, where a student's is expected."""
+        return [path for path in _folders(self.root) if self.labs.get(_plain(path.name)) == self.lab.assignment]
+
     def everybody(self) -> Handed:
         """Go through submitted/."""
         handed = Handed()
-        names = sorted(os.listdir(self.root)) if self.root.is_dir() else ()
-        alike = Counter(map(_looks, names))
-        for name in names:
-            place = self.root / name
-            if name.startswith(".") or name == "__MACOSX":
+        for path in _entries(self.root):
+            if _is_folder(path):
                 continue
-            if not place.is_dir() or place.is_symlink():
-                if problem := self._astray(place):
-                    handed.unreadable[name] = problem
-            elif _plain(name) in self.labs:  # the folders of lab and student are in the wrong order
-                self._turned_round(place, handed)
-            elif problem := _bad_name(name, alike):
-                if any(files(place)):
-                    handed.unreadable[name] = problem
-            elif not _is_open(place, self.right):
-                handed.unreadable[name] = _closed(place)
-            elif (found := self.of_student(place)) is not None:
-                handed.found[name] = found
-            else:
-                handed.absent.append(name)
-        handed.found = dict(sorted(handed.found.items()))
-        handed.absent = [name for name in handed.absent if name not in handed.found]
+            if problem := self._astray(path):
+                handed.unreadable[path.name] = problem
+        for place in self._lab_folders():
+            if not os.access(place, os.R_OK | os.X_OK, effective_ids=True):
+                handed.unreadable[place.name] = _closed(place)
+            for path in _entries(place):
+                if not _is_folder(path) and (problem := self._astray(path)):
+                    handed.unreadable[f"{place.name}/{path.name}"] = problem
+        names = {path.name for path in _folders(self.root) if _plain(path.name) not in self.labs}
+        alike = Counter(map(_looks, names | self.turned.keys()))
+        for name in sorted(names | self.turned.keys()):
+            self._add(name, alike, handed)
         return handed
+
+    def _add(self, name: str, alike: Counter[str], handed: Handed) -> None:
+        """Look at one student's folders."""
+        home = self.root / name
+        if problem := _bad_name(name, alike):
+            if any(next(files(place), None) for place in self._places(name)):
+                handed.unreadable[name] = problem
+        elif closed := [place for place in self._places(name) if not _is_open(place, self.right)]:
+            handed.unreadable[name] = _closed(closed[0])
+        elif (found := self.of_student(name)) is not None:
+            handed.found[name] = found
+        elif _is_folder(home):
+            handed.absent.append(name)
+
+    def _places(self, name: str) -> list[Path]:
+        """The folders that are a student's."""
+        return [path for path in (self.root / name, *self.turned.get(name, ())) if _is_folder(path)]
 
     def _astray(self, path: Path) -> str:
         """Why a file that lies in submitted/ itself belongs to nobody; "" for one that says nothing of this lab."""
-        start = b"" if path.is_symlink() else _start(path)
-        mine = [each for each in _of_file(path, start) if each.lab == self.lab.assignment]
-        if not mine and not (path.suffix.lower() == ".ipynb" and Arrival(path).cells is None):
+        if path.is_symlink():
+            return "it is a link, which is not followed; put the student's folder there itself"
+        here = [each for each, _ in of_file(path)]
+        labs = {each.lab for each in here} | {self._named(path)}
+        unknown = labs == {None} and (".ipynb" in path.name.lower() or is_packed(start_of(path)))
+        if self.lab.assignment not in labs and not unknown:
             return ""
         return f"it lies in no student's folder, so nobody knows whose it is; move it to submitted/STUDENT/{self.right}"
 
-    def _turned_round(self, place: Path, handed: Handed) -> None:
-        """submitted/LAB/STUDENT instead of submitted/STUDENT/LAB."""
-        if self.labs[_plain(place.name)] != self.lab.assignment:
-            return
-        for path in sorted(place.iterdir()):
-            if path.is_dir() and not path.is_symlink() and not _bad_name(path.name, Counter()):
-                if (found := self._anywhere(path, path)) is not None and path.name not in handed.found:
-                    handed.found[path.name] = found
-            elif problem := self._astray(path):
-                handed.unreadable[f"{place.name}/{path.name}"] = problem
+    def _named(self, path: Path) -> str | None:
+        """The assignment that the name of a file or folder speaks of."""
+        stem = re.sub(r"\.ipynb.*|\.[^.]*$", "", path.name.lower())
+        plain, parts = _plain(stem), re.split(r"[\W_]+", stem)
+        if exact := self.labs.get(plain) or self.notebooks.get(plain):
+            return exact
+        number = re.match(r"lab0*(\d+)", plain) if not plain.isalpha() else None
+        said = [self.notebooks[part] for part in parts if part in self.notebooks]
+        return next(iter(said), self.labs.get(f"lab{number[1]}") if number else None)
 
-    def of_student(self, folder: Path) -> Submission | None:
+    def of_student(self, name: str) -> Submission | None:
         """What a student handed in; None: nothing."""
-        right = folder / self.right
-        if not os.path.lexists(right):
-            return self._anywhere(folder, right.parent)
+        home = self.root / name
+        right = home / self.right
+        if right.parent.is_symlink() or not os.path.lexists(right):
+            return self._anywhere(name)
         mine = Arrival(right)
-        if not stat.S_ISREG(os.lstat(right).st_mode):
-            return Submission(mine)
-        zipped = _start(right).startswith(ZIP)
-        if self._is_tidy(folder) and not zipped:
+        if not self.turned.get(name) and self._is_tidy(home) and self._is_whole(right):
             return Submission(mine)  # as nearly everybody's
-        others = self._answered([a for a in arrivals(folder) if a != mine and a.lab == self.lab.assignment])
-        others = [each for each in others if each.digest != mine.digest]
+        others = self._answered([a for a in self._arrivals(name) if a != mine and a.lab == self.lab.assignment])
         usable = mine.cells is not None and mine.lab in (None, self.lab.assignment)
+        others = [each for each in others if not usable or each.digest != mine.digest]
         if usable and (self._is_answered(mine) or not others):
-            names = ", ".join(shown(each.name(folder)) for each in others[:3])
-            note = f"{self.right.name} was graded; {names}, which differs, was not looked at."
+            names = ", ".join(self._name(each, name) for each in others[:3])
+            names += f" and {len(others) - 3} more" if len(others) > 3 else ""
+            note = f"{self.right.name} was graded; {names}, which {_differ(others)}, was not looked at."
             return Submission(mine, note=note if others else "")
         if len(others) == 1:
             what = "is as it was released" if usable else "cannot be graded"
-            return Submission(others[0], note=self._note(others[0], folder, f"{self.right.name} {what}"))
+            return Submission(others[0], note=self._note(others[0], name, f"{self.right.name} {what}"))
         if others:
-            return Submission(None, self._several(others, folder))
+            return Submission(None, self._several(others, name))
         return Submission(mine)
 
     def _is_tidy(self, folder: Path) -> bool:
         """Whether a student's folder holds only labs' folders, and this lab's only the notebook."""
-        here = [entry.name for entry in os.scandir(folder) if not entry.name.startswith(".")]
-        mine = [entry.name for entry in os.scandir(folder / self.right.parent) if not entry.name.startswith(".")]
-        return set(here) <= {*self.labs.values(), *BESIDE} and set(mine) <= {self.right.name, *BESIDE}
+        here = {path.name for path in _entries(folder)}
+        mine = {path.name for path in _entries(folder / self.right.parent)}
+        return here <= {*self.labs.values(), *BESIDE} and mine <= {self.right.name, *BESIDE}
 
-    def _anywhere(self, folder: Path, place: Path) -> Submission | None:
+    def _is_whole(self, path: Path) -> bool:
+        """Whether a file looks like a notebook of this lab to its end. It costs little, as most are asked no more."""
+        try:
+            content = take_in(path)
+        except (Unreadable, OSError):
+            return False
+        return content.rstrip().endswith(b"}") and any(mark in content for mark in self.marks or [b""])
+
+    def _arrivals(self, name: str) -> list[Arrival]:
+        return [each for place in self._places(name) for each in arrivals(place)]
+
+    def _anywhere(self, name: str) -> Submission | None:
         """What a student handed in at none of the right places."""
-        here = list(arrivals(folder))
+        here = self._arrivals(name)
         mine = [each for each in here if each.lab == self.lab.assignment]
         chosen = self._answered(mine) or _different(mine)[:1]
         if len(chosen) == 1:
-            return Submission(chosen[0], note=self._note(chosen[0], folder))
+            return Submission(chosen[0], note=self._note(chosen[0], name))
         if chosen:
-            return Submission(None, self._several(chosen, folder))
-        return self._nothing(folder, place, here)
+            return Submission(None, self._several(chosen, name))
+        return self._nothing(name, here)
 
-    def _nothing(self, folder: Path, place: Path, here: list[Arrival]) -> Submission | None:
+    def _nothing(self, name: str, here: list[Arrival]) -> Submission | None:
         """Where no notebook of this lab was found: what there is instead, if it was meant for this lab."""
-        folders = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
-        meant = [path for path in folders if self.labs.get(_plain(path.name)) == self.lab.assignment]
-        if folder == place:
-            meant = [folder]
-        if not meant and any(_plain(path.name) in self.labs for path in folders):
-            return None  # this student hands in by lab, and nothing for this one
-        there = [path for one in meant or [folder] for path in files(one)]
+        meant = [*self.turned.get(name, ())]
+        meant += [path for path in _entries(self.root / name) if self._folder_of(path) == self.lab.assignment]
+        there = [path for one in meant for path in ([one] if one.is_symlink() else files(one))]
+        there += [path for path in self._loose(name, here) if path not in there]
         if not meant and not there:
-            return None  # an empty folder for a student: nothing handed in
-        named = [each for each in here if each.path in there]
-        lost = next((each for each in named if each.lab is not None), next(iter(named), None))
+            return None  # nothing handed in
         expected = f"expected {self.lab.notebook}.ipynb"
-        if lost is not None:
-            return Submission(lost, note=self._note(lost, folder))
+        named = [each for each in here if each.path in there]
+        if lost := next((each for each in named if each.lab is not None), next(iter(named), None)):
+            return Submission(lost, note=self._note(lost, name))
         if not there:
             return Submission(None, f"{expected}, found an empty folder {shown(meant[0].name)}: hand in the notebook")
-        names = ", ".join(shown(os.path.relpath(path, folder)) for path in there[:3])
+        names = ", ".join(self._name(Arrival(path), name) for path in there[:3])
         more = f" and {len(there) - 3} more" if len(there) > 3 else ""
-        zipped = any(_start(path).startswith(ZIP) for path in there)
-        what = "hand in the notebook itself, not packed" if zipped else "hand in the notebook itself, the .ipynb file"
-        return Submission(None, f"{expected}, found {names}{more}: {what}")
+        return Submission(None, f"{expected}, found {names}{more}: {_instead(there)}")
 
-    def _several(self, which: list[Arrival], folder: Path) -> str:
-        names = " and ".join(shown(each.name(folder)) for each in which[:3])
-        return f"found {names}, which differ: keep the one that counts, as {self.right}"
+    def _folder_of(self, path: Path) -> str | None:
+        """The assignment that a student's folder is for, by its name; a link to one counts, too."""
+        return self._named(path) if path.is_dir() else None
 
-    def _note(self, which: Arrival, folder: Path, because: str = "") -> str:
+    def _loose(self, name: str, here: list[Arrival]) -> list[Path]:
+        """Files that may have been meant for this lab, though they lie in no folder of its name."""
+        home = self.root / name
+        by_lab = [path for path in _entries(home) if self._folder_of(path)]
+        notebooks = {each.path: each.lab for each in here}
+        found = []
+        for path in files(home) if _is_folder(home) else ():
+            says = notebooks.get(path) or self._named(path)
+            elsewhere = any(folder in path.parents for folder in by_lab)
+            unknown = path in notebooks or ".ipynb" in path.name.lower() or is_packed(start_of(path))
+            if says == self.lab.assignment or (says is None and not elsewhere and (unknown or not by_lab)):
+                found.append(path)
+        return found
+
+    def _several(self, which: list[Arrival], name: str) -> str:
+        names = " and ".join(self._name(each, name) for each in which[:3])
+        more = f" and {len(which) - 3} more" if len(which) > 3 else ""
+        return f"found {names}{more}, which differ: keep the one that counts, as {self.right}"
+
+    def _note(self, which: Arrival, name: str, because: str = "") -> str:
         start = f"{because}, so the file" if because else "The file"
-        return f"{start} {shown(which.name(folder))} was graded; it belongs at {self.right}."
+        return f"{start} {self._name(which, name)} was graded; it belongs at {self.right}."
+
+    def _name(self, which: Arrival, name: str) -> str:
+        """Where a file lies, from the student's folder."""
+        home = self.root / name
+        return shown(which.name(home if home in which.path.parents else self.root))
 
     def _answered(self, which: list[Arrival]) -> list[Arrival]:
         """Those that differ from the release, of equal ones the first."""
@@ -242,21 +302,45 @@ class _Search:
         return any(_is_own(cell, self.released, texts) for cell in which.cells or ())
 
 
+def _entries(folder: Path) -> list[Path]:
+    """What lies in a folder, in order, but for what systems and programs hide there."""
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return []
+    return [folder / name for name in names if not name.startswith(".") and name not in LEFT_OVER]
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [path for path in _entries(folder) if _is_folder(path)]
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _differ(which: list[Arrival]) -> str:
+    return "differs" if len(which) == 1 else "differ"
+
+
+def _instead(there: list[Path]) -> str:
+    """What to do about files that are no notebook."""
+    if any(path.is_symlink() for path in there):
+        return "links are not followed, hand in the notebook itself"
+    if any(is_packed(start_of(path)) for path in there):
+        return "hand in the notebook itself, not packed"
+    return "hand in the notebook itself, the .ipynb file"
+
+
 def _is_own(cell: SubmittedCell, released: dict[str, NotebookNode], texts: set[str]) -> bool:
     if cell.grade_id in released:
-        return not is_unchanged(cell.source, released[cell.grade_id].source)
-    return cell.grade_id is None and bool(cell.source.strip()) and normal(cell.source) not in texts
+        return not is_unchanged(cell.source, released[cell.grade_id].source, cell.attachments)
+    return not cell.is_empty and normal(cell.source) not in texts
 
 
 def _different(which: list[Arrival]) -> list[Arrival]:
     """Of arrivals with the same content, the first."""
     return list({each.digest: each for each in reversed(which)}.values())[::-1]
-
-
-def _of_file(path: Path, start: bytes) -> list[Arrival]:
-    if start.startswith(ZIP):
-        return [each for each in arrivals(path.parent) if each.path == path]
-    return [Arrival(path)] if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") else []
 
 
 def _plain(name: str) -> str:
