@@ -30,6 +30,7 @@ from .showable import MAX_TEXT, rich, showable
 from .verdict import GRADED, NOT_ANSWERED
 
 TEMPLATES = Path(__file__).parent / "templates"
+NO_FORMULAS = "tex2jax_ignore"  # the class by which MathJax leaves a text alone
 
 
 def configure(c: Config) -> None:
@@ -72,6 +73,8 @@ def _shown(output: NotebookNode) -> NotebookNode:
     if output.output_type not in ("display_data", "execute_result"):  # what no page can hold is replaced
         return nbformat.from_dict(untrusted.json_safe(output))
     if output.metadata.get("vitedu", {}).get("verdict") is True:
+        if "text/html" in output.data:  # it quotes the student's errors, which are no formulas
+            output.data["text/html"] = f'<div class="{NO_FORMULAS}">{output.data["text/html"]}</div>'
         return output
     clean = rich(output.data)
     if "text/html" in clean.get("data", {}):

@@ -12,13 +12,14 @@ import json
 import os
 import stat
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nbformat import NotebookNode
 
 from .arrange import arrange
-from .pictures import attached, lifted
+from .pictures import Budget, attached, lifted
 from .pieces import Pieces, is_unchanged
 from .recognise import SubmittedCell, recognise
 
@@ -81,7 +82,14 @@ def parse_submission(content: bytes, name: str = "the file") -> list[SubmittedCe
     found = [cell for cell in map(_submitted_cell, cells) if cell is not None]
     if (code := sum(len(cell.source) for cell in found if cell.kind == "code")) > MAX_CODE:
         raise Unreadable(f"{name} has {code} characters of code; a notebook may have {MAX_CODE}")
-    return found
+    budget = Budget()
+    return [_within(cell, budget) if cell.attachments else cell for cell in found]
+
+
+def _within(cell: SubmittedCell, budget: Budget) -> SubmittedCell:
+    """A cell with those of its pictures for which the notebook has room."""
+    kept, refused = budget.take(cell.attachments)
+    return replace(cell, attachments=kept, refused=(*cell.refused, *refused))
 
 
 def _submitted_cell(cell: Any) -> SubmittedCell | None:

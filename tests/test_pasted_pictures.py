@@ -15,7 +15,7 @@ from PIL import Image
 from sample_class import assert_harmless
 from traitlets.config import Config
 
-from autograder import feedback, pictures, rendered
+from autograder import feedback, pictures, rendered, untrusted
 from autograder.lab import ROOT, find_lab
 from autograder.rebuild import is_unchanged, parse_submission, rebuild
 from autograder.sample import Student, hand_in
@@ -187,3 +187,23 @@ def test_another_picture_is_another_answer_and_a_picture_alone_is_one():
     assert is_unchanged(answer.source, answer.source) and not is_unchanged(
         answer.source, answer.source, answer.attachments
     )
+
+
+def test_a_picture_that_is_named_many_times_is_shown_a_few_times():
+    attachments = {"a.png": {"image/png": encoded()}}
+    shown = untrusted.html('<img src="attachment:a.png" alt="a">' * 100, attachments)
+    assert shown.count("<img") == pictures.MAX_TIMES and shown.count("[the picture a.png again]") == 97
+
+
+def test_thousands_of_embedded_pictures_are_looked_at_once():
+    text = " ".join(f"![](data:image/png;base64,{i:032d})" for i in range(8000))
+    source, kept, refused = pictures.lifted(text, {})
+    assert not kept and source.count("attachment:") == 8000 and len(refused) <= 11 * pictures.MAX_NUMBER
+
+
+def test_a_notebook_has_room_for_so_many_pictures(monkeypatch):
+    monkeypatch.setitem(pictures.MAX_ALL, "pictures", 3)
+    budget, each = pictures.Budget(), {"a.png": {"image/png": encoded()}, "b.png": {"image/png": encoded()}}
+    assert budget.take(each) == (each, [])
+    kept, (refused,) = budget.take(each)
+    assert list(kept) == ["a.png"] and "b.png is not shown: a notebook may have 3 pictures" in refused
