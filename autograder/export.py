@@ -41,8 +41,8 @@ def scores_table(
 
     Columns: FIRST, then "ASSIGNMENT score", "... max_score", "... late_penalty", "... status", "... cells" (how
     each cell ended that was not simply graded), and "ASSIGNMENT: CELL" for each graded cell. `score` counts
-    what is decided; it is empty when a part of it was not graded by the grader's own failure. `complete` is
-    "yes" when nothing waits.
+    what is decided, and what was not handed in as 0; it is empty when a part of it was not graded. `complete` is
+    "yes" when everything was handed in and nothing waits. A lab that nobody has handed in yet has no scores at all.
 
     Raises:
         UserError: no such gradebook, assignment, or student.
@@ -51,11 +51,12 @@ def scores_table(
     for name, submissions in read(db_url, Path(verdicts_dir), assignments, students).items():
         several = len({cell.notebook for s in submissions for cell in s.cells}) > 1
         columns = {_column(name, cell, several): None for s in submissions for cell in s.cells}
+        begun = any(submission.submitted for submission in submissions)
         for submission in submissions:
             row = rows.setdefault(submission.student, _empty(submission))
-            _add(row, submission)
+            _add(row, submission, begun)
             row |= {
-                f"{name} score": submission.score,
+                f"{name} score": submission.score if begun else None,
                 f"{name} max_score": submission.max_points,
                 f"{name} late_penalty": submission.penalty if submission.submitted else None,
                 f"{name} status": submission.status,
@@ -73,19 +74,19 @@ def _column(assignment: str, cell: Cell, several: bool) -> str:
 
 
 def _empty(submission: Submission) -> dict[str, Any]:
-    who = (submission.student, submission.last_name, submission.first_name, submission.email)
+    who = (untrusted.shown(submission.student), submission.last_name, submission.first_name, submission.email)
     return dict(zip(FIRST, (*who, None, 0.0, True, 0, []), strict=True)) | {"_blocked": False}
 
 
-def _add(row: dict[str, Any], submission: Submission) -> None:
+def _add(row: dict[str, Any], submission: Submission, begun: bool) -> None:
     """Add one assignment to a student's sums."""
     row["max_score"] += submission.max_points
     row["waiting"] += submission.waiting
     row["complete"] &= submission.status == GRADED
-    row["_blocked"] |= bool(submission.ungraded)
+    row["_blocked"] |= submission.score is None
     if row["_blocked"]:
         row["score"] = None
-    elif submission.score is not None:
+    elif begun:
         row["score"] = (row["score"] or 0.0) + submission.score
     if submission.note:
         row["note"].append(f"{submission.assignment}: {submission.note}")

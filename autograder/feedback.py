@@ -187,7 +187,7 @@ def _summary(
     lost = f"{words.points(submission.penalty)} point{'s' * (submission.penalty != 1)}"
     late = f"late submission: {lost} taken off" if submission.penalty else ""
     return {
-        "student": untrusted.terminal(names["student"], 80),
+        "student": untrusted.shown(names["student"]),
         "assignment": untrusted.terminal(names["assignment"], 80),
         "notebook": untrusted.terminal(names["notebook"], 80),
         "style": (TEMPLATES / "style.css").read_text("utf-8"),

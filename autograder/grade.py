@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +32,9 @@ from .folder import read_secret, read_verdicts, scratch, sweep, swept, verdict_p
 from .lab import Lab, find_lab
 from .overview import overview_path, write_overview
 from .recorded import Recorded, stored
-from .refused import read_refused, write_refused
+from .refused import NOT_YET, read_refused, write_refused
 from .report import report_path, text_table, write_report
+from .results import read
 from .staged import record
 from .stages import Examine, points_of
 from .stamp import code_hash as _code_hash
@@ -43,6 +44,7 @@ from .trouble import folder_trouble, gradebook_trouble, in_words, why
 from .untrusted import shown, terminal
 from .verdict import NOT_GRADED
 from .warm import Template, modules_of
+from .words import labels
 from .work import OWN, Executed, Task
 
 RECORD_SECONDS = 300.0  # for one submission; a page of a thousand cells takes a few
@@ -131,6 +133,7 @@ class _Class:
             raise UserError(f"{error}.") from None
         self.limits = Examine(config=api.config).limits
         self.done = self.again = 0
+        self.lost: dict[str, str] = {}
         self.recorded = Recorded(course, self.db_url, lab, api.config)
         self.cold = ""
 
@@ -140,23 +143,24 @@ class _Class:
             for student in {*handed.absent} - {known.id for known in gradebook.students}:
                 gradebook.add_student(student)
         before = read_refused(self.course, self.lab.assignment) if students else {}
-        kept = {student: why for student, why in before.items() if student not in handed.found}
-        write_refused(self.course, self.lab.assignment, kept | handed.unreadable)
+        not_yet = dict.fromkeys([*handed.found, *handed.others], NOT_YET)
+        write_refused(self.course, self.lab.assignment, before | not_yet | handed.unreadable)
 
     def grade(
         self, handed: Handed, regrade: bool, workers: int, scheduler: str, template: Template | None
     ) -> list[str]:
         """Grade what is not finished; a sentence for each submission that could not be."""
         failed = [f"{shown(student)}: {problem}" for student, problem in handed.unreadable.items()]
-        todo, stale, stamps = {}, {}, {}
+        todo, stale, stamps, unread = {}, {}, {}, {}
         for student, submission in handed.found.items():
             stamps[student] = stamp_of(submission, self.code)
             if regrade or not executed(self.course, self.lab, student, stamps[student]):
                 todo[student] = submission
             elif not self._is_recorded(student):
                 stale[student] = submission
-            elif unread := self._record_of(student).get("unread"):
-                failed.append(f"{shown(student)}: {unread}")
+            elif said := self._record_of(student).get("unread"):
+                unread[student] = said
+        failed += [f"{shown(student)}: {unread[student]}" for student in self._unsettled(unread)]
         todo |= self._record_anew(stale, stamps, failed)
         if not todo:
             return failed
@@ -174,7 +178,8 @@ class _Class:
                 self.done += not problem
                 if problem:
                     self._failed(failed, task.student, problem)
-                bar.set_postfix_str(terminal(task.student, 30) + (f", {len(failed)} failed" if failed else ""))
+                (label,) = labels([task.student]).values()
+                bar.set_postfix_str(label + (f", {len(failed)} failed" if failed else ""))
                 bar.update()
                 interrupt.check()
         return failed
@@ -184,6 +189,20 @@ class _Class:
         return has_feedback(self.course, self.lab, student) and self.recorded.holds(
             student, self._submitted(student), self._record_of(student)
         )
+
+    def _unsettled(self, students: Iterable[str]) -> list[str]:
+        """Those in whose unreadable submissions something still waits for a person's mark."""
+        names = list(students)
+        found = read(self.db_url, self.course / "verdicts", [self.lab.assignment], names) if names else {}
+        return [submission.student for each in found.values() for submission in each if submission.ungraded]
+
+    def _left_over(self) -> None:
+        """Keep why a submission is in no gradebook, of those only that are in none."""
+        before = read_refused(self.course, self.lab.assignment)
+        with Gradebook(self.db_url) as gradebook:
+            recorded = {each.student_id for each in gradebook.assignment_submissions(self.lab.assignment)}
+        kept = {student: why for student, why in before.items() if why != NOT_YET or student not in recorded}
+        write_refused(self.course, self.lab.assignment, kept | self.lost)
 
     def _record_of(self, student: str) -> dict[str, Any]:
         return read_verdicts(verdict_path(self.course, student, self.lab.assignment, self.lab.notebook))
@@ -214,6 +233,9 @@ class _Class:
     def _failed(self, failed: list[str], student: str, problem: str) -> None:
         """Note that a submission could not be graded; UserError when no other one can be, either."""
         failed.append(f"{shown(student)}: {problem}")
+        record = self._record_of(student)
+        if "stamp" not in record and all(each["status"] != NOT_GRADED for each in record.get("exercises", [])):
+            self.lost[student] = problem  # what went wrong stands in no record
         if trouble := folder_trouble(self.course, problem) or gradebook_trouble(self.course, self.db_url):
             raise UserError(f"{trouble}; what is graded so far is kept.")
 
@@ -280,6 +302,7 @@ class _Class:
     def tell(self, handed: Handed, failed: list[str]) -> None:
         """Write scores and report of the class, and print what was done."""
         try:
+            self._left_over()
             with _whole(self.course / "scores.csv") as path:
                 export.write_csv(export.scores_table(self.db_url, self.course / "verdicts"), path)
             with _whole(report_path(self.course, self.lab.assignment)) as path:

@@ -22,8 +22,7 @@ class Total:
 
     Attributes:
         submissions: one for each lab, in order.
-        score: the sum of the decided points, what was not handed in counting as 0; None when a lab was not graded by
-            the grader's own failure.
+        score: the sum of the decided points, what was not handed in counting as 0; None when a lab was not graded.
     """
 
     submissions: list[Submission]
@@ -95,8 +94,15 @@ def facts(labs: dict[str, list[Submission]], course: str) -> dict[str, Any]:
         "mean": sum(scores) / len(scores) if scores else None,
         "waiting": sum(t.waiting for t in students.values()),
         "ungraded": sum(len(s.ungraded) for t in students.values() for s in t.submissions),
+        "lost": _lost(students),
         "unsandboxed": any(s.sandbox is False for t in students.values() for s in t.submissions),
     }
+
+
+def _lost(students: dict[str, Total]) -> list[tuple[str, str, str]]:
+    """Student, lab and why, of each submission that has no score at all."""
+    everything = [(student, submission) for student, total in students.items() for submission in total.submissions]
+    return [(untrusted.shown(student), each.assignment, each.lost) for student, each in everything if each.lost]
 
 
 def _lab(name: str, submissions: list[Submission]) -> dict[str, Any]:
@@ -116,7 +122,7 @@ def short(submission: Submission) -> tuple[str, str]:
     if not submission.submitted:
         return "blank", "not submitted"
     if submission.score is None:
-        return "lost", "not graded"
+        return "lost", f"not graded: {untrusted.terminal(submission.lost, 120)}" if submission.lost else "not graded"
     waiting = [f"+ {submission.waiting} waiting"] * bool(submission.waiting)
     waiting += [f"{len(submission.reviews)} for review"] * bool(submission.reviews)
     open_ = sum(cell.max_points for cell in submission.cells if cell.status in (WAITING, FOR_REVIEW))
@@ -146,7 +152,9 @@ def text_overview(course: Path, db_url: str | None = None) -> str:
     lines = ["  ".join(v.rjust(w) if i else v.ljust(w) for i, (v, w) in enumerate(zip(row, widths, strict=True)))
              for row in rows]  # fmt: skip
     lines.insert(2, "-" * len(lines[0]))
-    return "\n".join([*lines, "", "- not submitted; + something waits for grading; ? not graded"])
+    lines += ["", "- not submitted, which counts as 0; + something waits for grading; ? not graded"]
+    lost = [f"Not graded: {student}, {lab}: {untrusted.terminal(why, 600)}" for student, lab, why in _lost(students)]
+    return "\n".join([*lines, *lost])
 
 
 def _number(score: float | None, waiting: int) -> str:

@@ -1,4 +1,7 @@
-"""What could not be taken in at all, such as a folder with an impossible name: kept, so that every report lists it."""
+"""What arrived and stands in no gradebook: it cannot be taken in at all, or is not graded yet.
+
+Kept by lab, so that every report lists it, and nobody who handed in counts as somebody who did not.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from pathlib import Path
 
 from .folder import write_atomically
 from .untrusted import terminal
+
+NOT_YET = "handed in, and not graded yet"
 
 
 def write_refused(course: Path, assignment: str, refused: Mapping[str, str]) -> None:

@@ -65,7 +65,8 @@ def write_page(template: str, shown: dict[str, Any], functions: dict[str, Any], 
         UserError: the file cannot be written.
     """
     env = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    env.filters |= {"points": words.points, "clean": lambda value, limit=400: untrusted.text(value, limit)}
+    env.filters |= {"points": words.points, "shown": untrusted.shown}
+    env.filters["clean"] = lambda value, limit=400: untrusted.text(value, limit)
     env.globals |= {"label": label, "who": who} | functions
     page = env.get_template(template).render(**shown)
     try:
@@ -160,7 +161,7 @@ def common(graded: list[Submission]) -> list[dict[str, Any]]:
 
 def who(submission: Submission) -> str:
     """A student's name, or "" when only the id is known."""
-    return untrusted.terminal(f"{submission.first_name} {submission.last_name}", 60)
+    return untrusted.terminal(f"{submission.first_name} {submission.last_name}", 200)
 
 
 def label(name: str) -> Markup:

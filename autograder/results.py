@@ -18,7 +18,7 @@ from sqlalchemy.orm import selectinload, undefer
 
 from .errors import UserError
 from .records import read_record
-from .refused import read_refused
+from .refused import NOT_YET, read_refused
 from .trouble import told
 from .verdict import FOR_REVIEW, GRADED, NOT_ANSWERED, NOT_GRADED, Verdict
 
@@ -59,7 +59,7 @@ class Submission:
 
     Attributes:
         penalty: points taken off for lateness.
-        refused: why nbgrader could not take it in at all; "" where it could.
+        refused: why it stands in no gradebook though something was handed in; "" where it does.
         unread: why nothing in it could be graded; "" where something could.
         comments: by notebook, and by grade_id.
     """
@@ -160,13 +160,14 @@ def read(
     try:
         with Gradebook(db_url) as gradebook:
             people = sorted((p for p in gradebook.students if not who or p.id in who), key=lambda p: p.id)
-            if missing := who - {p.id for p in people}:
-                raise UserError(f"the gradebook has no student {', '.join(sorted(missing))}")
             names = [assignment.name for assignment in gradebook.assignments]
+            refused = {student for name in only or names for student in read_refused(verdicts.parent, name)}
+            if missing := who - {p.id for p in people} - refused:
+                raise UserError(f"the gradebook has no student {', '.join(sorted(missing))}")
             if missing := [name for name in only if name not in names]:
                 known = ", ".join(sorted(names)) or "none at all"
                 raise UserError(f"the gradebook has no assignment {missing[0]}; it has {known}")
-            return {name: _assignment(gradebook, name, people, verdicts) for name in only or sorted(names)}
+            return {name: _assignment(gradebook, name, people, verdicts, who) for name in only or sorted(names)}
     except (SQLAlchemyError, ImportError) as error:
         raise UserError(f"{told(error, verdicts.parent)}.") from None
 
@@ -186,21 +187,28 @@ def read_assignment(course: Path, assignment: str, db_url: str | None = None) ->
     return submissions
 
 
-def _assignment(gradebook: Gradebook, name: str, people: list[Any], verdicts: Path) -> list[Submission]:
+def _assignment(
+    gradebook: Gradebook, name: str, people: list[Any], verdicts: Path, only: set[str]
+) -> list[Submission]:
     total = gradebook.find_assignment(name).max_score
     stored = _stored(gradebook, name, [person.id for person in people])
-    submissions = []
+    submissions: dict[str, Submission] = {}
     for person in people:
         names = (person.first_name or "", person.last_name or "", person.email or "")
         submission = Submission(person.id, *names, name, total)
         if person.id in stored:
             _fill(submission, stored[person.id], verdicts)
-        submissions.append(submission)
-    _sort_cells(submissions)
-    return submissions + [
-        Submission(student, "", "", "", name, total, submitted=True, refused=why)
-        for student, why in read_refused(verdicts.parent, name).items()
-    ]
+        submissions[person.id] = submission
+    _sort_cells(list(submissions.values()))
+    for student, why in read_refused(verdicts.parent, name).items():
+        if only and student not in only:
+            continue
+        there = submissions.setdefault(student, Submission(student, "", "", "", name, total))
+        if not there.submitted:
+            there.submitted, there.refused = True, why
+        elif why != NOT_YET:  # what was recorded of an earlier file stays, with a word
+            there.problems.append(why)
+    return [submissions[student] for student in sorted(submissions)]
 
 
 def _stored(gradebook: Gradebook, name: str, students: list[str]) -> dict[str, SubmittedAssignment]:

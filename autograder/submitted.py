@@ -61,11 +61,13 @@ class Handed:
         found: what there is of each student, to be graded or named.
         unreadable: what nbgrader cannot even take the name of, or nobody may read: by name, and why.
         absent: students whose folder holds nothing for this lab.
+        others: students who handed in, but were not asked for.
     """
 
     found: dict[str, Submission] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
 
     def of(self, students: set[str]) -> Handed:
         """The part of some students."""
@@ -73,6 +75,7 @@ class Handed:
             {student: each for student, each in self.found.items() if student in students},
             {student: problem for student, problem in self.unreadable.items() if student in students},
             [student for student in self.absent if student in students],
+            [student for student in self.found if student not in students],
         )
 
 
@@ -360,7 +363,7 @@ def _bad_name(name: str, alike: Counter[str]) -> str:
     if any(sign in name for sign in "*?["):
         return f"nbgrader takes the folder's name for a pattern; rename it {AGAIN}"
     if name != name.strip() or not name.isprintable() or any(sign in name for sign in "+,"):
-        signs = "a blank at its end, a comma, a plus or a control character"
+        signs = "a blank at its start or end, a comma, a plus or a control character"
         return f"nbgrader cannot take a folder's name with {signs}; rename it {AGAIN}"
     return ""
 

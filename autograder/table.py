@@ -63,6 +63,8 @@ def _stacked(name: str) -> list[str]:
 
 
 def _points(submission: Submission, columns: list[Cell]) -> list[str]:
+    if submission.refused:
+        return ["?"] * len(columns)
     signs = {NOT_ANSWERED: "-", WAITING: "wait", NOT_GRADED: "?"}
     cells = {(cell.notebook, cell.grade_id): cell for cell in submission.cells}
     found = [cells.get((column.notebook, column.grade_id)) for column in columns]
@@ -73,7 +75,7 @@ def _written(submission: Submission) -> list[str]:
     cells = [cell for cell in submission.cells if cell.written]
     if any(cell.status == WAITING for cell in cells):
         return ["wait"]
-    if any(cell.status == NOT_GRADED for cell in cells):
+    if submission.refused or any(cell.status == NOT_GRADED for cell in cells):
         return ["?"]
     return [words.points(sum(cell.points or 0.0 for cell in cells)) if submission.submitted else ""]
 
@@ -98,7 +100,7 @@ def _sentences(submission: Submission) -> list[str]:
 
 
 def _key(submissions: list[Submission]) -> str:
-    statuses = {cell.status for s in submissions for cell in s.cells}
+    statuses = {cell.status for s in submissions for cell in s.cells} | {s.status for s in submissions}
     signs = {NOT_ANSWERED: "- not answered", WAITING: "wait: a written answer waits for grading, + the total grows",
              NOT_GRADED: "? not graded, so no total"}  # fmt: skip
     return "; ".join(text for status, text in signs.items() if status in statuses)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 
@@ -17,11 +18,17 @@ def points(value: float | None) -> str:
 
 
 def labels(names: Iterable[str], most: int = 28) -> dict[str, str]:
-    """Names for a column: long ones cut in the middle, unless two would then look alike."""
+    """Names for a column: long ones cut in the middle, unless two would then look alike.
+
+    Two that look alike as they are, such as one name composed in two ways, are written in ASCII.
+    """
     whole = {name: untrusted.shown(name) for name in names}
+    alike = Counter(unicodedata.normalize("NFKC", text) for text in whole.values())
+    twins = {name for name, text in whole.items() if alike[unicodedata.normalize("NFKC", text)] > 1}
+    whole |= {name: untrusted.terminal(ascii(name), 1000) for name in twins}
     cut = {name: text if len(text) <= most else f"{text[: most - 11]}...{text[-8:]}" for name, text in whole.items()}
     times = Counter(cut.values())
-    return {name: text if times[text] == 1 else whole[name] for name, text in cut.items()}
+    return {name: text if times[text] == 1 and name not in twins else whole[name] for name, text in cut.items()}
 
 
 def exercise_name(id: str) -> str:

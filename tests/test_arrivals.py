@@ -232,7 +232,7 @@ def test_a_class_of_odd_arrivals(released, texts, tmp_path, capsys):
         assert "Not graded: 'eve ': nbgrader cannot take" in said.err and "Traceback" not in said.err
         assert "found lab1_attention/attention.pdf: hand in the notebook itself" in said.err
     with (course.root / "scores.csv").open() as file:
-        rows = {row["student_id"].strip("'"): row for row in csv.DictReader(file)}
+        rows = {row["student_id"].strip("' "): row for row in csv.DictReader(file)}
     report = (course.root / f"report-{LAB.assignment}.html").read_text()
     assert course.points("ada") == MAX and "belongs at" in course.feedback("ada")
     reasons = {"bob": "not JSON", "cem": "attention.pdf", "dan": "Lab 2", "eve": "nbgrader cannot take"}

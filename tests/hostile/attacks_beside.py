@@ -94,7 +94,7 @@ def loop(folder: Path) -> None:
 
 ATTACKS = [
     Attack("notebook-is-a-link", "the notebook is a link to a neighbour's", "stock", earned, beside=link_to_neighbour,
-           says="could not be read.*link"),
+           says="Nothing could be graded.*link"),
     Attack("link-to-the-secret", "a link beside the notebook to the course secret, which its code prints", "stock",
            lambda seen: f"loot={COURSE_SECRET}" in seen.own, beside=link("notes.txt", "../../../course_secret"),
            codes={"attention_weights": "print('loot', open('notes.txt').read(), sep='=')"}),
@@ -103,7 +103,7 @@ ATTACKS = [
            codes={"attention_weights": "print('loot', open('notes.db', 'rb').read(6).decode(), sep='=')"}),
     Attack("links-that-lead-back", "links to themselves and to their own folder", "harmless", stopped, beside=loop),
     Attack("pipe-as-notebook", "a pipe in the notebook's place: reading it never ends", "stock", stopped,
-           beside=pipe(NOTEBOOK), says="could not be read", patience=60.0, fast=True),
+           beside=pipe(NOTEBOOK), says="Nothing could be graded", patience=60.0, fast=True),
     Attack("pipe-beside", "a pipe beside the notebook: copying it never ends", "harmless", stopped,
            beside=pipe("data.csv"), patience=60.0),
     Attack("pipe-as-timestamp", "a pipe as timestamp.txt: reading it never ends", "harmless", stopped,
