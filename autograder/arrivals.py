@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import stat
 import zipfile
@@ -14,15 +15,20 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 from .rebuild import MAX_FILE, Unreadable, parse_submission, take_in
 from .recognise import SubmittedCell, lab_of
 
-DEPTH = 5  # folders below a student's
-FILES = 300  # of one student; beyond these nothing is looked at
+DEPTH = 30  # folders below a student's
+ENTRIES = 100_000  # of one student, whose names are looked at
+FILES = 300  # of these, the likeliest, that are opened
 MEMBERS = 1000  # of a zip
+NOTEBOOKS, BYTES = 50, 2 * MAX_FILE  # of one student, that are parsed
 ZIP = b"PK\x03\x04"
+# 7z, rar, gzip, xz, bzip2: nobody looks into these.
+PACKED = (b"7z\xbc\xaf", b"Rar!", b"\x1f\x8b", b"\xfd7zXZ", b"BZh")
 SKIPPED = ("__MACOSX", "Thumbs.db", "desktop.ini")  # left by systems, beside everything whose name starts with a dot
 BESIDE = ("timestamp.txt", "submission_secret.txt")  # nbgrader's own
 
@@ -65,45 +71,74 @@ class Arrival:
         """Equal for equal contents."""
         return hashlib.sha256(self.read()).hexdigest()
 
+    @property
+    def is_meant(self) -> bool:
+        """Whether its name says that it is a notebook."""
+        return ".ipynb" in (self.member or self.path.name).lower()
+
     def name(self, root: Path) -> str:
         """Where it lies, for people."""
         place = os.path.relpath(self.path, root)
         return f"{self.member} in {place}" if self.member else place
 
 
-def files(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
-    """Regular files in a folder and below, in order; links are not followed."""
-    left = FILES
-    for path in _walk(folder, depth):
-        yield path
-        left -= 1
-        if left <= 0:
-            return
+def files(folder: Path, depth: int = DEPTH) -> list[Path]:
+    """Files in a folder and below, links not followed: notebooks and zips (by their names) first, then the nearest."""
+    found = islice(_walk(folder, depth), ENTRIES)
+    return sorted(found, key=lambda path: (not _is_likely(path.name), len(path.parts), path))[:FILES]
+
+
+def _is_likely(name: str) -> bool:
+    return ".ipynb" in name.lower() or name.lower().endswith(".zip")
 
 
 def _walk(folder: Path, depth: int) -> Iterator[Path]:
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError:
-        return
-    for entry in entries:
-        if entry.name.startswith(".") or entry.name in SKIPPED:
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            if depth > 0:
-                yield from _walk(Path(entry.path), depth - 1)
-        elif entry.name not in BESIDE:
-            yield Path(entry.path)
+    """Level by level, so that a folder full of pictures hides nothing that lies beside it."""
+    level = [folder]
+    for _ in range(depth + 1):
+        below: list[Path] = []
+        for each in level:
+            try:
+                entries = sorted(os.scandir(each), key=lambda entry: entry.name)
+            except OSError:
+                continue
+            for entry in entries:
+                if entry.name.startswith(".") or entry.name in SKIPPED:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    below.append(Path(entry.path))
+                elif entry.name not in BESIDE:
+                    yield Path(entry.path)
+        level = below
 
 
 def arrivals(folder: Path) -> Iterator[Arrival]:
     """The files of a folder and below that may be notebooks, and those in its zips."""
+    count, left = 0, BYTES
     for path in files(folder):
-        start = _start(path)
-        if start.startswith(ZIP):
-            yield from (Arrival(path, member) for member in _members(path))
-        elif start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
-            yield Arrival(path)
+        for arrival, size in _of_file(path):
+            if count < NOTEBOOKS and (size <= left or not count):  # the first may be too large, and says so
+                count, left = count + 1, left - size
+                yield arrival
+
+
+def arrivals_in(path: Path) -> list[Arrival]:
+    """What one file holds that may be a notebook."""
+    return [arrival for arrival, _ in _of_file(path)][:NOTEBOOKS]
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a file is an archive, of whatever kind."""
+    return _start(path).startswith((ZIP, *PACKED))
+
+
+def _of_file(path: Path) -> Iterator[tuple[Arrival, int]]:
+    """What a file holds that may be a notebook, and how many bytes each has."""
+    start = _start(path)
+    if start.startswith(ZIP):
+        yield from ((Arrival(path, member), min(size, MAX_FILE + 1)) for member, size in _members(path))
+    elif start.decode(json.detect_encoding(start), errors="replace").lstrip("\ufeff \t\r\n").startswith("{"):
+        yield Arrival(path), min(path.stat().st_size, MAX_FILE + 1)
 
 
 def _start(path: Path) -> bytes:
@@ -116,14 +151,20 @@ def _start(path: Path) -> bytes:
         return b""
 
 
-def _members(path: Path) -> list[str]:
-    """Names of a zip's members that may be notebooks, by their endings; none where it cannot be read."""
+def _members(path: Path) -> list[tuple[str, int]]:
+    """Names and sizes of a zip's members that may be notebooks, by their endings; none where it cannot be read."""
     try:
         with zipfile.ZipFile(io.BytesIO(take_in(path))) as archive:
-            names = [info.filename for info in archive.infolist()[:MEMBERS] if not info.is_dir()]
+            found = {info.filename: info.file_size for info in archive.infolist()[:MEMBERS] if not info.is_dir()}
     except (Unreadable, OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
         return []
-    return sorted(name for name in names if ".ipynb" in name.lower() and not _is_left_over(name))
+    may_be = {name: size for name, size in found.items() if not _is_left_over(name) and _has_ending(name)}
+    return sorted(may_be.items(), key=lambda member: (".ipynb" not in member[0].lower(), member[0]))
+
+
+def _has_ending(name: str) -> bool:
+    """Whether a notebook may have this name, among others one that a browser or a mail program has given it."""
+    return ".ipynb" in name.lower() or Path(name).suffix.lower() in ("", ".json", ".txt")
 
 
 def _is_left_over(name: str) -> bool:

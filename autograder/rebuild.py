@@ -59,7 +59,8 @@ def read_submission(path: Path) -> list[SubmittedCell]:
 def parse_submission(content: bytes, name: str = "it") -> list[SubmittedCell]:
     """The same from the file's content."""
     try:
-        data = json.loads(content.decode("utf-8-sig", errors="replace"))
+        # Windows' shell writes UTF-16, its editors a byte order mark.
+        data = json.loads(content.decode(json.detect_encoding(content), errors="replace"))
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"{name} is not JSON ({type(error).__name__}): the file is damaged or no notebook") from None
     cells = data.get("cells") if isinstance(data, dict) else None

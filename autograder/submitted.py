@@ -11,6 +11,7 @@ import re
 import stat
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,13 +19,17 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from .arrivals import BESIDE, ZIP, Arrival, _start, arrivals, files
+from .arrivals import BESIDE, ZIP, Arrival, _start, arrivals, arrivals_in, files, is_packed
+from .bindings import defined
 from .errors import UserError
 from .lab import Lab, all_labs
 from .rebuild import Unreadable, is_unchanged
 from .recognise import SubmittedCell, normal
 from .trouble import AGAIN
 from .untrusted import shown
+
+LINK = "it is a link, and links are not followed; put the folder itself there"
+WORK = (".py", ".html", ".htm", ".pdf", ".md", ".doc", ".docx")
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,9 @@ class _Search:
             place = self.root / name
             if name.startswith(".") or name == "__MACOSX":
                 continue
-            if not place.is_dir() or place.is_symlink():
+            if place.is_symlink() and place.is_dir():
+                handed.unreadable[name] = f"{LINK} {AGAIN}"
+            elif not place.is_dir():
                 if problem := self._astray(place):
                     handed.unreadable[name] = problem
             elif _plain(name) in self.labs:  # the folders of lab and student are in the wrong order
@@ -139,9 +146,10 @@ class _Search:
 
     def _astray(self, path: Path) -> str:
         """Why a file that lies in submitted/ itself belongs to nobody; "" for one that says nothing of this lab."""
-        start = b"" if path.is_symlink() else _start(path)
-        mine = [each for each in _of_file(path, start) if each.lab == self.lab.assignment]
-        if not mine and not (path.suffix.lower() == ".ipynb" and Arrival(path).cells is None):
+        here = [] if path.is_symlink() else arrivals_in(path)
+        closed = Arrival(path).is_meant and Arrival(path).cells is None  # damaged
+        closed = closed or (is_packed(path) and all(each.cells is None for each in here))
+        if not closed and not any(map(self._is_mine, here)):
             return ""
         return f"it lies in no student's folder, so nobody knows whose it is; move it to submitted/STUDENT/{self.right}"
 
@@ -149,17 +157,37 @@ class _Search:
         """submitted/LAB/STUDENT instead of submitted/STUDENT/LAB."""
         if self.labs[_plain(place.name)] != self.lab.assignment:
             return
-        for path in sorted(place.iterdir()):
-            if path.is_dir() and not path.is_symlink() and not _bad_name(path.name, Counter()):
-                if (found := self._anywhere(path, path)) is not None and path.name not in handed.found:
-                    handed.found[path.name] = found
-            elif problem := self._astray(path):
+        paths = [path for path in sorted(place.iterdir()) if not path.name.startswith(".")]
+        alike = Counter(_looks(path.name) for path in paths)
+        for path in paths:
+            if not path.is_dir():
+                problem = self._astray(path)
+            elif path.is_symlink():
+                problem = f"{LINK} {AGAIN}"
+            elif problem := _bad_name(path.name, alike):
+                problem = problem if any(files(path)) else ""
+            elif (found := self._anywhere(path, path)) is not None and path.name not in handed.found:
+                handed.found[path.name] = found
+            if problem:
                 handed.unreadable[f"{place.name}/{path.name}"] = problem
+
+    def _is_mine(self, which: Arrival) -> bool:
+        """Whether a notebook is this lab's: by what is left of the release, or else by the exercises it answers."""
+        if which.lab is not None or which.cells is None:
+            return which.lab == self.lab.assignment
+        return self.lab.assignment in _answers_in(which)
+
+    def _is_anothers(self, which: Arrival) -> bool:
+        """Whether a notebook is another lab's."""
+        labs = {which.lab} if which.lab is not None else _answers_in(which)
+        return bool(labs) and self.lab.assignment not in labs
 
     def of_student(self, folder: Path) -> Submission | None:
         """What a student handed in; None: nothing."""
         right = folder / self.right
         if not os.path.lexists(right):
+            return self._anywhere(folder, right.parent)
+        if right.is_dir() and not right.is_symlink():  # some unpack a file into a folder of its name
             return self._anywhere(folder, right.parent)
         mine = Arrival(right)
         if not stat.S_ISREG(os.lstat(right).st_mode):
@@ -167,13 +195,17 @@ class _Search:
         zipped = _start(right).startswith(ZIP)
         if self._is_tidy(folder) and not zipped:
             return Submission(mine)  # as nearly everybody's
-        others = self._answered([a for a in arrivals(folder) if a != mine and a.lab == self.lab.assignment])
-        others = [each for each in others if each.digest != mine.digest]
+        here = [each for each in arrivals(folder) if each != mine]
+        others = [each for each in self._answered(filter(self._is_mine, here)) if each.digest != mine.digest]
         usable = mine.cells is not None and mine.lab in (None, self.lab.assignment)
         if usable and (self._is_answered(mine) or not others):
-            names = ", ".join(shown(each.name(folder)) for each in others[:3])
-            note = f"{self.right.name} was graded; {names}, which differs, was not looked at."
-            return Submission(mine, note=note if others else "")
+            left = [each.name(folder) for each in others or here if others or each.cells is None]
+            if not left and not self._is_answered(mine):  # the work may be in a file that is no notebook
+                left = [os.path.relpath(path, folder) for path in self._beside(folder) if path != right]
+            names = ", ".join(map(shown, left[:3]))
+            what = "which differs" if others else "which is no notebook that can be read"
+            note = f"{self.right.name} was graded; {names}, {what}, was not looked at."
+            return Submission(mine, note=note if left else "")
         if len(others) == 1:
             what = "is as it was released" if usable else "cannot be graded"
             return Submission(others[0], note=self._note(others[0], folder, f"{self.right.name} {what}"))
@@ -190,7 +222,7 @@ class _Search:
     def _anywhere(self, folder: Path, place: Path) -> Submission | None:
         """What a student handed in at none of the right places."""
         here = list(arrivals(folder))
-        mine = [each for each in here if each.lab == self.lab.assignment]
+        mine = [each for each in here if self._is_mine(each)]
         chosen = self._answered(mine) or _different(mine)[:1]
         if len(chosen) == 1:
             return Submission(chosen[0], note=self._note(chosen[0], folder))
@@ -206,10 +238,12 @@ class _Search:
             meant = [folder]
         if not meant and any(_plain(path.name) in self.labs for path in folders):
             return None  # this student hands in by lab, and nothing for this one
-        there = [path for one in meant or [folder] for path in files(one)]
+        anothers = {} if meant else {each.path for each in here if self._is_anothers(each)}
+        there = [path for one in meant or [folder] for path in files(one) if path not in anothers]
         if not meant and not there:
-            return None  # an empty folder for a student: nothing handed in
-        named = [each for each in here if each.path in there]
+            return None  # an empty folder for a student, or one with other labs: nothing handed in
+        named = [each for each in here if each.path in there and (each.cells is not None or each.is_meant)]
+        named += [each for each in map(Arrival, there) if each.is_meant and _is_file(each.path)]  # damaged
         lost = next((each for each in named if each.lab is not None), next(iter(named), None))
         expected = f"expected {self.lab.notebook}.ipynb"
         if lost is not None:
@@ -230,7 +264,12 @@ class _Search:
         start = f"{because}, so the file" if because else "The file"
         return f"{start} {shown(which.name(folder))} was graded; it belongs at {self.right}."
 
-    def _answered(self, which: list[Arrival]) -> list[Arrival]:
+    def _beside(self, folder: Path) -> list[Path]:
+        """Files in the lab's folder, or in none, that may be somebody's work: archives, scripts, pages."""
+        there = [path for path in files(folder) if path.parent in (folder, folder / self.right.parent)]
+        return [path for path in there if path.suffix.lower() in WORK or is_packed(path)]
+
+    def _answered(self, which: Iterable[Arrival]) -> list[Arrival]:
         """Those that differ from the release, of equal ones the first."""
         return _different([each for each in which if self._is_answered(each)])
 
@@ -251,10 +290,14 @@ def _different(which: list[Arrival]) -> list[Arrival]:
     return list({each.digest: each for each in reversed(which)}.values())[::-1]
 
 
-def _of_file(path: Path, start: bytes) -> list[Arrival]:
-    if start.startswith(ZIP):
-        return [each for each in arrivals(path.parent) if each.path == path]
-    return [Arrival(path)] if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") else []
+def _answers_in(which: Arrival) -> set[str]:
+    """The labs of which a notebook defines an exercise."""
+    names = {name for cell in which.cells or () if cell.kind == "code" for name in defined(cell.source)}
+    return {lab.assignment for lab in all_labs() if any(exercise.id in names for exercise in lab.exercises)}
+
+
+def _is_file(path: Path) -> bool:
+    return stat.S_ISREG(os.lstat(path).st_mode)
 
 
 def _plain(name: str) -> str:

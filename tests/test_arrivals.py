@@ -17,6 +17,7 @@ import nbformat
 import pytest
 from course_fixture import LAB, MAX, Course, solved
 
+from autograder.arrivals import arrivals
 from autograder.grade import grade
 from autograder.lab import find_lab
 from autograder.sample import Student, hand_in
@@ -48,6 +49,10 @@ def texts(released) -> dict[str, bytes]:
         "answered": answered, "partly": partly, "blank": nbformat.writes(nb).encode(), "other": other,
         "bare": nbformat.writes(bare).encode(), "torn": answered[:20_000], "pdf": b"%PDF-1.7 attention",
         "html": b"<!DOCTYPE html><p>attention", "py": b"def attention_weights(q, k): ...",
+        "utf16": answered.decode().encode("utf-16"), "empty": b"", "7z": b"7z\xbc\xaf'\x1c",
+        "fresh": nbformat.writes(new_notebook(cells=[new_code_cell(c) for c in model_codes(LAB).values()])).encode(),
+        "zip with json": zipped(**{"attention.json": answered}),
+        "zip of both": zipped(**{"attention.ipynb": nbformat.writes(nb).encode(), "attention (1).ipynb": answered}),
         "zip": zipped(**{"work/attention.ipynb": answered, "__MACOSX/work/._attention.ipynb": b"\0",
                          "work/.ipynb_checkpoints/attention-checkpoint.ipynb": partly}),
         "zip of two": zipped(**{"a.ipynb": answered, "b.ipynb": partly}), "zip of none": zipped(**{"a.txt": b""}),
@@ -88,6 +93,18 @@ GRADED = {
     "work beside other work": ({TIDY: "answered", f"{LAB.assignment}/attention (1).ipynb": "partly"}, "answered", "was not looked at"),
     "beside figures and notes": ({TIDY: "answered", f"{LAB.assignment}/a.pdf": "pdf", "notes.txt": "html"}, "answered", ""),
     "beside checkpoints": ({TIDY: "blank", f"{LAB.assignment}/.ipynb_checkpoints/x.ipynb": "answered"}, "blank", ""),
+    "far, far down": ({"a/b/c/d/e/f/g/attention.ipynb": "answered"}, "answered", "belongs at"),
+    "a folder with its name": ({f"{TIDY}/attention.ipynb": "answered"}, "answered", "belongs at"),
+    "behind 400 pictures": ({**{f"{LAB.assignment}/{n}.png": "pdf" for n in range(400)}, f"{LAB.assignment}/work.ipynb": "answered"}, "answered", "belongs at"),
+    "behind a folder of data": ({**{f"data/{n}.bin": "pdf" for n in range(400)}, f"{LAB.assignment}/work.ipynb": "answered"}, "answered", "belongs at"),
+    "utf-16": ({TIDY: "utf16"}, "utf16", ""),
+    "utf-16, misnamed": ({f"{LAB.assignment}/a.ipynb": "utf16"}, "utf16", "belongs at"),
+    "a zip with json": ({f"{LAB.assignment}/a.zip": "zip with json"}, "answered", "belongs at"),
+    "a zip with a blank one beside the work": ({f"{LAB.assignment}/a.zip": "zip of both"}, "answered", "attention (1).ipynb in"),
+    "blank beside a notebook of one's own": ({TIDY: "blank", f"{LAB.assignment}/mine.ipynb": "fresh"}, "fresh", "as it was released, so"),
+    "blank beside a script": ({TIDY: "blank", f"{LAB.assignment}/attention.py": "py"}, "blank", "attention.py, which is no notebook"),
+    "blank beside an archive": ({TIDY: "blank", "work.7z": "7z"}, "blank", "work.7z, which is no notebook"),
+    "work beside a torn second attempt": ({TIDY: "answered", f"{LAB.assignment}/attention-v2.ipynb": "torn"}, "answered", "was not looked at"),
     "beside the other lab": ({TIDY: "answered", f"{OTHER.assignment}/tokens.ipynb": "other"}, "answered", ""),
 }  # fmt: skip
 NAMED = {
@@ -96,6 +113,7 @@ NAMED = {
     "another lab's notebook": ({TIDY: "other"}, "this is Lab 2's notebook (tokens.ipynb), expected Lab 1's notebook (attention"),
     "another lab's, by its own name": ({f"{LAB.assignment}/tokens.ipynb": "other"}, "this is Lab 2's notebook"),
     "no lab's notebook": ({f"{LAB.assignment}/Untitled.ipynb": "strange"}, "nothing in the notebook belongs to this lab"),
+    "an empty file": ({"attention.ipynb": "empty"}, "not JSON"),
     "an empty folder": ({f"{LAB.assignment}/": ""}, "found an empty folder"),
     "a pdf": ({f"{LAB.assignment}/attention.pdf": "pdf"}, "found lab1_attention/attention.pdf: hand in the notebook itself"),
     "a pdf, one folder up": ({"attention.pdf": "pdf"}, "found attention.pdf: hand in the notebook itself"),
@@ -152,20 +170,26 @@ def test_nothing_handed_in_is_absent(place):
     root = place({f"{OTHER.assignment}/tokens.ipynb": "other"}, "only-lab-2")
     place({TIDY: "answered"})
     (root / "submitted" / "nothing-at-all").mkdir()
+    place({"tokens.ipynb": "other"}, "one-folder-up")
     found = handed_in(root, LAB, None)
-    assert found.absent == ["nothing-at-all", "only-lab-2"] and found.found.keys() == {"ada"}
+    assert found.absent == ["nothing-at-all", "one-folder-up", "only-lab-2"] and found.found.keys() == {"ada"}
+    place({"mine.ipynb": "fresh"}, "without-ids")
+    assert "without-ids" in handed_in(root, OTHER, None).absent
 
 
 def test_folders_in_the_wrong_order_are_turned_round(place, texts):
     root = place({"attention.ipynb": "answered"}, f"{LAB.assignment}/eva")
     place({"report.pdf": "pdf"}, "Lab1/finn")
     place({"tokens.ipynb": "other"}, f"{OTHER.assignment}/gil")
-    found = handed_in(root, LAB, None).found
+    place({"attention.ipynb": "answered"}, f"{LAB.assignment}/Ho, Ida")
+    found = handed_in(root, LAB, None)
+    assert "a comma" in found.unreadable[f"{LAB.assignment}/Ho, Ida"]
+    found = found.found
     assert found["eva"].content() == (texts["answered"], "") and "report.pdf" in found["finn"].problem
     assert found.keys() == {"eva", "finn"}
 
 
-def test_names_that_cannot_be_are_named(place):
+def test_names_that_cannot_be_are_named(place, texts):
     names = ["trailing ", " leading", "a*b", "new\nline", "with, comma", "a+b", "double  blank", "double blank",
              "\u00e9va", unicodedata.normalize("NFD", "\u00e9va")]  # fmt: skip
     for name in names:
@@ -173,10 +197,16 @@ def test_names_that_cannot_be_are_named(place):
     root = place({"notes.txt": "html"}, "fine")
     (root / "submitted" / "attention.ipynb").write_bytes((root / "submitted" / "trailing " / TIDY).read_bytes())
     (root / "submitted" / "read me.txt").write_text("hello")
+    astray = {"zoe.zip": "zip", "yan.7z": "7z", "xia.ipynb": "fresh", "wu.ipynb": "torn"}
+    for name, content in astray.items():
+        (root / "submitted" / name).write_bytes(texts[content])
+    (root / "submitted" / "vic.ipynb").write_bytes(texts["other"])
+    for n in range(400):  # a class has many files
+        (root / "submitted" / "fine" / f"{n}.png").touch()
     found = handed_in(root, LAB, None)
-    assert found.unreadable.keys() == {*names, "attention.ipynb"}
+    assert found.unreadable.keys() == {*names, *astray, "attention.ipynb"}
     assert all("rename" in found.unreadable[name] for name in names)
-    assert "nobody knows whose it is" in found.unreadable["attention.ipynb"]
+    assert all("nobody knows whose it is" in found.unreadable[name] for name in (*astray, "attention.ipynb"))
 
 
 def test_links_and_bombs_are_not_followed(place, texts, tmp_path):
@@ -195,6 +225,14 @@ def test_links_and_bombs_are_not_followed(place, texts, tmp_path):
     content, problem = found.found["bomb"].content()
     assert content is None and "bytes that a notebook may have" in problem
     assert found.found.keys() == {"ada", "linked", "bomb"}
+    assert "links are not followed" in found.unreadable["link-to-ada"]
+
+
+def test_no_more_is_parsed_of_one_student_than_two_large_notebooks(place):
+    folder = place({TIDY: "answered"}) / "submitted" / "ada" / LAB.assignment
+    large = b"{" + b" " * 2**25  # half of what one may have
+    (folder / "many.zip").write_bytes(zipped(**{f"{n}.ipynb": large for n in range(9)}))
+    assert len([each for each in arrivals(folder) if each.member]) == 3  # beside the right one
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
