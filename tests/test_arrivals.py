@@ -16,11 +16,12 @@ from pathlib import Path
 import nbformat
 import pytest
 from course_fixture import LAB, MAX, Course, solved
+from nbformat.v4 import new_code_cell, new_notebook
 
 from autograder.arrivals import arrivals
 from autograder.grade import grade
 from autograder.lab import find_lab
-from autograder.sample import Student, hand_in
+from autograder.sample import Student, hand_in, model_codes
 from autograder.submitted import handed_in
 
 OTHER = find_lab("lab2")

@@ -489,8 +489,8 @@ def test_another_labs_notebook_is_one_sentence():
     points = {c.metadata.nbgrader.grade_id: 1.0 for c in lab1.cells if "points" in c.metadata.nbgrader}
     nb = rebuilt(nbformat.writes(lab2).encode(), "", lab1, points)
     assert nb.metadata.vitedu.mended == [
-        "Nothing could be graded: this is Lab 2's notebook (tokens.ipynb), expected Lab 1's notebook (attention.ipynb): "
-        "hand in that one."
+        "Nothing could be graded: this is Lab 2's notebook (tokens.ipynb), expected Lab 1's notebook "
+        "(attention.ipynb): hand in that one."
     ]
     assert [c.source for c in nb.cells] == [c.source for c in lab1.cells]
     assert rebuilt(nbformat.writes(lab1).encode(), "", lab1, points).metadata.vitedu.mended == []
@@ -501,6 +501,8 @@ def test_many_missing_cells_are_summed_up():
     points = {c.metadata.nbgrader.grade_id: 1.0 for c in lab1.cells if "points" in c.metadata.nbgrader}
     _, mended = rebuild(submitted(lab1)[:32], lab1, points)
     assert mended == ["41 of the release's cells were missing; they were put back."]
+    _, mended = rebuild(submitted(lab1) * 2, lab1, points)
+    assert any("locked cells were there more than once" in said for said in mended) and len(mended) < 9, mended
 
 
 # --- files that are not here ---
