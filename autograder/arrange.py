@@ -152,7 +152,9 @@ def _asked_at(exercise: str, check: int, pieces: list[Piece], names: set[str]) -
     # Who has answered above may try something else below; who has not, answers there.
     still_open = names.difference(*(p.binds for p in pieces[:check]), *(pieces[i].binds for i in attempts))
     late = [i for i, p in enumerate(pieces) if i > check and p.binds & still_open]
-    if late and statements(pieces[late[-1]].real) is None:  # a file that is written, and then read
+    # A file that is written, or a text for exec, and only then read.
+    real = pieces[late[-1]].real if late else ""
+    if late and (statements(real) is None or not defined(real) & names):
         late += [i for i, p in enumerate(pieces) if i > late[-1] and _INDIRECT.search(p.real)]
     last = max([check, *attempts, *late])
     # A copy of the check further below is asked where code of the student's own stands on the way that matters to it.

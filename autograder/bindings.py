@@ -99,6 +99,15 @@ def _of_torch(node: ast.ImportFrom) -> bool:
     return (node.module or "").split(".")[0] == "torch"
 
 
+def imported(source: str) -> set[str]:
+    """The names that a cell's imports bind."""
+    nodes = (statement.node for statement in statements(source) or [])
+    return {
+        alias.asname or alias.name.split(".")[0]
+        for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names
+    }  # fmt: skip
+
+
 def used(source: str) -> set[str]:
     """The names that a cell reads and does not bind itself; all its words where it is no Python."""
     if (found := statements(source)) is None:

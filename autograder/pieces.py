@@ -12,12 +12,12 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_raw_cell
 
 from .arrange import EXAMS, Piece, slots
-from .bindings import bound
+from .bindings import bound, imported, used
 from .pictures import Attachments, joined, referenced
 from .recognise import SubmittedCell, exercises, normal
 from .statements import added, statements, without_todo
 
-MANY = 8  # cells that were put back and are told one by one
+MANY = 8  # cells that were put back, for one reason, and are told one by one
 BEFORE, AT, BEHIND = -1, 0, 1
 
 
@@ -39,12 +39,27 @@ class Pieces:
         self.every = set().union(*self.names.values())
         self.order = {cell.metadata.nbgrader.grade_id: i for i, cell in enumerate(release.cells)}
         self.submitted, self.mended = submitted, []
-        self.slots, self.in_order = slots([self.order.get(cell.grade_id) for cell in submitted])
+        found, self.in_order = slots([self.order.get(cell.grade_id) for cell in submitted])
+        self.slots = self._below_imports(found)
         self.copies: dict[str, list[int]] = {}
         for i, cell in enumerate(submitted):
             if cell.grade_id in self.order:
                 self.copies.setdefault(cell.grade_id, []).append(i)
+        self.repeated: list[str] = []  # sentences on locked cells
         self.joined: set[int] = set()  # own texts that went into a written answer
+
+    def _below_imports(self, slots: list[int]) -> list[int]:
+        """Code above the release's imports that needs them runs behind them: it was run when they had been."""
+        setup = next((cell for cell in self.release.cells if cell.metadata.vitedu.role == "setup"), None)
+        if setup is None:
+            return slots
+        first, names = self.order[setup.metadata.nbgrader.grade_id], imported(setup.source)
+        found, moved = [], False
+        for slot, cell in zip(slots, self.submitted, strict=True):
+            early = slot < first and cell.kind == "code"
+            moved = moved or (early and bool(used(cell.source) & names))
+            found.append(first if early and moved else slot)
+        return found
 
     def all(self) -> list[Piece]:
         """The pieces, not in order yet."""
@@ -52,6 +67,9 @@ class Pieces:
         for original in self.release.cells:
             make = {"solution": self._solution, "written": self._written, "playground": self._playground}
             found += make.get(original.metadata.vitedu.role, self._locked)(original)
+        if len(self.repeated) > MANY:
+            self.repeated = [f"{len(self.repeated)} locked cells were there more than once; each was put back once."]
+        self.mended += self.repeated
         self._tell_missing()
         checks = {
             cell.metadata.vitedu.get("exercise", ""): normal(cell.source)
@@ -101,7 +119,7 @@ class Pieces:
             if role in EXAMS and i not in self.in_order:
                 more.append(self._mark(i, exercise))
         if len(copies) > 1:
-            self.mended.append(
+            self.repeated.append(
                 f"The locked cell {id} was there {len(copies)} times; it was put back once, as released."
             )
         elif copies and not is_unchanged(self.submitted[copies[0]].source, original.source):

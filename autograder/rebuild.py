@@ -66,7 +66,8 @@ def parse_submission(content: bytes, name: str = "the file") -> list[SubmittedCe
     if len(content) > MAX_VALUES and sum(map(content.count, (b",", b"[", b"{"))) > MAX_VALUES:
         raise Unreadable(f"{name} holds more than {MAX_VALUES} values, so it is no notebook of this course")
     try:
-        data = json.loads(content.decode("utf-8-sig", errors="replace"))
+        # Windows' shell writes UTF-16, its editors a byte order mark.
+        data = json.loads(content.decode(json.detect_encoding(content), errors="replace"))
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"{name} is not JSON ({type(error).__name__}), so it is damaged or no notebook") from None
     cells = data.get("cells") if isinstance(data, dict) else None

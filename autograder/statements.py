@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 MAX_PARSED = 50_000  # characters of one cell; beyond them nothing is looked for in it
 _MAGIC = re.compile(r"^([ \t]*)(?:[%!].*|[\w.]+\?{1,2}[ \t]*)$", re.MULTILINE)
+_ASSIGNED = re.compile(r"^([ \t]*[\w. \t,]{1,200}=)[ \t]*[%!].*$", re.MULTILINE)  # names = !ls
 # Cell magics whose cell is still this notebook's Python; behind all others stands something else, such as a file.
 _PYTHON_MAGIC = re.compile(r"%%(?:time|capture|prun)\b")
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -44,7 +45,7 @@ def statements(source: str) -> list[Statement] | None:
     """The statements of a cell, without its magics; None where it is no Python or too long to look at."""
     if len(source) > MAX_PARSED or (source.startswith("%%") and not _PYTHON_MAGIC.match(source)):
         return None
-    covered = _MAGIC.sub(r"\1pass", source)
+    covered = _ASSIGNED.sub(r"\1 None", _MAGIC.sub(r"\1pass", source))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -217,6 +217,11 @@ CLASS = [
     Odd("answers-moved-up", lambda nb: nb.cells.__setitem__(slice(None), sorted(
         nb.cells, key=lambda c: (0 if c.metadata.nbgrader.grade_id in ("title", "imports") else
                                  1 if c.metadata.nbgrader.grade_id in MODEL else 2)))),
+    Odd("swapped", lambda nb: each(fill(WEIGHTS, MODEL[EINSUM]), fill(EINSUM, MODEL[WEIGHTS]))(nb)),
+    Odd("above-the-imports", each(todo(*MODEL), lambda nb: nb.cells.insert(0, new_code_cell(in_one(MODEL))))),
+    Odd("todo-under-a-list", lambda nb: each(fill(WEIGHTS, in_one({id: MODEL[id] for id in (WEIGHTS, HEAD)})),
+        fill(HEAD, f"names = !ls\n{nb.metadata.stubs[HEAD]}"))(nb)),
+    Odd("a-text-and-exec-below", each(todo(*MODEL), put(f"CODE = {in_one(MODEL)!r}", "exec(CODE)"))),
     # --- what is not here
     Odd("module-beside", each(fill(WEIGHTS, BY_SCORES), put("from helpers import _scores", after="imports")),
         {WEIGHTS: "error"}, told=("The module helpers is not in the course", "move its code into a cell")),
