@@ -222,3 +222,19 @@ def test_the_policy_names_what_may_run_and_nothing_more(server):
             assert len(given) > 8 and all(nonce in tag for tag in given)
         assert "text/x-mathjax-config" not in body  # MathJax would evaluate it
     assert len(nonces) == 5
+
+
+def test_another_course_on_the_same_server_is_shown_as_ever(server):
+    """formgrader can be led to another course while it runs, and back."""
+    plain = server.folder / "plain"
+    plain.mkdir()
+    (plain / "nbgrader_config.py").write_text(f"c = get_config()\nc.CourseDirectory.root = {str(plain)!r}\n")
+    policies = []
+    for query in (f"&path={urllib.parse.quote(str(plain))}", ""):
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        opener.open(server.page("formgrader/") + query).close()
+        with opener.open(server.page("formgrader/manage_students")) as answer:
+            policies.append((answer.headers["Content-Security-Policy"], answer.read().decode()))
+    (other, page), (ours, our_page) = policies
+    assert "script-src" not in other and "nonce" not in page
+    assert "script-src 'nonce-" in ours and "nonce" in our_page
