@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo demo-all lab test test-hostile notebooks verify proofs bench bench-accuracy bench-grading bench-walls clean sandbox
+.PHONY: help demo demo-all equality lab test test-hostile notebooks verify proofs bench bench-accuracy bench-grading bench-walls clean sandbox
 
 help: ## show this list
 	@echo "make TARGET [PYTHON=/path/to/python3.11]"
@@ -27,6 +27,9 @@ test: $(READY) sandbox ## ruff, then all tests but the long part of the hostile 
 
 test-hostile: $(READY) sandbox ## the whole hostile set, on both sides of the walls; writes .run/hostile.json
 	$(BIN)/pytest -m "hostile or not hostile" -n 2 --dist loadscope tests/hostile
+
+equality: $(READY) sandbox ## is everything that a move of code must not change still the same? (half an hour)
+	$(BIN)/python tests/equality.py
 
 notebooks: $(READY) ## rebuild everything that is built from solutions/ and autograder/exams/
 	$(BIN)/python -m autograder.build

@@ -121,13 +121,12 @@ def _stubs_first(pieces: list[Piece], names: dict[str, set[str]]) -> tuple[list[
         elif defines:
             elsewhere.append(exercise)
     told = [f"The answer to {exercise} stood above its TODO cell; it counts." for exercise in above]
-    if elsewhere:
-        told.append(f"The answer to {_listed(elsewhere)} stands in the cell of another exercise; it counts.")
+    if len(elsewhere) == 1:
+        told.append(f"The answer to {elsewhere[0]} stands in the cell of another exercise; it counts.")
+    elif elsewhere:
+        listed = f"{', '.join(elsewhere[:-1])} and {elsewhere[-1]}"
+        told.append(f"The answers to {listed} stand in cells of other exercises; they count.")
     return pieces, told
-
-
-def _listed(exercises: list[str]) -> str:
-    return " and ".join([", ".join(exercises[:-1]), exercises[-1]] if len(exercises) > 1 else exercises)
 
 
 def _guard(pieces: list[Piece], every: set[str]) -> None:
@@ -145,19 +144,25 @@ def _asked_at(exercise: str, check: int, pieces: list[Piece], names: set[str]) -
     """Behind which piece an exercise is examined; the check's own place where nothing below belongs to it."""
     if not names:
         return check
-    attempts = [i for i, p in enumerate(pieces) if p.exercise == exercise and p.real]
+    attempts = [
+        i
+        for i, p in enumerate(pieces)
+        if p.exercise == exercise and p.real and (p.binds & names or not p.binds)  # else a copy used for another one
+    ]
     # Who has answered above may try something else below; who has not, answers there.
     still_open = names.difference(*(p.binds for p in pieces[:check]), *(pieces[i].binds for i in attempts))
     late = [i for i, p in enumerate(pieces) if i > check and p.binds & still_open]
     if late and statements(pieces[late[-1]].real) is None:  # a file that is written, and then read
         late += [i for i, p in enumerate(pieces) if i > late[-1] and _INDIRECT.search(p.real)]
     last = max([check, *attempts, *late])
-    for i, piece in enumerate(pieces):
-        if i > last and piece.cell is None and piece.exercise == exercise:
-            answer = "\n".join(p.real for p in pieces[:last] if p.binds & names)
-            between, needed = pieces[last + 1 : i], used(answer)
-            if any(p.binds & names or (p.role == "own" and defined(p.real) & needed) for p in between):
-                last = i
+    # A copy of the check further below is asked where code of the student's own stands on the way that matters to it.
+    needed = set().union(*(used(p.real) for p in pieces[:last] if p.binds & names))
+    matters = False
+    for i, piece in enumerate(pieces[last + 1 :], last + 1):
+        if piece.cell is None and piece.exercise == exercise and matters:
+            last, matters = i, False
+        elif piece.binds & names or (piece.role == "own" and defined(piece.real) & needed):
+            needed, matters = needed | used(piece.real), True
     return last
 
 
@@ -225,7 +230,8 @@ def contributing(notebook: NotebookNode, exercise: str) -> list[str]:
     texts = [cell.source for cell in cells if exercise in answers(cell)]
     real = [cell.source for cell in cells if exercise in answers(cell) and not cell.metadata.vitedu.get("stub")]
     own = [c.source for c in cells if c.metadata.vitedu.role == "own" and exercise not in answers(c)]
-    while more := [source for source in own if any(defined(source) & used(text) for text in real)]:
+    needed = set().union(*map(used, real))
+    while more := [source for source in own if defined(source) & needed]:
         own = [source for source in own if source not in more]
-        texts, real = texts + more, more
+        texts, needed = texts + more, needed.union(*map(used, more))
     return texts

@@ -19,8 +19,14 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
+
+import psutil
 
 from .untrusted import terminal
 from .work import Executed, Refused, Task, work
@@ -75,6 +81,26 @@ class Processes:
             self._pool = None
 
 
+class Stuck(RuntimeError):
+    """Work that took longer than all its limits together; whoever did it was ended."""
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A process, and our end of the line to it."""
+
+    process: BaseProcess
+    line: Connection
+
+
+def _member(context: BaseContext) -> _Member:
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, os.getpid()), daemon=True)
+    process.start()
+    theirs.close()  # so that nobody but the process has it: when that ends, the line does
+    return _Member(process, ours)
+
+
 class _Pool(Executor):
     """A line to each process, and a thread at our end of it.
 
@@ -85,43 +111,58 @@ class _Pool(Executor):
     def __init__(self, count: int) -> None:
         # A process with several threads must not be forked; then these start anew.
         context = multiprocessing.get_context("fork" if _single_threaded() else "spawn")
-        self.broken, self._processes, self._free = False, [], queue.SimpleQueue[Connection]()
-        for _ in range(count):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, os.getpid()), daemon=True)
-            process.start()
-            theirs.close()  # so that nobody but the process has it: when that ends, the line does
-            self._processes.append(process)
-            self._free.put(ours)
+        self.broken, self._members = False, {_member(context) for _ in range(count)}
+        self._free = queue.SimpleQueue[_Member]()
+        for member in self._members:
+            self._free.put(member)
         self._threads = ThreadPoolExecutor(count)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any) -> Future[Any]:
-        """Have a process call fn(*args)."""
+        """Have a process call fn(*args); where the first of these has `most`, within so many seconds."""
         return self._threads.submit(self._ask, fn, args)
 
     def _ask(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        line = self._free.get()
+        member = self._free.get()
         try:
-            line.send((fn, args))
-            value, error = line.recv()
+            member.line.send((fn, args))
+            if not member.line.poll(most := getattr(args[0], "most", None)):
+                self._drop(member)
+                member = _member(multiprocessing.get_context("spawn"))  # there are threads here by now
+                self._members.add(member)
+                raise Stuck(f"its grading took more than {most:.0f} s, beyond every limit, and was ended")
+            value, error = member.line.recv()
         except (EOFError, OSError) as end:
             self.broken = True
             raise BrokenProcessPool from end
         finally:
-            self._free.put(line)
+            self._free.put(member)
         if error is not None:
             raise error
         return value
 
+    def _drop(self, member: _Member) -> None:
+        """End a process, and the kernels that it started; others go on."""
+        self._members.discard(member)
+        family: list[psutil.Process] = []
+        with suppress(psutil.Error):
+            family = psutil.Process(member.process.pid).children(recursive=True)
+        member.process.kill()
+        for process in family:
+            with suppress(psutil.Error):
+                process.kill()
+        member.process.join()
+        member.line.close()
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = True) -> None:
         """Kill the processes; then the threads end, too."""
-        for process in self._processes:
-            process.kill()
+        for member in list(self._members):
+            member.process.kill()
         self._threads.shutdown(wait=True, cancel_futures=True)
-        for process in self._processes:
-            process.join()
+        for member in self._members:
+            member.process.kill()  # one that was made meanwhile
+            member.process.join()
         while not self._free.empty():
-            self._free.get().close()
+            self._free.get().line.close()
 
 
 def _serve(line: Connection, parent: int) -> None:
@@ -203,4 +244,4 @@ def _has_died(error: BaseException) -> bool:
 def _told(error: BaseException) -> str:
     if _has_died(error):
         return f"the process that graded it died {TRIES} times (often: too little memory for so many --workers)"
-    return terminal(str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}", 400)
+    return terminal(str(error) if isinstance(error, (Refused, Stuck)) else f"{type(error).__name__}: {error}", 400)

@@ -30,6 +30,7 @@ from .showable import MAX_TEXT, rich, showable
 from .verdict import GRADED, NOT_ANSWERED
 
 TEMPLATES = Path(__file__).parent / "templates"
+NO_FORMULAS = "tex2jax_ignore"  # the class by which MathJax leaves a text alone
 
 
 def configure(c: Config) -> None:
@@ -72,6 +73,8 @@ def _shown(output: NotebookNode) -> NotebookNode:
     if output.output_type not in ("display_data", "execute_result"):  # what no page can hold is replaced
         return nbformat.from_dict(untrusted.json_safe(output))
     if output.metadata.get("vitedu", {}).get("verdict") is True:
+        if "text/html" in output.data:  # it quotes the student's errors, which are no formulas
+            output.data["text/html"] = f'<div class="{NO_FORMULAS}">{output.data["text/html"]}</div>'
         return output
     clean = rich(output.data)
     if "text/html" in clean.get("data", {}):
@@ -144,6 +147,8 @@ class Clean(NbGraderPreprocessor):
         shown = [
             c for c, after in zip(shown, [*shown[1:], None], strict=True) if not (_is_heading(c) and _is_heading(after))
         ]
+        if submission.lost:  # what stands there is only the release; a grader's comment is not
+            shown = [cell for cell in shown if cell.metadata.vitedu.get("comment")]
         for i, cell in enumerate(shown):
             cell["id"] = f"cell-{i}"  # nbformat's own are random, and no two pages would be equal
         resources["vitedu"] = _summary(submission, cells, list(rows.values()), names)
@@ -186,10 +191,11 @@ def _summary(
         "assignment": untrusted.terminal(names["assignment"], 80),
         "notebook": untrusted.terminal(names["notebook"], 80),
         "style": (TEMPLATES / "style.css").read_text("utf-8"),
-        "rows": rows,
+        "rows": [row | {"said": []} for row in rows] if submission.lost else rows,
         "total": words.points(total),
         "max_points": words.points(sum(cell.max_points for cell in cells)),
         "note": "; ".join(part for part in (submission.note, late) if part),
         "mended": submission.mended,
+        "lost": submission.lost,
         "unsandboxed": submission.sandbox is False,
     }

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbgrader.api import Gradebook
@@ -30,19 +31,21 @@ from .errors import UserError
 from .folder import read_secret, read_verdicts, scratch, sweep, swept, verdict_path, write_atomically
 from .lab import Lab, find_lab
 from .overview import overview_path, write_overview
-from .rebuild import Unreadable, take_in
 from .recorded import Recorded, stored
+from .refused import read_refused, write_refused
 from .report import report_path, text_table, write_report
 from .staged import record
 from .stages import Examine, points_of
 from .stamp import code_hash as _code_hash
 from .stamp import executed, has_feedback, sources, stamp_of
-from .submitted import Handed, handed_in
+from .submitted import Handed, Submission, handed_in
 from .trouble import folder_trouble, gradebook_trouble, in_words, why
-from .untrusted import terminal
+from .untrusted import shown, terminal
 from .verdict import NOT_GRADED
 from .warm import Template, modules_of
 from .work import OWN, Executed, Task
+
+RECORD_SECONDS = 300.0  # for one submission; a page of a thousand cells takes a few
 
 
 def course_api(course: Path, sandbox: bool = True) -> NbGraderAPI:
@@ -103,6 +106,7 @@ def grade(
     handed = handed_in(course, lab, students)
     with _alone(course):
         class_ = _Class(course, lab, released, course_api(course, sandbox), sandbox)
+        class_.enter(handed, students)
         failed = class_.grade(handed, regrade, workers or len(os.sched_getaffinity(0)), scheduler, template)
         class_.tell(handed, failed)
     if profile:
@@ -130,18 +134,29 @@ class _Class:
         self.recorded = Recorded(course, self.db_url, lab, api.config)
         self.cold = ""
 
+    def enter(self, handed: Handed, students: list[str] | None) -> None:
+        """Enter everybody whom the reports must list: who handed nothing in, and what cannot be taken in."""
+        with Gradebook(self.db_url) as gradebook:
+            for student in {*handed.absent} - {known.id for known in gradebook.students}:
+                gradebook.add_student(student)
+        before = read_refused(self.course, self.lab.assignment) if students else {}
+        kept = {student: why for student, why in before.items() if student not in handed.found}
+        write_refused(self.course, self.lab.assignment, kept | handed.unreadable)
+
     def grade(
         self, handed: Handed, regrade: bool, workers: int, scheduler: str, template: Template | None
     ) -> list[str]:
         """Grade what is not finished; a sentence for each submission that could not be."""
-        failed = [f"{terminal(student, 60)}: {problem}" for student, problem in handed.unreadable.items()]
+        failed = [f"{shown(student)}: {problem}" for student, problem in handed.unreadable.items()]
         todo, stale, stamps = {}, {}, {}
-        for student, path in handed.paths.items():
-            stamps[student] = stamp_of(path, self.code)
+        for student, submission in handed.found.items():
+            stamps[student] = stamp_of(submission, self.code)
             if regrade or not executed(self.course, self.lab, student, stamps[student]):
-                todo[student] = path
+                todo[student] = submission
             elif not self._is_recorded(student):
-                stale[student] = path
+                stale[student] = submission
+            elif unread := self._record_of(student).get("unread"):
+                failed.append(f"{shown(student)}: {unread}")
         todo |= self._record_anew(stale, stamps, failed)
         if not todo:
             return failed
@@ -151,7 +166,7 @@ class _Class:
             bar = stack.enter_context(
                 tqdm(total=len(todo), desc=self.lab.assignment, unit="submission", file=sys.stderr)
             )
-            tasks = (self._task(student, path, place) for student, path in todo.items())
+            tasks = (self._task(student, submission, place) for student, submission in todo.items())
             for task, outcome in batch.run(place.workers, tasks):
                 problem = (
                     outcome if isinstance(outcome, str) else self._record(task.student, stamps[task.student], outcome)
@@ -166,24 +181,28 @@ class _Class:
 
     def _is_recorded(self, student: str) -> bool:
         """Whether gradebook and feedback still say what was found."""
-        record = read_verdicts(verdict_path(self.course, student, self.lab.assignment, self.lab.notebook))
         return has_feedback(self.course, self.lab, student) and self.recorded.holds(
-            student, self._submitted(student), record
+            student, self._submitted(student), self._record_of(student)
         )
+
+    def _record_of(self, student: str) -> dict[str, Any]:
+        return read_verdicts(verdict_path(self.course, student, self.lab.assignment, self.lab.notebook))
 
     def _submitted(self, student: str) -> Path:
         return self.course / "submitted" / student / self.lab.assignment
 
-    def _record_anew(self, stale: dict[str, Path], stamps: dict[str, str], failed: list[str]) -> dict[str, Path]:
+    def _record_anew(
+        self, stale: dict[str, Submission], stamps: dict[str, str], failed: list[str]
+    ) -> dict[str, Submission]:
         """Record what is stored; returns the submissions of which too little is, and which must be graded again."""
-        lost: dict[str, Path] = {}
+        lost: dict[str, Submission] = {}
         if not stale:
             return lost
         label = f"{self.lab.assignment}, recorded anew"
         with held(self.db_url), tqdm(stale.items(), desc=label, unit="submission", file=sys.stderr) as bar:
-            for student, path in bar:
+            for student, submission in bar:
                 if (found := stored(self.course, self.lab, student)) is None:
-                    lost[student] = path
+                    lost[student] = submission
                     continue
                 problem = self._record(student, stamps[student], found)
                 self.again += not problem
@@ -194,7 +213,7 @@ class _Class:
 
     def _failed(self, failed: list[str], student: str, problem: str) -> None:
         """Note that a submission could not be graded; UserError when no other one can be, either."""
-        failed.append(f"{terminal(student, 60)}: {problem}")
+        failed.append(f"{shown(student)}: {problem}")
         if trouble := folder_trouble(self.course, problem) or gradebook_trouble(self.course, self.db_url):
             raise UserError(f"{trouble}; what is graded so far is kept.")
 
@@ -218,13 +237,9 @@ class _Class:
             stack.callback(place.workers.close)
             yield place
 
-    def _task(self, student: str, path: Path, place: _Place) -> Task:
+    def _task(self, student: str, submission: Submission, place: _Place) -> Task:
         """A submission with all that decides about it."""
-        content, problem = None, ""
-        try:
-            content = take_in(path)
-        except Unreadable as error:
-            problem = str(error)
+        content, problem = submission.content()
         path = verdict_path(self.course, student, self.lab.assignment, self.lab.notebook)
         before = read_verdicts(path)
         if before.pop("stamp", None):  # from here on it is unfinished
@@ -233,7 +248,7 @@ class _Class:
         kept = {name: (folder / name).read_bytes() for name in map(str, names) if (folder / Path(name).name).is_file()}
         return Task(
             self.lab.assignment, student, content, problem, self.release, self.points, self.secret, self.limits,
-            self.sandbox, kept, place.template, sources(), place.shelf,
+            self.sandbox, kept, place.template, sources(), place.shelf, submission.note,
         )  # fmt: skip
 
     def _record(self, student: str, stamp: str, outcome: Executed) -> str:
@@ -244,21 +259,23 @@ class _Class:
             for name, content in outcome.files.items():
                 write_atomically(self.course / "trained" / self.lab.assignment / name, content)
             for step in (lambda *place: record(self.api, *place, outcome), self.api.generate_feedback):
-                result = step(self.lab.assignment, student)
+                with interrupt.within(RECORD_SECONDS, "writing its results and its feedback"):
+                    result = step(self.lab.assignment, student)
                 if not result["success"]:
                     if "KeyboardInterrupt" in result["error"].strip().split("\n")[-1]:
                         raise KeyboardInterrupt
                     return why(result)
             written = read_verdicts(path)
+            unread = written.get("unread", "")
             ours = [verdict["reason"] for verdict in written["exercises"] if verdict["status"] == NOT_GRADED]
-            if ours:
+            if ours and not unread:
                 return terminal(ours[0], 400)
             self.recorded.refresh(student)
             written |= {"stamp": stamp, "recording": self.recorded.key(student, self._submitted(student))}
             write_atomically(path, json.dumps(written, indent=1))  # last: only now is it finished
         except OSError as error:
             return in_words(f"OSError: {error}")
-        return ""
+        return terminal(unread, 600)
 
     def tell(self, handed: Handed, failed: list[str]) -> None:
         """Write scores and report of the class, and print what was done."""
@@ -275,7 +292,7 @@ class _Class:
             if trouble := folder_trouble(self.course, str(error)) or gradebook_trouble(self.course, self.db_url):
                 raise UserError(f"{trouble}; what is graded so far is kept.") from None
             raise
-        before = len(handed.paths) + len(handed.unreadable) - self.done - self.again - len(failed)
+        before = len(handed.found) + len(handed.unreadable) - self.done - self.again - len(failed)
         anew = f"{self.again} recorded anew, " * bool(self.again)
         print(f"{self.done} graded, {anew}{before} were graded already, {len(failed)} failed.")
         if self.cold:

@@ -83,16 +83,3 @@ def _secret(folder: Path) -> bytes | None:
         return path.read_bytes() if stat.S_ISREG(info.st_mode) and info.st_size <= MOST else None
     except OSError:
         return None
-
-
-def misnamed(folder: Path, notebook: str) -> str:
-    """What lies in a submission's folder instead of NOTEBOOK.ipynb, in a sentence; "" when no notebook does.
-
-    Browsers save a second copy as "attention (1).ipynb", JupyterLab as "attention-Copy1.ipynb".
-    """
-    try:
-        names = sorted(name for name in os.listdir(folder) if name.lower().endswith(".ipynb"))
-    except OSError:
-        return ""
-    found = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return f"expected {notebook}.ipynb in {folder}, found {found}; rename the one that counts" if names else ""

@@ -1,9 +1,13 @@
-"""Ctrl-C that is not lost: the KeyboardInterrupt it raises can come up in a destructor, or in somebody's `except:`."""
+"""Signals to the main thread: a Ctrl-C that is not lost, and a deadline for what can be interrupted in no other way.
+
+The KeyboardInterrupt that Ctrl-C raises can come up in a destructor, or in somebody's `except:`.
+"""
 
 from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -34,6 +38,29 @@ def check() -> None:
     """
     if _pressed:
         raise KeyboardInterrupt
+
+
+@contextmanager
+def within(seconds: float, what: str) -> Iterator[None]:
+    """Raise TimeoutError inside when it takes longer, and again each second while somebody swallows it.
+
+    It reaches what runs long in one call, too, such as a regular expression; but only in the main thread.
+    """
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError(f"{what} took more than {seconds:g} s")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before, started = signal.signal(signal.SIGALRM, ring), time.monotonic()
+    left, every = signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - started), 0.1) if left else 0.0, every)
 
 
 def _press(number: int, frame: FrameType | None) -> None:

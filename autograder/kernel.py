@@ -1,7 +1,8 @@
 """One student's kernel: run a cell, ask a probe, and believe nothing that comes back.
 
 It never waits for a promise of the kernel alone: the shell's reply ends a cell, a deadline ends a
-hanging one, and a dead process is noticed. What comes out of it is read by messages.py.
+hanging one, and a dead process is noticed, and so is a kernel that takes or sends no messages any
+more: after each cell it must answer. What comes out of it is read by messages.py.
 """
 
 from __future__ import annotations
@@ -35,6 +36,11 @@ from .warm import WarmError, WarmProcess
 
 OK, ERROR, TIMED_OUT, DIED, OUT_OF_MEMORY = "ok", "error", "timed out", "kernel died", "out of memory"
 GONE = (DIED, OUT_OF_MEMORY)
+SEND = 1000  # milliseconds; a socket that takes no message by then has lost its other end for good
+SETTLE = 10.0  # seconds, within which a kernel must answer after a cell
+CUT = "it closed or damaged its own connection, or did not answer any more"
+ENDED_LATE = "it ended behind the cell that had just run"
+JUDGE = 600.0  # seconds for all that is not the student's process
 NO_MEMORY = re.compile(r"MemoryError|can't allocate memory|Cannot allocate memory|bad_alloc")
 ENDED = {  # what the watch ended a kernel for -> status and reason
     watch.MEMORY: (OUT_OF_MEMORY, "its processes took more than {room.memory} bytes of memory"),
@@ -50,9 +56,11 @@ class Limits(Room):
 
     Attributes:
         cell, probe: of one cell, and of one exercise's probe.
-        notebook: of all cells and probes of a notebook, replays included.
+        notebook: of all cells and probes of a notebook, replays included, but for the student's own cells.
+        own: of the cells that students have added, and of those to play in.
         learn, learn_cpu: of one training of the accuracy exam: wall time, and CPU time.
-        replays: how often a fresh kernel replays the cells after one died.
+        replays: how often a fresh kernel replays the cells after a probe has ended one. Cells that do are left out
+            from then on, and do not count.
         cpu: CPU seconds of all kernels of a notebook together.
         output_bytes, outputs: kept of one cell.
         message_bytes: of one message; the connection of a larger one is cut.
@@ -64,6 +72,7 @@ class Limits(Room):
     cell: float = 60.0
     probe: float = 30.0
     notebook: float = 300.0
+    own: float = 300.0
     learn: float = 900.0
     learn_cpu: float = CPU_SECONDS
     replays: int = 2
@@ -73,6 +82,17 @@ class Limits(Room):
     messages: int = 20_000
     waiting: int = 8
     parts: int = 500_000
+
+    def whole(self, trainings: int = 0) -> float:
+        """Seconds after which the grading of one submission is stuck, whatever the reason.
+
+        Everything in it has a limit of its own, and their sum lies below this.
+
+        Args:
+            trainings: how many there may be.
+        """
+        kernels = 2 * self.start * (self.replays + 3)
+        return 2 * (self.notebook + self.own) + kernels + trainings * (self.learn + self.probe) + JUDGE
 
 
 class KernelStartError(RuntimeError):
@@ -111,6 +131,7 @@ class StudentKernel:
         self._context.maxmsgsize = limits.message_bytes  # defaults of every socket made from it
         self._context.rcvhwm = limits.waiting
         self._context.linger = 0
+        self._context.sndtimeo = SEND
         self._process: ColdProcess | WarmProcess | None = None
         self._watch: watch.Watch | None = None
         self.cpu_of_start = 0.0
@@ -165,9 +186,9 @@ class StudentKernel:
         """Whether the kernel's process runs."""
         return self._process is not None and self._process.alive
 
-    def run(self, code: str, seconds: float) -> Run:
+    def run(self, code: str, seconds: float, cpu_seconds: float = math.inf) -> Run:
         """Execute a cell of the student's."""
-        return self._execute(code, seconds, nonce=None)
+        return self._execute(code, seconds, nonce=None, cpu_seconds=cpu_seconds)
 
     def ask(self, cases: list[Case], dtype: torch.dtype, seconds: float) -> Run:
         """Put cases to the student's objects; the answers that came in time are in `Run.answers`."""
@@ -196,6 +217,20 @@ class StudentKernel:
         """CPU seconds that the kernel and its children have taken so far, as the system counts them."""
         return self._watch.measure_cpu() if self._watch is not None else 0.0
 
+    def lasts(self, seconds: float) -> bool:
+        """Whether it is still there, and answers, after so long a pause; one that does not is ended."""
+        end = time.monotonic() + seconds
+        while self.alive and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, 0.1))
+        if self._answers(SETTLE):
+            return True
+        self.kill()
+        return False
+
+    def tasks(self) -> int:
+        """How many processes and threads there are: more than before means that a cell has left some behind."""
+        return self._watch.tasks() if self._watch is not None else 0
+
     def _execute(
         self,
         code: str,
@@ -210,8 +245,12 @@ class StudentKernel:
         cpu_limit = self.cpu_time() + cpu_seconds if cpu_seconds < math.inf else math.inf
         run, kept = Run(OK), Outputs(self.limits.output_bytes, self.limits.outputs)
         options = {"store_history": nonce is None, "allow_stdin": False, "stop_on_error": False}
-        parent = self._client.execute(code, user_expressions=expressions or {}, **options)
+        try:
+            parent = self._client.execute(code, user_expressions=expressions or {}, **options)
+        except zmq.ZMQError:
+            return self._lost(Run(DIED))
         deadline, idle, reply, interrupted = time.monotonic() + seconds, False, None, False
+        looked = 0.0
         poller = zmq.Poller()
         channels = {c.socket: c for c in (self._client.iopub_channel, self._client.shell_channel)}
         for socket in channels:
@@ -235,9 +274,14 @@ class StudentKernel:
             if not ready and not self.alive:
                 self._gone(run)
                 break
-            if cpu_limit < math.inf and reply is None and self.cpu_time() > cpu_limit:
-                deadline, cpu_limit = 0.0, math.inf
-                run.error = f"more than {cpu_seconds:.0f} s of CPU time"
+            if not ready and reply is None and not self._client.shell_channel.socket.poll(0, zmq.POLLOUT):
+                run.outputs = kept.outputs  # the line is cut on which the reply would come
+                return self._lost(run)
+            if cpu_limit < math.inf and reply is None and (now := time.monotonic()) > looked + watch.EVERY:
+                looked = now
+                if self.cpu_time() > cpu_limit:
+                    deadline, cpu_limit = 0.0, math.inf
+                    run.error = f"more than {cpu_seconds:.0f} s of CPU time"
             if time.monotonic() > deadline:
                 if reply is not None:  # everything is done, only the idle message got lost
                     break
@@ -247,7 +291,11 @@ class StudentKernel:
                     break
                 # A cell that heeds the interrupt leaves the kernel, and what it defined, intact.
                 interrupted, deadline = True, time.monotonic() + 3
-                self._process.interrupt()
+                try:
+                    self._process.interrupt()
+                except zmq.ZMQError:  # it does not even take that
+                    self.kill()
+                    break
         else:
             run.status = TIMED_OUT
             run.error = f"more than {self.limits.messages} messages in one cell"
@@ -257,10 +305,13 @@ class StudentKernel:
             run.error = text(f"{reply.get('ename', '')}: {reply.get('evalue', '')}", 300)
         if run.status == ERROR and NO_MEMORY.search(run.error):
             run.status = OUT_OF_MEMORY
-        if reply is not None and not idle:
-            self._reconnect()
         run.outputs = kept.outputs
-        return run
+        if reply is None:
+            return run
+        if not idle:
+            self._reconnect()
+        # What ends or damages a kernel behind a cell's reply would else fall upon the next one.
+        return run if self._answers(SETTLE) else self._lost(run)
 
     def _reconnect(self) -> None:
         """Connect to the outputs anew: zmq cuts the connection of a message beyond the limit, for good.
@@ -270,18 +321,28 @@ class StudentKernel:
         self._client.iopub_channel.stop()
         self._client._iopub_channel = None  # the next access makes another
         self._client.iopub_channel.start()
-        self._answers(5)
 
     def _answers(self, seconds: float) -> bool:
         """Whether the kernel is there, and what it publishes comes through."""
         channel, deadline, asked = self._client.iopub_channel, time.monotonic() + seconds, set()
         while self.alive and time.monotonic() < deadline:
-            asked.add(self._client.kernel_info())  # again: what is published before we are connected is lost
+            try:
+                asked.add(self._client.kernel_info())  # again: what is published before we are connected is lost
+            except zmq.ZMQError:
+                return False
             while channel.socket.poll(200) and time.monotonic() < deadline:
                 message = read(channel, self.limits.parts)
                 if message is not None and message["parent"] in asked:
                     return True
         return False
+
+    def _lost(self, run: Run) -> Run:
+        """What became of a kernel that neither takes nor answers messages; if it is still there, it is ended."""
+        died = not self.alive
+        if not died:
+            self.kill()
+        run.error = ENDED_LATE if died else CUT
+        return self._gone(run)
 
     def _gone(self, run: Run) -> Run:
         """What became of a kernel that is not there any more."""

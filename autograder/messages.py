@@ -31,7 +31,7 @@ def read(channel: Any, parts: int) -> dict[str, Any] | None:
         message = channel.session.deserialize(frames)
         content, header, parent = message["content"], message["header"], message["parent_header"]
         kind, parent = header["msg_type"], parent.get("msg_id")
-        if isinstance(content, dict) and isinstance(kind, str):
+        if isinstance(content, dict) and isinstance(kind, str) and isinstance(parent, str | None):
             return {"type": kind, "parent": parent, "content": content}
     except Exception:
         # A bad signature, broken JSON, nesting too deep: whatever it was, the next one is read.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,13 @@ def graded_labs(course: Path, db_url: str | None = None) -> dict[str, list[Submi
 
 def totals(labs: dict[str, list[Submission]]) -> dict[str, Total]:
     """Everybody's way through the course, by student."""
-    return {each[0].student: Total(list(each)) for each in zip(*labs.values(), strict=True)}
+    by_lab = [{s.student: s for s in submissions} for submissions in labs.values()]
+    absent = [Submission("", "", "", "", name, submissions[0].max_points) for name, submissions in labs.items()]
+    names = dict.fromkeys(student for lab in by_lab for student in lab)
+    return {
+        name: Total([lab.get(name) or replace(none, student=name) for lab, none in zip(by_lab, absent, strict=True)])
+        for name in sorted(names)
+    }
 
 
 def facts(labs: dict[str, list[Submission]], course: str) -> dict[str, Any]:
@@ -131,9 +137,11 @@ def text_overview(course: Path, db_url: str | None = None) -> str:
         ["student", *(untrusted.terminal(name, 40).partition("_")[0] for name in labs), "total"],
         ["", *(f"/{words.points(points)}" for points in [*most, sum(most)])],
     ]
-    for student, total in totals(labs).items():
+    students = totals(labs)
+    names = words.labels(students)
+    for student, total in students.items():
         cells = [_number(s.score, s.waiting + len(s.reviews)) if s.submitted else "-" for s in total.submissions]
-        rows.append([untrusted.terminal(student, 20), *cells, _number(total.score, total.waiting)])
+        rows.append([names[student], *cells, _number(total.score, total.waiting)])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(v.rjust(w) if i else v.ljust(w) for i, (v, w) in enumerate(zip(row, widths, strict=True)))
              for row in rows]  # fmt: skip

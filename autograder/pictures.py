@@ -27,6 +27,8 @@ MAX_SIDE = 16_000  # pixels
 MAX_PIXELS = 50_000_000  # of one picture: a large photograph
 MAX_CELL_PIXELS = 150_000_000  # of all pictures of a cell
 MAX_NUMBER = 20  # pictures of a cell
+MAX_TIMES = 3  # that a text shows one of them
+MAX_ALL = {"pictures": 100, "MiB": 20, "million pixels": 400}  # of a notebook
 MAX_NAME = 200  # characters
 MAGIC = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG"}
@@ -35,7 +37,8 @@ WANTED = "only PNG and JPEG pictures are shown"
 
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _EMBEDDED = re.compile(
-    r"data:image/([\w.+-]{1,30})(?:;[\w=-]{1,40}){0,3};base64,([A-Za-z0-9+/=]{16,})(?=[\"')>]|[ \t]+[\"'(/>])", re.I
+    r"data:image/([\w.+-]{1,30})(?:;[\w=-]{1,40}){0,3};base64,([A-Za-z0-9+/=]{16,}(?:\n[A-Za-z0-9+/=]+)*)"
+    r"(?=\n?[\"')>]|[ \t]+[\"'(/>])", re.I
 )
 _NAMED = re.compile(r"attachment:(?=([^\s)>\"']+))")
 
@@ -56,6 +59,7 @@ def decoded(value: Any) -> bytes:
         return b""
 
 
+@lru_cache(maxsize=8)
 def size_of(content: bytes) -> tuple[int, int] | None:
     """Width and height in pixels by a PNG's or JPEG's header, without decoding it; None where it has none."""
     if kind_of(content) == "image/png":
@@ -82,7 +86,7 @@ def too_large(content: bytes) -> str:
     return ""
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)
 def why_not(content: bytes) -> str:
     """Why a picture is not shown, as the end of a sentence; "" for one that is.
 
@@ -144,21 +148,45 @@ def lifted(source: str, attachments: Attachments) -> tuple[str, Attachments, lis
         The text, all attachments, and a sentence for each picture that is refused.
     """
     found: dict[str, Any] = {}
+    names: dict[str, str] = {}  # by what stands in the text
 
     def name(match: re.Match[str]) -> str:
-        mime, suffix = f"image/{match[1].lower()}", match[1].lower().partition("+")[0]
-        taken = next((n for n, data in found.items() if data == {mime: match[2]}), "")
-        new = taken or f"embedded-{len(found) + 1}.{suffix}"
-        while not taken and new in attachments:
-            new = f"another-{new}"
-        found[new] = {mime: match[2]}
-        return f"attachment:{new}"
+        if match[0] not in names and len(names) == 10 * MAX_NUMBER:  # as many as attached() looks at
+            return "attachment:more"
+        if match[0] not in names:
+            new = f"embedded-{len(names) + 1}.{match[1].lower().partition('+')[0]}"
+            while new in attachments:
+                new = f"another-{new}"
+            names[match[0]], found[new] = new, {f"image/{match[1].lower()}": match[2]}
+        return f"attachment:{names[match[0]]}"
 
     source = _EMBEDDED.sub(name, source)
     if not found:
         return source, attachments, []
     kept, refused = attached(attachments | found)
     return source, kept, refused
+
+
+class Budget:
+    """What the pictures of one notebook may have together: a page shows them all."""
+
+    def __init__(self) -> None:
+        self._left = {what: float(most) for what, most in MAX_ALL.items()}
+
+    def take(self, attachments: Attachments) -> tuple[Attachments, list[str]]:
+        """The pictures of one more cell for which there is room, and a sentence for each of the others."""
+        kept, refused = {}, []
+        for name, data in attachments.items():
+            content = decoded(next(iter(data.values())))
+            width, height = size_of(content) or (0, 0)
+            needs = dict(zip(MAX_ALL, (1, len(content) / 2**20, width * height / 10**6), strict=True))
+            if any(needs[what] > left for what, left in self._left.items()):
+                most = ", ".join(f"{most} {what}" for what, most in MAX_ALL.items())
+                refused.append(f"The picture {name} is not shown: a notebook may have {most} in all.")
+                continue
+            self._left = {what: left - needs[what] for what, left in self._left.items()}
+            kept[name] = data
+        return kept, refused
 
 
 def key(name: str) -> str:

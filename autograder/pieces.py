@@ -53,13 +53,17 @@ class Pieces:
             make = {"solution": self._solution, "written": self._written, "playground": self._playground}
             found += make.get(original.metadata.vitedu.role, self._locked)(original)
         self._tell_missing()
-        checks = [cell for cell in self.release.cells if cell.metadata.vitedu.role in EXAMS]
+        checks = {
+            cell.metadata.vitedu.get("exercise", ""): normal(cell.source)
+            for cell in self.release.cells
+            if cell.metadata.vitedu.role in EXAMS
+        }
         for i, cell in enumerate(self.submitted):
             if cell.grade_id in self.order or i in self.joined or cell.is_empty:
                 continue
             found.append(Piece((self.slots[i], BEHIND, i), own_cell(cell, f"own-{i}")))
-            checked = [c.metadata.vitedu.get("exercise", "") for c in checks if normal(c.source) in normal(cell.source)]
-            found += [self._mark(i, exercise) for exercise in checked if cell.kind == "code"]
+            text = normal(cell.source) if cell.kind == "code" else ""
+            found += [self._mark(i, exercise) for exercise, check in checks.items() if check in text]
         return found
 
     def _mark(self, i: int, exercise: str) -> Piece:

@@ -5,6 +5,8 @@ A kernel forked from a preloaded process has the same four ways to be dealt with
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -17,7 +19,9 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
 from . import provisioner, sandbox
-from .sandbox import Room
+from .sandbox import LIBRARY, Room
+
+PATIENCE = 5.0  # seconds until a killed process is gone; one that is not then is left to the system
 
 
 class ColdProcess:
@@ -40,8 +44,8 @@ class ColdProcess:
         scratch = folder / "scratch"
         if not boxed:
             scratch.mkdir()
-            spec["argv"] = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}",
-                            "--HistoryManager.enabled=False", "--IPKernelApp.log_level=50"]  # fmt: skip
+            settings = json.dumps({"connection": "{connection_file}", "sockets": {}, "limits": {}})
+            spec["argv"] = [sys.executable, "-P", str(LIBRARY / "boxed.py"), settings]
             spec["interrupt_mode"], spec["metadata"] = "signal", {}
         self._manager._kernel_spec = KernelSpec(**spec)
         # What the process itself writes, past IPython, must reach no terminal.
@@ -57,7 +61,11 @@ class ColdProcess:
         return self._manager.is_alive()
 
     def interrupt(self) -> None:
-        """Ask it to leave the cell that it is in."""
+        """Ask it to leave the cell that it is in.
+
+        Raises:
+            zmq.ZMQError: it does not take the message.
+        """
         self._manager.interrupt_kernel()
 
     def end(self) -> None:
@@ -67,9 +75,11 @@ class ColdProcess:
             sandbox.end(process)
 
     def kill(self) -> None:
-        """Kill it and let jupyter_client tidy up."""
-        if self._manager.has_kernel:
-            self._manager.shutdown_kernel(now=True)
+        """Kill it and let jupyter_client tidy up, whose own way would first send the kernel a message."""
+        self.end()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._manager.provisioner.process.wait(PATIENCE)
+        self._manager.cleanup_resources()
 
 
 def bare_environment(scratch: Path) -> dict[str, str]:
@@ -81,6 +91,7 @@ def bare_environment(scratch: Path) -> dict[str, str]:
         "IPYTHONDIR": str(caches / "ipython"), "MPLCONFIGDIR": str(caches / "matplotlib"),
         "JUPYTER_PLATFORM_DIRS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONNOUSERSITE": "1",
         "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
+        **provisioner.EAGER,
     }  # fmt: skip
 
 

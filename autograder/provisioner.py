@@ -23,6 +23,8 @@ from .folder import scratch_folder
 from .sandbox import HOME, Room
 
 NAME = "vitedu-sandbox"
+# torch.compile then gives back what it got: a first compilation takes longer than an exercise may.
+EAGER = {"TORCHDYNAMO_DISABLE": "1"}
 
 
 def kernelspec(room: Room) -> dict[str, Any]:
@@ -49,6 +51,7 @@ def environment() -> dict[str, str]:
         "PATH": os.defpath, "LANG": "C.UTF-8", "HOME": HOME, "TMPDIR": HOME,
         "IPYTHONDIR": f"{HOME}/.cache/ipython", "MPLCONFIGDIR": f"{HOME}/.cache/matplotlib",
         "JUPYTER_PLATFORM_DIRS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
+        **EAGER,
     }  # fmt: skip
 
 

@@ -12,13 +12,14 @@ import json
 import os
 import stat
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nbformat import NotebookNode
 
 from .arrange import arrange
-from .pictures import attached, lifted
+from .pictures import Budget, attached, lifted
 from .pieces import Pieces, is_unchanged
 from .recognise import SubmittedCell, recognise
 
@@ -27,6 +28,9 @@ __all__ = ["Unreadable", "is_unchanged", "parse_submission", "read_submission", 
 MAX_FILE = 64 * 2**20
 MAX_SOURCE = 2**20
 MAX_CELLS = 2000
+MAX_VALUES = 5_000_000  # of JSON, each of which takes many times its length in memory
+MAX_CODE = 2 * 2**20  # characters of all code cells together: they are looked at one by one
+MAX_BLANK = 200  # blank lines in a row
 MAX_REFUSED = 5  # pictures that are told one by one
 
 
@@ -52,17 +56,19 @@ def read_submission(path: Path) -> list[SubmittedCell]:
     """The cells of a handed-in notebook of any format version, read without trusting its shape.
 
     Raises:
-        Unreadable: not a regular file, too large, not JSON, without cells, or with too many.
+        Unreadable: not a regular file, too large, not JSON, without cells, or with too many or too much code.
     """
     return parse_submission(take_in(path), path.name)
 
 
-def parse_submission(content: bytes, name: str = "it") -> list[SubmittedCell]:
+def parse_submission(content: bytes, name: str = "the file") -> list[SubmittedCell]:
     """The same from the file's content."""
+    if len(content) > MAX_VALUES and sum(map(content.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise Unreadable(f"{name} holds more than {MAX_VALUES} values, so it is no notebook of this course")
     try:
         data = json.loads(content.decode("utf-8-sig", errors="replace"))
     except (ValueError, RecursionError) as error:
-        raise Unreadable(f"{name} is not JSON ({type(error).__name__}): the file is damaged or no notebook") from None
+        raise Unreadable(f"{name} is not JSON ({type(error).__name__}), so it is damaged or no notebook") from None
     cells = data.get("cells") if isinstance(data, dict) else None
     if cells is None and isinstance(data, dict):  # notebook format 3 kept its cells in worksheets
         sheets = data.get("worksheets")
@@ -73,7 +79,17 @@ def parse_submission(content: bytes, name: str = "it") -> list[SubmittedCell]:
         raise Unreadable(f"{name} is JSON but has no list of cells, so it is no notebook")
     if len(cells) > MAX_CELLS:
         raise Unreadable(f"{name} has {len(cells)} cells; a notebook may have {MAX_CELLS}")
-    return [cell for cell in map(_submitted_cell, cells) if cell is not None]
+    found = [cell for cell in map(_submitted_cell, cells) if cell is not None]
+    if (code := sum(len(cell.source) for cell in found if cell.kind == "code")) > MAX_CODE:
+        raise Unreadable(f"{name} has {code} characters of code; a notebook may have {MAX_CODE}")
+    budget = Budget()
+    return [_within(cell, budget) if cell.attachments else cell for cell in found]
+
+
+def _within(cell: SubmittedCell, budget: Budget) -> SubmittedCell:
+    """A cell with those of its pictures for which the notebook has room."""
+    kept, refused = budget.take(cell.attachments)
+    return replace(cell, attachments=kept, refused=(*cell.refused, *refused))
 
 
 def _submitted_cell(cell: Any) -> SubmittedCell | None:
@@ -100,7 +116,12 @@ def _submitted_cell(cell: Any) -> SubmittedCell | None:
 def _plain(source: str) -> str:
     """Line ends as \\n; what a notebook or a database cannot store is replaced; a sane length."""
     source = source[:MAX_SOURCE].replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
-    return source.encode("utf-8", errors="replace").decode("utf-8")
+    lines, blank = [], 0
+    for line in source.split("\n"):  # to colour thousands of blank ones in a row would take hours
+        blank = 0 if line.strip() else blank + 1
+        if blank <= MAX_BLANK:
+            lines.append(line)
+    return "\n".join(lines).encode("utf-8", errors="replace").decode("utf-8")
 
 
 def rebuild(

@@ -23,6 +23,7 @@ def read_record(path: Path) -> dict[str, Any]:
             "exercises": [Verdict.from_json(entry) for entry in data["exercises"]],
             "written": [{"grade_id": e["grade_id"], "answered": bool(e["answered"])} for e in data.get("written", [])],
             "mended": [untrusted.text(sentence, 300) for sentence in data.get("mended", [])],
+            "unread": untrusted.text(data.get("unread", ""), 600),
             "problems": [untrusted.text(sentence, 300) for sentence in data.get("problems", [])],
             "seconds": {untrusted.terminal(k, 30): float(s or 0.0) for k, s in data.get("seconds", {}).items()},
             "sandbox": data.get("sandbox") is True,

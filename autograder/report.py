@@ -104,7 +104,10 @@ def facts(submissions: list[Submission], course: str) -> dict[str, Any]:
         "common": common(graded),
         "mended": [s for s in graded if s.mended],
         "stages": list(dict.fromkeys(stage for s in graded for stage in s.seconds)),
-        "problems": [problem for s in graded for problem in s.problems],
+        "problems": [
+            (untrusted.shown(s.student), said) for s in graded for said in (*filter(None, [s.lost]), *s.problems)
+        ],
+        "done": sum(s.score is not None for s in graded),
         "missing": [s for s in submissions if not s.submitted],
         "legend": LOOKS,
     }

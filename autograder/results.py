@@ -18,6 +18,7 @@ from sqlalchemy.orm import selectinload, undefer
 
 from .errors import UserError
 from .records import read_record
+from .refused import read_refused
 from .trouble import told
 from .verdict import FOR_REVIEW, GRADED, NOT_ANSWERED, NOT_GRADED, Verdict
 
@@ -58,6 +59,8 @@ class Submission:
 
     Attributes:
         penalty: points taken off for lateness.
+        refused: why nbgrader could not take it in at all; "" where it could.
+        unread: why nothing in it could be graded; "" where something could.
         comments: by notebook, and by grade_id.
     """
 
@@ -76,6 +79,13 @@ class Submission:
     sandbox: bool | None = None
     graded_at: float | None = None
     problems: list[str] = field(default_factory=list)
+    refused: str = ""
+    unread: str = ""
+
+    @property
+    def lost(self) -> str:
+        """Why there is nothing to show but this: a sentence, or "" once a person has decided on a part of it."""
+        return self.refused or (self.unread if len(self.ungraded) == len(self.cells) else "")
 
     @property
     def ungraded(self) -> list[Cell]:
@@ -91,8 +101,10 @@ class Submission:
 
     @property
     def score(self) -> float | None:
-        """Decided points less the penalty, at least 0; None when something was not graded or not submitted."""
-        if not self.submitted or self.ungraded:
+        """Decided points less the penalty, at least 0; 0 for nothing handed in; None when something was not graded."""
+        if not self.submitted:
+            return 0.0
+        if self.ungraded or self.refused:
             return None
         return max(0.0, sum(cell.points or 0.0 for cell in self.cells) - self.penalty)
 
@@ -100,11 +112,13 @@ class Submission:
     def status(self) -> str:
         if not self.submitted:
             return NOT_SUBMITTED
-        return NOT_GRADED if self.ungraded else WAITING if self.waiting or self.reviews else GRADED
+        return NOT_GRADED if self.ungraded or self.refused else WAITING if self.waiting or self.reviews else GRADED
 
     @property
     def note(self) -> str:
         """Why the score is missing or not final, in words."""
+        if self.lost:
+            return "; ".join([self.lost, *self.problems])
         reasons = [f"{cell.name} was not graded ({cell.missing})" for cell in self.ungraded]
         if self.waiting:
             reasons.append(written_waiting(self.waiting))
@@ -183,7 +197,10 @@ def _assignment(gradebook: Gradebook, name: str, people: list[Any], verdicts: Pa
             _fill(submission, stored[person.id], verdicts)
         submissions.append(submission)
     _sort_cells(submissions)
-    return submissions
+    return submissions + [
+        Submission(student, "", "", "", name, total, submitted=True, refused=why)
+        for student, why in read_refused(verdicts.parent, name).items()
+    ]
 
 
 def _stored(gradebook: Gradebook, name: str, students: list[str]) -> dict[str, SubmittedAssignment]:
@@ -211,7 +228,8 @@ def _fill(submission: Submission, stored: SubmittedAssignment, verdicts: Path) -
         except UserError as error:
             submission.problems.append(str(error))
             record = {}
-        submission.mended += record.get("mended", [])
+        submission.unread = record.get("unread", "")
+        submission.mended += [sentence for sentence in record.get("mended", []) if sentence != submission.unread]
         submission.problems += record.get("problems", [])
         for stage, seconds in record.get("seconds", {}).items():
             submission.seconds[stage] = submission.seconds.get(stage, 0.0) + seconds
@@ -236,7 +254,7 @@ def _cells(notebook: SubmittedNotebook, record: dict[str, Any]) -> list[Cell]:
         cell = Cell(notebook.name, name, written, grade.max_score, grade.score if decided else None, GRADED)
         cell.verdict, cell.by_hand = found.get(name), grade.manual_score is not None
         if not decided:
-            cell.status = WAITING if written else NOT_GRADED
+            cell.status = WAITING if written and not record.get("unread") else NOT_GRADED
         elif not cell.by_hand:
             unanswered = written and not answered.get(name, bool(cell.points))
             cell.status = cell.verdict.status if cell.verdict else NOT_ANSWERED if unanswered else GRADED
@@ -244,7 +262,8 @@ def _cells(notebook: SubmittedNotebook, record: dict[str, Any]) -> list[Cell]:
             cell.points = None
         if cell.status == NOT_GRADED:
             cell.points = None
-            cell.missing = (cell.verdict.reason if cell.verdict else "") or "no verdict was recorded"
+            reason = cell.verdict.reason if cell.verdict else record.get("unread", "").rstrip(".")
+            cell.missing = reason or "no verdict was recorded"
         cells.append(cell)
     return sorted(cells, key=lambda c: (order.index(c.grade_id) if c.grade_id in order else len(order), c.grade_id))
 

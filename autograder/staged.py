@@ -22,6 +22,7 @@ from nbgrader.converters.base import BaseConverter
 from nbgrader.utils import capture_log, temp_attrs
 
 from .handed_in import WalledAutograde
+from .lab import find_lab
 from .stages import Examine
 from .work import Executed
 
@@ -86,9 +87,17 @@ class RecordingAutograde(StagedAutograde):
 
     Attributes:
         done: what came of it; for the one notebook of the one student that this converter is for.
+        notebook: the notebook's name, without its ending.
     """
 
     done: Executed
+    notebook: str
+
+    def init_notebooks(self) -> None:
+        """The one submission, wherever its file lies; nbgrader looks at the right place only."""
+        source = self._format_source(self.coursedir.assignment_id, self.coursedir.student_id)
+        self.notebooks = []
+        self.assignments = {source: [os.path.join(source, f"{self.notebook}.ipynb")]}
 
     def convert_single_notebook(self, notebook_filename: str) -> None:
         """nbgrader's two passes over a notebook in one: what is left of them is recording."""
@@ -106,7 +115,7 @@ def record(api: NbGraderAPI, assignment: str, student: str, done: Executed) -> d
     """Record a submission as `nbgrader autograde --force` does; returns what nbgrader's own functions return."""
     with temp_attrs(api.coursedir, assignment_id=assignment, student_id=student):
         converter = RecordingAutograde(coursedir=api.coursedir, parent=api)
-        converter.force, converter.done = True, done
+        converter.force, converter.done, converter.notebook = True, done, find_lab(assignment).notebook
         return capture_log(converter)
 
 

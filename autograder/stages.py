@@ -94,10 +94,15 @@ class Examine(_Stage):
 
     cell_seconds = Float(Limits.cell, help="Wall time that one cell of a student may take.").tag(config=True)
     probe_seconds = Float(Limits.probe, help="Wall time that one exercise's probe may take.").tag(config=True)
-    notebook_seconds = Float(Limits.notebook, help="Wall time of all cells and probes of a notebook.").tag(config=True)
-    replays = Integer(Limits.replays, help="How often a fresh kernel replays a notebook after one died.").tag(
-        config=True
-    )
+    notebook_seconds = Float(
+        Limits.notebook, help="Wall time of all cells and probes of a notebook, but for the student's own cells."
+    ).tag(config=True)
+    own_seconds = Float(
+        Limits.own, help="Wall time of the cells that a student has added, and of those to play in, together."
+    ).tag(config=True)
+    replays = Integer(
+        Limits.replays, help="How often a fresh kernel replays a notebook after an exercise's probe has ended one."
+    ).tag(config=True)
     memory_bytes = Integer(Limits.memory, help="Memory of a kernel and its children together.").tag(config=True)
     processes = Integer(Limits.processes, help="Processes and threads of a kernel.").tag(config=True)
     cpu_seconds = Float(Limits.cpu, help="CPU time of all kernels of a notebook.").tag(config=True)
@@ -109,8 +114,8 @@ class Examine(_Stage):
     def limits(self) -> Limits:
         """What a notebook may use."""
         return Limits(
-            cell=self.cell_seconds, probe=self.probe_seconds, notebook=self.notebook_seconds, replays=self.replays,
-            memory=self.memory_bytes, processes=self.processes, cpu=self.cpu_seconds,
+            cell=self.cell_seconds, probe=self.probe_seconds, notebook=self.notebook_seconds, own=self.own_seconds,
+            replays=self.replays, memory=self.memory_bytes, processes=self.processes, cpu=self.cpu_seconds,
         )  # fmt: skip
 
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
@@ -138,7 +143,7 @@ class Record(_Stage):
         answered = _answers(nb)
         elsewhere = answered_elsewhere(nb)
         graded = {cell.metadata.nbgrader.grade_id for cell in nb.cells if cell.metadata.vitedu.role == "exam"}
-        written = []
+        written, unread = [], nb.metadata.vitedu.get("unread", "")
         with Gradebook(resources["nbgrader"]["db_url"]) as gradebook:
             place = (notebook, assignment, student)
             for verdict in done.verdicts:
@@ -157,12 +162,16 @@ class Record(_Stage):
                     continue
                 unchanged = is_unchanged(cell.source, release[grade_id].source, cell.get("attachments"))
                 empty = unchanged and grade_id not in elsewhere
-                gradebook.find_comment(grade_id, *place).auto_comment = "No response." if empty else None
-                if role == "written":
+                gradebook.find_comment(grade_id, *place).auto_comment = "No response." if empty and not unread else None
+                if role == "written" and unread:
+                    grade = gradebook.find_grade(grade_id, *place)
+                    grade.auto_score, grade.needs_manual_grade = None, grade.manual_score is None
+                elif role == "written":
                     grade = gradebook.find_grade(grade_id, *place)
                     by_hand, same = grade.manual_score is not None, before.get(grade_id) == answered[grade_id]
                     grade.auto_score = 0.0 if empty else None
                     grade.needs_manual_grade = grade.needs_manual_grade or not same if by_hand else not empty
+                if role == "written":
                     points = float(cell.metadata.nbgrader.points)
                     written.append({"grade_id": grade_id, "max_points": points, "answered": not empty})
             gradebook.db.commit()
@@ -172,6 +181,8 @@ class Record(_Stage):
             "seconds": done.seconds | {"record": time.monotonic() - started}, "trained": done.trained,
             "exercises": [verdict.as_json() for verdict in done.verdicts], "written": written, "answers": answered,
         }  # fmt: skip
+        if unread:
+            record["unread"] = unread
         if done.again:  # what was executed counts as before, also when this is killed before the feedback is written
             record |= {"stamp": stored["stamp"]}
         if problem := read_timestamp(self._submitted(student, assignment)).problem:

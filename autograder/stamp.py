@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 import sys
 from functools import cache
 from importlib import metadata
@@ -15,8 +13,8 @@ from traitlets.config import Config
 from .errors import UserError
 from .folder import read_verdicts, verdict_path
 from .lab import ROOT, Lab
-from .rebuild import MAX_FILE
 from .records import read_record
+from .submitted import Submission
 from .warm import modules_of
 
 # What autograder imports and scores may depend on; distributed only carries submissions to other machines.
@@ -29,14 +27,12 @@ GRADER = (
 DISTRIBUTIONS = {"IPython": "ipython", "PIL": "pillow", "sklearn": "scikit-learn", "zmq": "pyzmq"}
 
 
-def stamp_of(submission: Path, code: str) -> str:
-    """A digest of a handed-in file and of `code`; of what is no file, or too large to be read, only the size."""
+def stamp_of(submission: Submission, code: str) -> str:
+    """A digest of what was handed in and of `code`."""
+    content, problem = submission.content()
     digest = hashlib.sha256(code.encode())
-    info = os.lstat(submission)
-    if stat.S_ISREG(info.st_mode) and info.st_size <= MAX_FILE:
-        digest.update(submission.read_bytes())
-    else:
-        digest.update(f"{stat.S_IFMT(info.st_mode)} {info.st_size}".encode())
+    for part in (problem.encode(), submission.note.encode(), content or b""):
+        digest.update(hashlib.sha256(part).digest())
     return digest.hexdigest()
 
 

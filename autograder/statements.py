@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
 
-MAX_PARSED = 100_000  # characters of one cell; beyond them nothing is looked for in it
+MAX_PARSED = 50_000  # characters of one cell; beyond them nothing is looked for in it
 _MAGIC = re.compile(r"^([ \t]*)(?:[%!].*|[\w.]+\?{1,2}[ \t]*)$", re.MULTILINE)
 # Cell magics whose cell is still this notebook's Python; behind all others stands something else, such as a file.
 _PYTHON_MAGIC = re.compile(r"%%(?:time|capture|prun)\b")

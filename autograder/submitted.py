@@ -1,16 +1,56 @@
-"""Who handed in what, and what lies there but cannot be taken in: somebody has to mend that, it is never a zero."""
+"""Who handed in what: the notebook that counts, wherever it lies, and why one cannot be graded. Nobody vanishes.
+
+A notebook belongs at submitted/STUDENT/LAB/NOTEBOOK.ipynb. What lies elsewhere, under another name or in a zip is
+found by its content, and graded where it is the only one that can be meant; otherwise a sentence says what to do.
+"""
 
 from __future__ import annotations
 
 import os
-import stat
+import re
+import unicodedata
+from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
+import nbformat
+from nbformat import NotebookNode
+
+from .arrivals import BESIDE, Arrival, arrivals, files, of_file, start_of
 from .errors import UserError
-from .handed_in import misnamed
-from .lab import Lab
+from .lab import Lab, all_labs
+from .packed import LEFT_OVER, is_packed
+from .rebuild import Unreadable, is_unchanged, take_in
+from .recognise import SubmittedCell, normal
 from .trouble import AGAIN
+from .untrusted import shown
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What one student handed in.
+
+    Attributes:
+        file: what counts; None where nothing can be graded.
+        problem: why nothing can, and what to do: a sentence without its full stop; "" where something can.
+        note: what was done about an odd name or place: a sentence; "" where all is as it should be.
+    """
+
+    file: Arrival | None
+    problem: str = ""
+    note: str = ""
+
+    def content(self) -> tuple[bytes | None, str]:
+        """The notebook's bytes and "", or None and why there are none."""
+        if self.file is None or self.problem:
+            return None, self.problem
+        try:
+            return self.file.read(), ""
+        except Unreadable as problem:
+            return None, f"{problem}: hand in the notebook again"
+        except OSError as error:  # taken away meanwhile, a disk that fails
+            return None, f"{self.file.path.name} cannot be read ({error.strerror})"
 
 
 @dataclass
@@ -18,12 +58,22 @@ class Handed:
     """What was handed in for a lab, by student, in order.
 
     Attributes:
-        paths: the notebooks; a link or a folder in its place counts, and is judged for what it is.
-        unreadable: why a submission cannot be taken in at all.
+        found: what there is of each student, to be graded or named.
+        unreadable: what nbgrader cannot even take the name of, or nobody may read: by name, and why.
+        absent: students whose folder holds nothing for this lab.
     """
 
-    paths: dict[str, Path] = field(default_factory=dict)
+    found: dict[str, Submission] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
+    absent: list[str] = field(default_factory=list)
+
+    def of(self, students: set[str]) -> Handed:
+        """The part of some students."""
+        return Handed(
+            {student: each for student, each in self.found.items() if student in students},
+            {student: problem for student, problem in self.unreadable.items() if student in students},
+            [student for student in self.absent if student in students],
+        )
 
 
 def handed_in(course: Path, lab: Lab, students: list[str] | None) -> Handed:
@@ -32,42 +82,296 @@ def handed_in(course: Path, lab: Lab, students: list[str] | None) -> Handed:
     Raises:
         UserError: there are none, or none of a student who was named.
     """
-    found, root = Handed(), course / "submitted"
-    for student in sorted(os.listdir(root)) if root.is_dir() else ():
-        path = root / student / lab.assignment / f"{lab.notebook}.ipynb"
-        try:
-            mode = os.lstat(path).st_mode
-        except PermissionError:
-            found.unreadable[student] = _closed(path)
-            continue
-        except OSError:  # nothing there, or `student` is no folder
-            if told := misnamed(path.parent, lab.notebook):
-                found.unreadable[student] = f"{told} {AGAIN}"
-            continue
-        places = [path.parent.parent, path.parent, *([path] if stat.S_ISREG(mode) else [])]
-        if not all(os.access(place, os.R_OK, effective_ids=True) for place in places):
-            found.unreadable[student] = _closed(path)
-        elif any(sign in student for sign in "*?["):
-            found.unreadable[student] = f"nbgrader takes the folder's name for a pattern; rename it {AGAIN}"
-        else:
-            found.paths[student] = path
-    if not found.paths and not found.unreadable:
+    handed = _Search(course, lab).everybody()
+    if not handed.found and not handed.unreadable:
         raise UserError(
             f"Nothing to grade: expected files submitted/STUDENT/{lab.assignment}/{lab.notebook}.ipynb "
             f"in {course}, found none."
         )
-    known = found.paths | found.unreadable
+    known = {*handed.found, *handed.unreadable}
     if unknown := [student for student in students or [] if student not in known]:
         raise UserError(
-            f"{', '.join(unknown)} handed in nothing for {lab.assignment}; check the spelling of --student."
+            f"{', '.join(map(shown, unknown))} handed in nothing for {lab.assignment}; check the spelling of --student."
         )
-    wanted = known.keys() & set(students) if students else known
-    return Handed(
-        {student: path for student, path in found.paths.items() if student in wanted},
-        {student: problem for student, problem in found.unreadable.items() if student in wanted},
-    )
+    return handed.of(set(students)) if students else handed
 
 
-def _closed(path: Path) -> str:
-    folder = path.parent.parent
+class _Search:
+    """The search for the submissions to one lab in one course."""
+
+    def __init__(self, course: Path, lab: Lab) -> None:
+        self.root, self.lab = course / "submitted", lab
+        self.course = course
+        self.right = Path(lab.assignment) / f"{lab.notebook}.ipynb"
+        self.labs = {name: each.assignment for each in all_labs() for name in (_plain(each.assignment), each.key)}
+        self.notebooks = {_plain(each.notebook): each.assignment for each in all_labs()}
+
+    @cached_property
+    def released(self) -> dict[str, NotebookNode]:
+        """The cells of the release by grade_id."""
+        path = self.course / "release" / self.lab.assignment / f"{self.lab.notebook}.ipynb"
+        cells = nbformat.read(path, as_version=4).cells if path.exists() else []
+        return {cell.metadata.nbgrader.grade_id: cell for cell in cells}
+
+    @cached_property
+    def marks(self) -> list[bytes]:
+        """Texts one of which stands in nearly every notebook of this lab, and in no other lab's."""
+        exams = [id for id, cell in self.released.items() if cell.metadata.vitedu.role in ("exam", "check")]
+        return [f'"{id}"'.encode() for id in exams]
+
+    @cached_property
+    def turned(self) -> dict[str, list[Path]]:
+        """Folders by student that lie in submitted/LAB/STUDENT instead of submitted/STUDENT/LAB."""
+        found: dict[str, list[Path]] = {}
+        for place in self._lab_folders():
+            for path in _folders(place):
+                found.setdefault(path.name, []).append(path)
+        return found
+
+    def _lab_folders(self) -> list[Path]:
+        """Folders of submitted/ that bear this lab's name, where a student's is expected."""
+        return [path for path in _folders(self.root) if self.labs.get(_plain(path.name)) == self.lab.assignment]
+
+    def everybody(self) -> Handed:
+        """Go through submitted/."""
+        handed = Handed()
+        for path in _entries(self.root):
+            if _is_folder(path):
+                continue
+            if problem := self._astray(path):
+                handed.unreadable[path.name] = problem
+        for place in self._lab_folders():
+            if not os.access(place, os.R_OK | os.X_OK, effective_ids=True):
+                handed.unreadable[place.name] = _closed(place)
+            for path in _entries(place):
+                if not _is_folder(path) and (problem := self._astray(path)):
+                    handed.unreadable[f"{place.name}/{path.name}"] = problem
+        names = {path.name for path in _folders(self.root) if _plain(path.name) not in self.labs}
+        alike = Counter(map(_looks, names | self.turned.keys()))
+        for name in sorted(names | self.turned.keys()):
+            self._add(name, alike, handed)
+        return handed
+
+    def _add(self, name: str, alike: Counter[str], handed: Handed) -> None:
+        """Look at one student's folders."""
+        home = self.root / name
+        if problem := _bad_name(name, alike):
+            if any(next(files(place), None) for place in self._places(name)):
+                handed.unreadable[name] = problem
+        elif closed := [place for place in self._places(name) if not _is_open(place, self.right)]:
+            handed.unreadable[name] = _closed(closed[0])
+        elif (found := self.of_student(name)) is not None:
+            handed.found[name] = found
+        elif _is_folder(home):
+            handed.absent.append(name)
+
+    def _places(self, name: str) -> list[Path]:
+        """The folders that are a student's."""
+        return [path for path in (self.root / name, *self.turned.get(name, ())) if _is_folder(path)]
+
+    def _astray(self, path: Path) -> str:
+        """Why a file that lies in submitted/ itself belongs to nobody; "" for one that says nothing of this lab."""
+        if path.is_symlink():
+            return "it is a link, which is not followed; put the student's folder there itself"
+        here = [each for each, _ in of_file(path)]
+        labs = {each.lab for each in here} | {self._named(path)}
+        unknown = labs == {None} and (".ipynb" in path.name.lower() or is_packed(start_of(path)))
+        if self.lab.assignment not in labs and not unknown:
+            return ""
+        return f"it lies in no student's folder, so nobody knows whose it is; move it to submitted/STUDENT/{self.right}"
+
+    def _named(self, path: Path) -> str | None:
+        """The assignment that the name of a file or folder speaks of."""
+        stem = re.sub(r"\.ipynb.*|\.[^.]*$", "", path.name.lower())
+        plain, parts = _plain(stem), re.split(r"[\W_]+", stem)
+        if exact := self.labs.get(plain) or self.notebooks.get(plain):
+            return exact
+        number = re.match(r"lab0*(\d+)", plain) if not plain.isalpha() else None
+        said = [self.notebooks[part] for part in parts if part in self.notebooks]
+        return next(iter(said), self.labs.get(f"lab{number[1]}") if number else None)
+
+    def of_student(self, name: str) -> Submission | None:
+        """What a student handed in; None: nothing."""
+        home = self.root / name
+        right = home / self.right
+        if right.parent.is_symlink() or not os.path.lexists(right):
+            return self._anywhere(name)
+        mine = Arrival(right)
+        if not self.turned.get(name) and self._is_tidy(home) and self._is_whole(right):
+            return Submission(mine)  # as nearly everybody's
+        others = self._answered([a for a in self._arrivals(name) if a != mine and a.lab == self.lab.assignment])
+        usable = mine.cells is not None and mine.lab in (None, self.lab.assignment)
+        others = [each for each in others if not usable or each.digest != mine.digest]
+        if usable and (self._is_answered(mine) or not others):
+            names = ", ".join(self._name(each, name) for each in others[:3])
+            names += f" and {len(others) - 3} more" if len(others) > 3 else ""
+            note = f"{self.right.name} was graded; {names}, which {_differ(others)}, was not looked at."
+            return Submission(mine, note=note if others else "")
+        if len(others) == 1:
+            what = "is as it was released" if usable else "cannot be graded"
+            return Submission(others[0], note=self._note(others[0], name, f"{self.right.name} {what}"))
+        if others:
+            return Submission(None, self._several(others, name))
+        return Submission(mine)
+
+    def _is_tidy(self, folder: Path) -> bool:
+        """Whether a student's folder holds only labs' folders, and this lab's only the notebook."""
+        here = {path.name for path in _entries(folder)}
+        mine = {path.name for path in _entries(folder / self.right.parent)}
+        return here <= {*self.labs.values(), *BESIDE} and mine <= {self.right.name, *BESIDE}
+
+    def _is_whole(self, path: Path) -> bool:
+        """Whether a file looks like a notebook of this lab to its end. It costs little, as most are asked no more."""
+        try:
+            content = take_in(path)
+        except (Unreadable, OSError):
+            return False
+        return content.rstrip().endswith(b"}") and any(mark in content for mark in self.marks or [b""])
+
+    def _arrivals(self, name: str) -> list[Arrival]:
+        return [each for place in self._places(name) for each in arrivals(place)]
+
+    def _anywhere(self, name: str) -> Submission | None:
+        """What a student handed in at none of the right places."""
+        here = self._arrivals(name)
+        mine = [each for each in here if each.lab == self.lab.assignment]
+        chosen = self._answered(mine) or _different(mine)[:1]
+        if len(chosen) == 1:
+            return Submission(chosen[0], note=self._note(chosen[0], name))
+        if chosen:
+            return Submission(None, self._several(chosen, name))
+        return self._nothing(name, here)
+
+    def _nothing(self, name: str, here: list[Arrival]) -> Submission | None:
+        """Where no notebook of this lab was found: what there is instead, if it was meant for this lab."""
+        meant = [*self.turned.get(name, ())]
+        meant += [path for path in _entries(self.root / name) if self._folder_of(path) == self.lab.assignment]
+        there = [path for one in meant for path in ([one] if one.is_symlink() else files(one))]
+        there += [path for path in self._loose(name, here) if path not in there]
+        if not meant and not there:
+            return None  # nothing handed in
+        expected = f"expected {self.lab.notebook}.ipynb"
+        named = [each for each in here if each.path in there]
+        if lost := next((each for each in named if each.lab is not None), next(iter(named), None)):
+            return Submission(lost, note=self._note(lost, name))
+        if not there:
+            return Submission(None, f"{expected}, found an empty folder {shown(meant[0].name)}: hand in the notebook")
+        names = ", ".join(self._name(Arrival(path), name) for path in there[:3])
+        more = f" and {len(there) - 3} more" if len(there) > 3 else ""
+        return Submission(None, f"{expected}, found {names}{more}: {_instead(there)}")
+
+    def _folder_of(self, path: Path) -> str | None:
+        """The assignment that a student's folder is for, by its name; a link to one counts, too."""
+        return self._named(path) if path.is_dir() else None
+
+    def _loose(self, name: str, here: list[Arrival]) -> list[Path]:
+        """Files that may have been meant for this lab, though they lie in no folder of its name."""
+        home = self.root / name
+        by_lab = [path for path in _entries(home) if self._folder_of(path)]
+        notebooks = {each.path: each.lab for each in here}
+        found = []
+        for path in files(home) if _is_folder(home) else ():
+            says = notebooks.get(path) or self._named(path)
+            elsewhere = any(folder in path.parents for folder in by_lab)
+            unknown = path in notebooks or ".ipynb" in path.name.lower() or is_packed(start_of(path))
+            if says == self.lab.assignment or (says is None and not elsewhere and (unknown or not by_lab)):
+                found.append(path)
+        return found
+
+    def _several(self, which: list[Arrival], name: str) -> str:
+        names = " and ".join(self._name(each, name) for each in which[:3])
+        more = f" and {len(which) - 3} more" if len(which) > 3 else ""
+        return f"found {names}{more}, which differ: keep the one that counts, as {self.right}"
+
+    def _note(self, which: Arrival, name: str, because: str = "") -> str:
+        start = f"{because}, so the file" if because else "The file"
+        return f"{start} {self._name(which, name)} was graded; it belongs at {self.right}."
+
+    def _name(self, which: Arrival, name: str) -> str:
+        """Where a file lies, from the student's folder."""
+        home = self.root / name
+        return shown(which.name(home if home in which.path.parents else self.root))
+
+    def _answered(self, which: list[Arrival]) -> list[Arrival]:
+        """Those that differ from the release, of equal ones the first."""
+        return _different([each for each in which if self._is_answered(each)])
+
+    def _is_answered(self, which: Arrival) -> bool:
+        """Whether anything in a notebook is the student's."""
+        texts = {normal(cell.source) for cell in self.released.values()}
+        return any(_is_own(cell, self.released, texts) for cell in which.cells or ())
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What lies in a folder, in order, but for what systems and programs hide there."""
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return []
+    return [folder / name for name in names if not name.startswith(".") and name not in LEFT_OVER]
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [path for path in _entries(folder) if _is_folder(path)]
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _differ(which: list[Arrival]) -> str:
+    return "differs" if len(which) == 1 else "differ"
+
+
+def _instead(there: list[Path]) -> str:
+    """What to do about files that are no notebook."""
+    if any(path.is_symlink() for path in there):
+        return "links are not followed, hand in the notebook itself"
+    if any(is_packed(start_of(path)) for path in there):
+        return "hand in the notebook itself, not packed"
+    return "hand in the notebook itself, the .ipynb file"
+
+
+def _is_own(cell: SubmittedCell, released: dict[str, NotebookNode], texts: set[str]) -> bool:
+    if cell.grade_id in released:
+        return not is_unchanged(cell.source, released[cell.grade_id].source, cell.attachments)
+    return not cell.is_empty and normal(cell.source) not in texts
+
+
+def _different(which: list[Arrival]) -> list[Arrival]:
+    """Of arrivals with the same content, the first."""
+    return list({each.digest: each for each in reversed(which)}.values())[::-1]
+
+
+def _plain(name: str) -> str:
+    """A lab folder's name as people type it: "Lab1_Attention", "lab1 attention", "lab 1" -> "lab1attention", "lab1"."""
+    return re.sub(r"[\W_]+", "", name).lower()
+
+
+def _looks(name: str) -> str:
+    """Equal for names that look alike: composed in another way, or with other blanks."""
+    return " ".join(unicodedata.normalize("NFKC", name).split())
+
+
+def _bad_name(name: str, alike: Counter[str]) -> str:
+    """Why nbgrader, or a reader, cannot tell whose a folder is; "" where all is well."""
+    if alike[_looks(name)] > 1:
+        return f"{alike[_looks(name)]} folders' names look like this one; rename one or put them together {AGAIN}"
+    if any(sign in name for sign in "*?["):
+        return f"nbgrader takes the folder's name for a pattern; rename it {AGAIN}"
+    if name != name.strip() or not name.isprintable() or any(sign in name for sign in "+,"):
+        signs = "a blank at its end, a comma, a plus or a control character"
+        return f"nbgrader cannot take a folder's name with {signs}; rename it {AGAIN}"
+    return ""
+
+
+def _is_open(place: Path, right: Path) -> bool:
+    """Whether a student's folder can be read, as far as it matters for this lab."""
+    path = place / right
+    places = [place, path.parent, path]
+    there = [p for p in places if os.path.lexists(p) and not p.is_symlink()] if os.access(place, os.X_OK) else [place]
+    return all(os.access(p, os.R_OK | (os.X_OK if p.is_dir() else 0), effective_ids=True) for p in there)
+
+
+def _closed(folder: Path) -> str:
     return f"Permission denied: {folder} cannot be read; open it (chmod -R u+rX {folder}) {AGAIN}"

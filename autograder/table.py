@@ -28,8 +28,9 @@ def text_table(course_dir: Path | str, assignment: str, width: int = 0, db_url: 
     heads = [[*_stacked(cell.name), f"/{words.points(cell.max_points)}"] for cell in columns]
     heads += [["written", f"/{words.points(written)}"]] * bool(written)
     heads = [["student"], *heads, ["total", f"/{words.points(submissions[0].max_points)}"]]
+    names = words.labels(s.student for s in submissions)
     lines = [
-        [untrusted.terminal(s.student, 20), *_points(s, columns), *_written(s)[: bool(written)], _total(s)]
+        [names[s.student], *_points(s, columns), *_written(s)[: bool(written)], _total(s)]
         for s in submissions
     ]
     widths = [max(map(len, [*head, *(line[i] for line in lines)])) for i, head in enumerate(heads)]
@@ -72,12 +73,12 @@ def _written(submission: Submission) -> list[str]:
     cells = [cell for cell in submission.cells if cell.written]
     if any(cell.status == WAITING for cell in cells):
         return ["wait"]
+    if any(cell.status == NOT_GRADED for cell in cells):
+        return ["?"]
     return [words.points(sum(cell.points or 0.0 for cell in cells)) if submission.submitted else ""]
 
 
 def _total(submission: Submission) -> str:
-    if not submission.submitted:
-        return ""
     return words.points(submission.score) + ("+" if submission.waiting and submission.score is not None else "")
 
 
@@ -85,6 +86,8 @@ def _sentences(submission: Submission) -> list[str]:
     """What a terminal reader is told about a student: diagnoses, then whatever else went wrong."""
     if not submission.submitted:
         return [NOT_SUBMITTED]
+    if submission.lost:
+        return [untrusted.terminal(said, 600) for said in (submission.lost, *submission.problems)]
     said = {cell.name: words.full(cell) for cell in submission.cells if not cell.written}
     blank = [name for name, sentences in said.items() if sentences == [NOT_ANSWERED]]
     sentences = [f"{name}: {'; '.join(found)}" for name, found in said.items() if found and name not in blank]

@@ -49,6 +49,7 @@ TAGS = frozenset(
 )
 GONE = "script style svg math template iframe object embed noscript textarea title head select canvas audio video form"
 PICTURE = re.compile(r"data:image/(?:png|jpeg);base64,[A-Za-z0-9+/=\s]+")
+STAND_IN = re.compile(r"data:image/(?:png|jpeg);base64,[0-9a-f]{32}")  # for an attached picture
 # Commands of MathJax that make links, names, styles or files; a formula with one of these is shown as its source.
 COMMANDS = (
     "href url require style class cssId data html[A-Za-z]* mmlToken bbox unicode includegraphics action[A-Za-z]*"
@@ -75,6 +76,13 @@ def text(value: Any, limit: int = 2000) -> str:
 def terminal(value: Any, limit: int = 2000) -> str:
     """One line of plain text for a terminal."""
     return " ".join(text(value, limit).split())
+
+
+def shown(name: Any, limit: int = 300) -> str:
+    """A name on one line as it is; in quotes where a reader would not see all of it, such as a blank at its end."""
+    name = _string(name)
+    plain = terminal(name, limit)
+    return plain if plain == name else terminal(repr(name), limit)
 
 
 def csv_field(value: Any) -> str | int | float:
@@ -135,14 +143,11 @@ def _clean(markup: str, attachments: Mapping[str, Mapping[str, str]]) -> str:
     stands_for: dict[str, str] = {}  # addresses of attached pictures, put in last: they may be long
     try:
         markup = _cleaner().clean(_without(markup, GONE.split(), attachments, stands_for))
-    except (ValueError, TypeError, AttributeError, RecursionError, AssertionError):  # a parser gave up
+    except Exception:  # parsers give up in all kinds of ways: "<![x" is an error of its own in BeautifulSoup
         return f"<pre>{entities.escape(text(markup, 20_000))}</pre>"
     parts = TAG.split(markup)
     parts[::2] = [FORMULAS.sub(r"\\<span></span>", part) for part in parts[::2]]
-    markup = "".join(parts)
-    for short, full in stands_for.items():
-        markup = markup.replace(short, full)
-    return markup
+    return STAND_IN.sub(lambda found: stands_for.get(found[0], found[0]), "".join(parts))
 
 
 def _nesting(markup: str) -> int:
@@ -169,6 +174,7 @@ def _without(
     for found in soup.find_all(tags):
         if not found.decomposed:
             found.decompose()
+    times: Counter[str] = Counter()
     for picture in soup.find_all("img"):
         src = str(picture.get("src", "")).strip()
         if src.lower().startswith("attachment:"):
@@ -176,6 +182,10 @@ def _without(
             if name is None:
                 named = terminal(pictures.key(src[len("attachment:") :]), 80)
                 picture.replace_with(f"[the picture {named} is not shown: it is missing, or of a kind that is refused]")
+                continue
+            times[name] += 1
+            if times[name] > pictures.MAX_TIMES:  # else a small file could become a page of gigabytes
+                picture.replace_with(f"[the picture {terminal(name, 80)} again]")
                 continue
             mime, data = next(iter(attachments[name].items()))
             picture["src"] = src = f"data:{mime};base64,{secrets.token_hex(16)}"

@@ -22,7 +22,7 @@ def verdict_card(verdict: Verdict) -> display.Card:
     seconds = sum(verdict.seconds.values())
     remarks = [*verdict.remarks, f"Examined in {seconds:.2f} s."] if verdict.seconds else list(verdict.remarks)
     if verdict.status == NOT_GRADED:
-        said = [(f"This could not be graded, through no fault of the notebook: {verdict.reason}.", "")]
+        said = [(f"Not graded: {verdict.reason}. This has no score until somebody has looked, which is no zero.", "")]
         return display.Card(verdict.exercise, "not graded", display.OPEN, said, remarks=remarks)
     said = [(_sentence(d), "" if d.carried else f"Ask yourself: {d.question}") for d in verdict.diagnoses]
     if verdict.status not in (GRADED, NOT_ANSWERED):

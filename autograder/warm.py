@@ -17,6 +17,7 @@ import shutil
 import signal
 import socket
 import struct
+import subprocess
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -104,7 +105,8 @@ class Template:
     def close(self) -> None:
         """End it; kernels that were forked from it end, too."""
         sandbox.end(self.process)
-        self.process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(10)
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -186,7 +188,11 @@ class WarmProcess:
         return self._handle >= 0 and not select.select([self._handle], [], [], 0)[0]
 
     def interrupt(self) -> None:
-        """Ask it to leave the cell that it is in."""
+        """Ask it to leave the cell that it is in.
+
+        Raises:
+            zmq.ZMQError: it does not take the message.
+        """
         self.client.control_channel.send(self.client.session.msg("interrupt_request", {}))
 
     def end(self) -> None:

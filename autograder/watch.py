@@ -19,6 +19,7 @@ import psutil
 from .sandbox import HOME, Room
 
 EVERY = 0.2  # seconds
+LAST = 5.0  # seconds that it gets to end
 _shared_with: dict[str, int] = {}  # by template: to count takes a hundredth of a second
 MEMORY, CPU, FILES, PROCESSES = "memory", "cpu", "files", "processes"
 
@@ -47,9 +48,17 @@ class Watch(threading.Thread):
                 return
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Watch no longer; what it is looking at just now may be long, and nobody waits for all of it."""
         self._done.set()
-        self.join()
+        self.join(LAST)
+
+    def tasks(self) -> int:
+        """How many processes and threads there are, without those that have ended."""
+        total = 0
+        for process in self.family():
+            with suppress(psutil.Error):
+                total += process.num_threads() if process.status() != psutil.STATUS_ZOMBIE else 0
+        return total
 
     def family(self) -> list[psutil.Process]:
         """The kernel's process, and all that came from it."""

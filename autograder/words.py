@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 
 from . import untrusted
 from .results import WAITING, Cell
@@ -12,6 +14,14 @@ from .verdict import GRADED, NOT_ANSWERED, NOT_GRADED, Diagnosis, Verdict
 def points(value: float | None) -> str:
     """Points as people write them: 2, 1.5, 1.33; "?" when nobody has decided."""
     return "?" if value is None else f"{round(value, 2):g}"
+
+
+def labels(names: Iterable[str], most: int = 28) -> dict[str, str]:
+    """Names for a column: long ones cut in the middle, unless two would then look alike."""
+    whole = {name: untrusted.shown(name) for name in names}
+    cut = {name: text if len(text) <= most else f"{text[: most - 11]}...{text[-8:]}" for name, text in whole.items()}
+    times = Counter(cut.values())
+    return {name: text if times[text] == 1 else whole[name] for name, text in cut.items()}
 
 
 def exercise_name(id: str) -> str:

@@ -7,9 +7,12 @@ one, and `staged.py` records what comes back.
 from __future__ import annotations
 
 import atexit
+import contextlib
+import faulthandler
 import os
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,12 +20,12 @@ import nbformat
 from nbformat import NotebookNode
 
 from . import sandbox
-from .examiner import EXAMINED, examine
+from .examiner import EXAMINED, examine, unexamined
 from .folder import scratch, sweep
 from .kernel import Limits
 from .lab import find_lab
 from .rebuild import Unreadable, parse_submission, rebuild
-from .recognise import SubmittedCell, lab_of
+from .recognise import SubmittedCell, lab_of, recognise
 from .reference import Reference
 from .stamp import sources
 from .verdict import Verdict
@@ -30,6 +33,7 @@ from .verdict_cell import verdict_output
 from .warm import Template, modules_of
 
 OWN = "own"  # instead of an address: a template of the worker's own
+GRACE = 60.0  # seconds that a worker of this machine's pool has to be ended from outside first
 
 
 class Refused(RuntimeError):
@@ -46,6 +50,7 @@ class Task:
         kept: trained answers of an earlier grading, by file name.
         template: address of a preloaded process, OWN, or "" for cold kernels.
         sources: digest of the code that is to do it.
+        note: what was done about an odd name or place.
         shelf: a folder of the worker's machine for reference answers, see Reference; "" without one.
     """
 
@@ -62,6 +67,12 @@ class Task:
     template: str = ""
     sources: str = ""
     shelf: str = ""
+    note: str = ""
+
+    @property
+    def most(self) -> float:
+        """Seconds after which whoever does it is stuck."""
+        return self.limits.whole(sum(3 for exercise in find_lab(self.lab).exercises if exercise.trained))
 
 
 @dataclass
@@ -113,15 +124,27 @@ def work(task: Task) -> Executed:
         raise Refused(f"the worker {where} has another version of vitedu: install the same everywhere")
     if task.sandbox and (why := sandbox.unavailable()):
         raise Refused(f"the worker {where} has no sandbox: {why}")
-    nb = rebuilt(task.content, task.problem, nbformat.reads(task.release.decode(), as_version=4), task.points)
+    release = nbformat.reads(task.release.decode(), as_version=4)
+    nb = rebuilt(task.content, task.problem, release, task.points, task.note)
     reference_of(task.lab).shelf = Path(task.shelf) if task.shelf else None
-    with _one_at_a_time, scratch() as kept:
+    with _one_at_a_time, _alive_until(task.most + GRACE), scratch() as kept:
         template = _template(task.lab) if task.template == OWN else task.template
         for name, content in task.kept.items():
             (kept / Path(name).name).write_bytes(content)
         done = execute(nb, task.lab, task.student, task.secret, task.limits, kept, task.sandbox, template)
         done.files = {path.name: path.read_bytes() for path in kept.iterdir() if path.name not in task.kept}
     return done
+
+
+@contextlib.contextmanager
+def _alive_until(seconds: float) -> Iterator[None]:
+    """End this process when it takes longer, whatever holds it: this needs neither signals nor the interpreter."""
+    with open(os.devnull, "w") as nowhere:
+        faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
 def _template(lab: str) -> str:
@@ -140,33 +163,37 @@ def _close_templates() -> None:
         _templates.pop(lab).close()
 
 
-def rebuilt(content: bytes | None, problem: str, release: NotebookNode, points: dict[str, float]) -> NotebookNode:
-    """The submission put back into the shape of the release; what was mended is in its metadata."""
+def rebuilt(
+    content: bytes | None, problem: str, release: NotebookNode, points: dict[str, float], note: str = ""
+) -> NotebookNode:
+    """The submission put back into the shape of the release.
+
+    Its metadata holds what was mended, and under "unread" why nothing can be graded: then it has no score.
+    """
     started, cells = time.monotonic(), []
     if content is not None:
         try:
             cells = parse_submission(content)
+            problem = _foreign(cells, release)
         except Unreadable as error:
-            problem = str(error)
-    other = elsewhere(cells, release)
-    nb, mended = rebuild([] if other else cells, release, points)
-    if problem:
-        mended = [f"The notebook could not be read, so nothing in it could be graded: {problem}."]
-    elif other:
-        mended = [other]
-    nb.metadata["vitedu"] = {"mended": mended, "rebuild_seconds": time.monotonic() - started}
+            problem = f"{error}: hand in the notebook again"
+    nb, mended = rebuild([] if problem else cells, release, points)
+    unread = f"Nothing could be graded: {problem}." if problem else ""
+    mended = [unread] if unread else [note] * bool(note) + mended
+    nb.metadata["vitedu"] = {"mended": mended, "unread": unread, "rebuild_seconds": time.monotonic() - started}
     return nb
 
 
-def elsewhere(cells: list[SubmittedCell], release: NotebookNode) -> str:
-    """One sentence where this is the notebook of another lab of the course; "" where it is not."""
-    if (found := lab_of(cells)) is None:
-        return ""
+def _foreign(cells: list[SubmittedCell], release: NotebookNode) -> str:
+    """Why a notebook is not one of this release: another lab's, or nobody's; "" where it is one."""
     released = [SubmittedCell(c.cell_type, c.source, c.metadata.nbgrader.grade_id) for c in release.cells]
-    expected = lab_of(released)
-    if expected in (None, found):
-        return ""
-    return f"This is {_its_name(found)}, expected {_its_name(expected)}: hand in that one."
+    found, expected = lab_of(cells), lab_of(released)
+    if None not in (found, expected) and found != expected:
+        return f"this is {_its_name(found)}, expected {_its_name(expected)}: hand in that one"
+    known = {cell.grade_id for cell in released}
+    if found is None and not any(cell.grade_id in known for cell in recognise(cells, release)[0]):
+        return "nothing in the notebook belongs to this lab: hand in the notebook that was released, with your answers"
+    return ""
 
 
 def _its_name(assignment: str) -> str:
@@ -186,9 +213,13 @@ def execute(
 ) -> Executed:
     """Run a rebuilt notebook's cells, put the probes, judge, and write the judge's outputs."""
     reference = reference_of(assignment)
-    examination = examine(nb, reference.lab, reference, student, secret, limits, kept, sandboxed, template)
+    if unread := nb.metadata.vitedu.get("unread", ""):
+        examination = unexamined(nb, unread.rstrip("."))
+    else:
+        examination = examine(nb, reference.lab, reference, student, secret, limits, kept, sandboxed, template)
     for index, outputs in examination.outputs.items():
         nb.cells[index].outputs = outputs
+    nb.metadata.vitedu["mended"] = [*nb.metadata.vitedu.get("mended", []), *examination.told]
     by_cell = {verdict.grade_id: verdict for verdict in examination.verdicts}
     for cell in nb.cells:
         if cell.metadata.vitedu.role in EXAMINED:  # written last, when the kernel is dead

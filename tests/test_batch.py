@@ -17,6 +17,7 @@ from course_fixture import LAB, Course
 from killed import environment, temporary_folder
 from sqlalchemy import inspect
 
+from autograder import interrupt
 from autograder.lab import ROOT
 from autograder.sample import sample_class
 
@@ -53,7 +54,7 @@ def batch(handed_in, tmp_path_factory) -> tuple[Course, subprocess.CompletedProc
         done = subprocess.run(
             command(course, "--workers", "2", "--profile"), env=environment(temporary), capture_output=True, text=True
         )
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 1 and "torn: Nothing could be graded" in done.stderr, done.stderr
         assert list(temporary.iterdir()) == [], "nothing is left behind"
     return course, done
 
@@ -121,7 +122,8 @@ def test_verdicts_are_the_same(batch, nbgraders):
 
 def test_progress_and_a_summary_are_shown(batch):
     done = batch[1]
-    assert re.search(r"100%.*9/9 \[\d\d:\d\d<00:00", done.stderr) and "9 graded, 0 were graded already" in done.stdout
+    assert re.search(r"100%.*9/9 \[\d\d:\d\d<00:00", done.stderr)
+    assert "8 graded, 0 were graded already, 1 failed" in done.stdout
 
 
 def test_the_profile_shows_each_stage(batch):
@@ -143,8 +145,8 @@ def test_a_worker_that_is_killed_costs_a_retry_and_no_result(handed_in, batch, t
             workers = [child for child in children if "autograder.cli" in " ".join(child.cmdline())]
         workers[0].kill()
         out, err = running.communicate(timeout=300)
-        assert running.returncode == 0, err.decode()
-        assert b"9 graded, 0 were graded already, 0 failed" in out and b"Traceback" not in err
+        assert running.returncode == 1, err.decode()
+        assert b"8 graded, 0 were graded already, 1 failed" in out and b"Traceback" not in err
         assert list(temporary.iterdir()) == []
     assert everything(course) == everything(batch[0])
 
@@ -186,16 +188,69 @@ def test_one_that_kills_its_worker_again_and_again_takes_no_other_with_it():
     assert told == dict.fromkeys("abcdef", "done") and done.returncode == 0 and not done.stderr
 
 
+STUCK = KILLER.split("def half")[0] + """
+import threading, time, types
+
+def work(task):
+    if task.student == "stuck":
+        # Threads and handlers would not help it: the interpreter itself is held.
+        import ctypes
+        ctypes.PyDLL(None).sleep(3600)
+    return Executed(None, [], {}, 0.0, True)
+
+batch.work = work
+class Limits:
+    def whole(self, trainings):
+        return 3.0
+tasks = (Task("lab1_attention", name, b"", "", b"", {}, b"", Limits(), True) for name in ("a", "stuck", "b", "c"))
+if __name__ == "__main__":
+    workers = batch.Processes(2)
+    pool = workers.executor()
+    for task, outcome in batch.run(workers, tasks):
+        print(task.student, outcome if isinstance(outcome, str) else "done", sep=": ")
+    assert workers.executor() is pool
+    workers.close()
+"""
+
+
+def test_one_that_no_limit_ends_is_named_and_the_others_go_on(tmp_path):
+    one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    program = tmp_path / "program.py"  # the process that comes instead reads it, too
+    program.write_text(STUCK)
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, env=os.environ | one, timeout=120)
+    told = dict(line.split(": ", 1) for line in done.stdout.splitlines())
+    assert told.pop("stuck") == "its grading took more than 3 s, beyond every limit, and was ended", done.stderr
+    assert told == dict.fromkeys("abc", "done") and done.returncode == 0
+
+
+@pytest.mark.parametrize("swallows", [False, True])
+def test_what_takes_too_long_in_the_grader_itself_is_ended(swallows):
+    heard = []
+    with pytest.raises(TimeoutError, match=r"colouring took more than 0\.1 s"), interrupt.within(0.1, "colouring"):
+        while True:
+            try:
+                re.match(r"(a+)+$", "a" * 60 + "b")
+            except TimeoutError:
+                heard.append(1)
+                if not swallows or len(heard) == 2:
+                    raise
+
+
+def test_work_that_hangs_in_a_worker_elsewhere_ends_the_worker():
+    code = "import ctypes\nfrom autograder import work\nwith work._alive_until(1): ctypes.PyDLL(None).sleep(3600)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 1
+
+
 def test_a_class_of_which_nothing_changed_is_not_graded_again(batch, tmp_path):
     course = batch[0].copy(tmp_path / "course")
     done = subprocess.run(command(course), capture_output=True, text=True)
-    assert done.returncode == 0 and "0 graded, 9 were graded already" in done.stdout
+    assert done.returncode == 1 and "0 graded, 8 were graded already, 1 failed" in done.stdout
     path = course.submission("carl")
     nb = nbformat.read(path, as_version=4)
     nb.cells[-1].source += "\n"
     nbformat.write(nb, path)
     done = subprocess.run(command(course), capture_output=True, text=True)
-    assert done.returncode == 0 and "1 graded, 8 were graded already" in done.stdout, done.stdout
+    assert done.returncode == 1 and "1 graded, 7 were graded already, 1 failed" in done.stdout, done.stdout
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "many"])

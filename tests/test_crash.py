@@ -257,13 +257,13 @@ def test_one_command_at_a_time(undisturbed, tmp_path, temporary, capsys):
 @pytest.mark.parametrize("content", ["", '{"exercises": ', "[" * 100_000, '{"stamp": "STAMP"}', b"\xff\xfe\x00"])
 def test_a_damaged_verdict_file_is_graded_again(undisturbed, tmp_path, temporary, content):
     from autograder.grade import course_api
-    from autograder.stamp import finished
+    from autograder.stamp import executed
 
     course = undisturbed.copy(tmp_path / "course")
     path, stamp = course.root / "verdicts" / "bob" / f"{VERDICT}.json", course.record("bob")["stamp"]
-    assert course_api(course.root) and finished(course.root, LAB, "bob", stamp)
+    assert course_api(course.root) and executed(course.root, LAB, "bob", stamp)
     write_atomically(path, content if isinstance(content, bytes) else content.replace("STAMP", stamp))
-    assert not finished(course.root, LAB, "bob", stamp)
+    assert not executed(course.root, LAB, "bob", stamp)
 
 
 def bound(*command: object) -> tuple[str, ...]:

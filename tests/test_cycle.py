@@ -130,7 +130,7 @@ def graded(released, tmp_path_factory) -> Course:
     torn.write_text(torn.read_text()[:20_000])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.stdout", open(os.devnull, "w"))
-        assert grade(course.root, LAB.assignment) == 0
+        assert grade(course.root, LAB.assignment) == 1  # the torn file
     return course
 
 
@@ -211,13 +211,13 @@ def test_what_cannot_be_read_is_told_and_does_not_stop_the_class(graded, tmp_pat
     folder = course.hand_in("folder", {})
     folder.unlink()
     folder.mkdir()
-    canned(monkeypatch, {student: graded.verdicts("blank") for student in ("empty", "linked", "folder")})
-    assert grade(course.root, LAB.assignment) == 0
+    canned(monkeypatch, {})
+    assert grade(course.root, LAB.assignment) == 1
     report = (course.root / "report-lab1_attention.html").read_text()
     for student, words in {"torn": "not JSON", "empty": "not JSON", "linked": "a link", "folder": "a folder"}.items():
-        assert course.points(student) == dict.fromkeys(EXERCISES, 0.0)
+        assert course.points(student) == dict.fromkeys(EXERCISES) and score(course, student)["score"] == ""
         (told,) = course.record(student)["mended"]
-        assert told.startswith("The notebook could not be read") and words in told
+        assert told.startswith("Nothing could be graded") and words in told
         assert told in course.feedback(student) and told in report
         nb = nbformat.read(course.root / "autograded" / student / LAB.assignment / "attention.ipynb", as_version=4)
         assert all(is_unchanged(a.source, b.source) for a, b in zip(nb.cells, course.released.cells, strict=True))
@@ -282,47 +282,48 @@ def test_a_second_run_gives_the_same_scores_without_examining(graded, tmp_path, 
     scores = (course.root / "scores.csv").read_bytes()
     (course.root / "scores.csv").unlink()
     examined = canned(monkeypatch, {})
-    assert grade(course.root, "lab1") == 0
+    assert grade(course.root, "lab1") == 1
     assert (examined, (course.root / "scores.csv").read_bytes()) == ([], scores)
-    assert "0 graded, 8 were graded already, 0 failed" in capsys.readouterr().out
+    assert "0 graded, 7 were graded already, 1 failed" in capsys.readouterr().out
 
 
 def test_an_interrupted_run_is_finished_by_the_same_command(graded, tmp_path, monkeypatch):
-    course = graded.copy(tmp_path / "course", "blank", "torn")
+    course = graded.copy(tmp_path / "course", "blank", "noisy")
     before = course.points("blank")
-    examined = canned(monkeypatch, {student: graded.verdicts(student) for student in ("blank", "torn")})
-    mine, torn = (f"{student}/{LAB.assignment}/attention" for student in ("blank", "torn"))
+    examined = canned(monkeypatch, {student: graded.verdicts(student) for student in ("blank", "noisy")})
+    mine, noisy = (f"{student}/{LAB.assignment}/attention" for student in ("blank", "noisy"))
     shutil.rmtree((course.root / "feedback" / mine).parent)
     assert grade(course.root, LAB.assignment) == 0 and examined == [] and course.feedback("blank")
     # Killed between two writes: half a notebook and no record of it, half a record of the other.
     (course.root / "verdicts" / f"{mine}.json").unlink()
     os.truncate(course.root / "autograded" / f"{mine}.ipynb", 1000)
-    os.truncate(course.root / "verdicts" / f"{torn}.json", 100)
-    assert grade(course.root, LAB.assignment) == 0 and examined == ["blank", "torn"]
+    os.truncate(course.root / "verdicts" / f"{noisy}.json", 100)
+    assert grade(course.root, LAB.assignment) == 0 and examined == ["blank", "noisy"]
     assert course.points("blank") == before and course.feedback("blank")
     nbformat.read(course.root / "autograded" / f"{mine}.ipynb", as_version=4)
     assert grade(course.root, LAB.assignment) == 0 and len(examined) == 2
 
 
 def test_ctrl_c_keeps_what_is_finished(graded, tmp_path, monkeypatch, capsys):
-    course = graded.copy(tmp_path / "course", "blank", "noisy", "torn")
+    course = graded.copy(tmp_path / "course", "blank", "noisy", "muddled")
 
     def interrupted(nb, lab, reference, student, *rest):
         raise KeyboardInterrupt
 
     command = ["grade", LAB.assignment, "--course", str(course.root)]
-    shutil.rmtree(course.root / "autograded" / "torn")
+    shutil.rmtree(course.root / "autograded" / "muddled")
     with monkeypatch.context() as patch:
         patch.setattr(autograder.work, "examine", interrupted)
         assert main(command) == 130
     assert "same command goes on" in capsys.readouterr().err
-    examined = canned(monkeypatch, {"torn": graded.verdicts("torn")})
-    assert main(command) == 0 and examined == ["torn"]
+    examined = canned(monkeypatch, {"muddled": graded.verdicts("muddled")})
+    assert main(command) == 0 and examined == ["muddled"]
 
 
 def test_one_failure_does_not_stop_the_class(graded, tmp_path, monkeypatch, capsys):
-    course = graded.copy(tmp_path / "course", "blank", "noisy", "torn")
-    canned(monkeypatch, {"blank": graded.verdicts("blank"), "torn": graded.verdicts("torn")})  # a KeyError for noisy
+    course = graded.copy(tmp_path / "course", "blank", "noisy", "muddled")
+    verdicts = {student: graded.verdicts(student) for student in ("blank", "muddled")}
+    canned(monkeypatch, verdicts)  # a KeyError for noisy
     assert grade(course.root, LAB.assignment, regrade=True) == 1
     said = capsys.readouterr()
     assert "2 graded, 0 were graded already, 1 failed." in said.out

@@ -50,9 +50,9 @@ def test_written_answers_that_wait_are_counted_and_are_no_zeros(course):
     assert carl["note"] == f"{LAB}: 2 written answers wait for grading"
 
 
-def test_nothing_handed_in_is_not_a_zero(course):
+def test_who_handed_nothing_in_is_listed_with_zero_points(course):
     zoe = by_student(course)["zoe"]
-    assert zoe["score"] is None and zoe[f"{LAB} status"] == "not submitted" and zoe["complete"] == "no"
+    assert zoe["score"] == 0.0 and zoe[f"{LAB} status"] == "not submitted" and zoe["complete"] == "no"
 
 
 @pytest.mark.parametrize("name", ["no such lab", "lab1"])

@@ -313,7 +313,7 @@ def forged(rng: random.Random, reply: Reply, case) -> Reply:
             tensors[rng.choice(["out", "out.0", "again", "grad.0", "after.0", "after.zz", "x" * 300])] = value
     header["status"] = rng.choice(["ok", "undone", "error", "missing"])
     error = {"type": "\ud800", "message": "\0\ud800" * 9, "where": "x", "integers": [True, 3], "line": "7"}
-    header["error"] = rng.choice([{}, error])
+    header["error"] = rng.choice([{}, error, {"integers": 5}, {"integers": [[1]]}])
     header["kind"] = rng.choice(["Tensor", "", "\ud800"])
     header["absent"] = rng.choice([[], ["to_q.weight", "\ud800"]])
     return Reply(Answer.read(header, tensors), rng.choice([torch.float64, torch.float32]))

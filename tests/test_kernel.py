@@ -169,6 +169,16 @@ def test_malformed_streams_errors_and_states_are_read_as_text(kernel):
         assert "\x00" not in text and "\x1b" not in text
 
 
+def test_a_parent_that_is_no_text_is_nobodys(kernel):
+    forges = "forge('status', {}, {'header': {'msg_id': ['a list']}})"  # before anything is said of a request
+    kernel.run(
+        f"set_parent = kernel.set_parent\nkernel.set_parent = lambda *args, **kwargs: ({forges}, "
+        "set_parent(*args, **kwargs))[1]",
+        20,
+    )
+    assert shown(kernel.run("del kernel.set_parent\nprint('still here')", 20)) == ["still here\n"]
+
+
 def test_a_probe_gets_numbers_and_states(kernel):
     kernel.run("def double(x):\n    print('noise')\n    return 2 * x\ndef broken(x):\n    return x.nothing", 20)
     run, found = asked(kernel, "double", "broken", "nowhere")
@@ -201,13 +211,25 @@ def test_answers_with_another_nonce_are_ignored_and_the_first_counts(kernel):
     assert (run.status, found) == (OK, {0: 1.0, 1: 7.0, 2: 3.0})
 
 
-def test_answers_before_a_broken_case_stand(kernel):
-    kernel.run(
-        "def ok(x): return x + 5\ndef stops(x): raise SystemExit\ndef interrupts(x): raise KeyboardInterrupt", 20
-    )
-    assert asked(kernel, "ok", "stops", "ok")[1] == {0: 5.0}
-    assert asked(kernel, "ok", "interrupts", "ok")[1] == {0: 5.0}
-    assert asked(kernel, "ok")[1] == {0: 5.0}
+def test_what_would_end_a_process_ends_its_own_case_only(kernel):
+    stops = {
+        "SystemExit": "import sys; sys.exit(3)", "KeyboardInterrupt": "raise KeyboardInterrupt",
+        "GeneratorExit": "raise GeneratorExit", "BaseException": "raise type('Own', (BaseException,), {})('mine')",
+    }  # fmt: skip
+    ways = [*stops.items(), ("SystemExit", "exit()"), ("SystemExit", "get_ipython().kernel.do_shutdown(True)")]
+    kernel.run("def ok(x): return x + 5\n" + "".join(f"def f{i}(x): {does}\n" for i, (_, does) in enumerate(ways)), 20)
+    run, found = asked(kernel, "ok", *(f"f{i}" for i in range(len(ways))), "ok")
+    assert run.status == OK and found == {0: 5.0, **dict.fromkeys(range(1, 7), "error"), 7: 5.0}
+    assert [run.answers[i].error["type"] for i in range(1, 7)] == [name for name, _ in ways]
+
+
+def test_exit_ends_its_cell_and_nothing_else(kernel):
+    for code in ("exit()", "quit()", "get_ipython().ask_exit()", "get_ipython().kernel.do_shutdown(False)"):
+        run = kernel.run(f"before = 1\n{code}\nafter = 1", 20)
+        assert run.status == ERROR and run.error.startswith("SystemExit: this would end the kernel"), code
+    assert shown(kernel.run("print(before, 'after' in globals(), type(get_ipython()).__name__)", 20)) == [
+        "1 False ZMQInteractiveShell\n"
+    ]
 
 
 def test_an_announced_end_ends_only_its_own_exercise(kernel):
@@ -279,14 +301,63 @@ def test_environment_folder_and_end_without_a_sandbox(monkeypatch):
     kernel.close()  # a second time does no harm
 
 
-@pytest.mark.parametrize("way", ["cold", "warm"])
-def test_a_cell_that_ends_the_process(way, template):
-    with StudentKernel(SMALL, template=template if way == "warm" else "") as kernel:
-        assert kernel.cold == ""
-        started = time.monotonic()
-        run = kernel.run("import os, sys\nprint('last words', flush=True)\nos._exit(0)", 30)
-        assert run.status == DIED and time.monotonic() - started < 10
-        assert not kernel.alive
+# What a kernel can do so that the grader's messages find no reader, or no way.
+SHUT_UP = """
+import os, signal, socket, threading, time
+def opened():
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        try:
+            found = socket.socket(fileno=os.dup(fd))
+            found.getsockname() and not fd < 3 and (yield fd, found)
+        except OSError:
+            pass
+def garbage(*numbers):
+    for fd, found in opened():
+        try:
+            found.getpeername()
+            if str(found.getsockname()).endswith(tuple(f"-{n}" for n in numbers)): found.send(b"{" * 64)
+        except OSError:
+            pass
+def close():
+    for fd, found in opened():
+        os.close(fd)
+def loop_stops():
+    get_ipython().kernel.io_loop.stop()
+def loop_blocks():
+    get_ipython().kernel.io_loop.call_later(0, time.sleep, 3600)
+"""
+SHELL, IOPUB, CONTROL = 1, 2, 4
+DEAF = {
+    f"garbage({SHELL})": (DIED, "it closed or damaged its own connection"),
+    f"garbage({IOPUB}, {SHELL})": (DIED, "it closed or damaged its own connection"),
+    f"garbage({CONTROL})\nwhile True: pass": (TIMED_OUT, ""),
+    "close()": (DIED, ""),
+    "os.closerange(3, 512)": (DIED, ""),
+    "os.kill(os.getpid(), signal.SIGSTOP)": (TIMED_OUT, ""),
+    "loop_stops()": (DIED, "it ended behind the cell that had just run"),
+    "loop_blocks()": (DIED, "or did not answer any more"),
+    "import os, sys\nprint('last words', flush=True)\nos._exit(0)": (DIED, ""),
+}
+
+
+@pytest.mark.parametrize("way", ["cold", "warm", "no sandbox"])
+def test_whatever_a_kernel_does_to_itself_the_grader_goes_on(way, template, monkeypatch):
+    """Each is the cell's own affair, and nobody waits longer than that cell may take (a test that hangs times out)."""
+    monkeypatch.setattr("autograder.kernel.SETTLE", 2.0)
+    for code, (status, error) in DEAF.items():
+        with StudentKernel(SMALL, way != "no sandbox", template=template if way == "warm" else "") as kernel:
+            assert kernel.cold == ""
+            assert kernel.run(SHUT_UP, 30).status == OK
+            run = kernel.run(code, 2)
+            assert run.status == status and error in run.error, (code, run)
+            by_signal = way == "no sandbox" and code.startswith(f"garbage({CONTROL}")  # an interrupt is a signal there
+            assert kernel.run("1", 5).status == (OK if by_signal else DIED)
+
+
+def test_outputs_cut_off_for_once_come_back(kernel):
+    kernel.run(SHUT_UP, 20)
+    assert kernel.run(f"garbage({IOPUB})", 5).status == OK
+    assert shown(kernel.run("print('again')", 20)) == ["again\n"]
 
 
 def test_a_kernel_that_does_not_start_is_our_failure(monkeypatch, tmp_path):

@@ -101,6 +101,12 @@ def test_learn_gives_the_model_its_epochs_and_the_same_result_again():
     assert torch.equal(model[1].weight, again[1].weight) and not torch.equal(model[1].weight, other[1].weight)
 
 
+def test_a_model_with_lazy_layers_learns():
+    lazy = lambda: nn.Sequential(nn.LazyConv2d(4, 3, stride=4), nn.Flatten(), nn.LazyLinear(CLASSES))  # noqa: E731
+    model, history = learn(lazy, one_epoch, IMAGES, LABELS, 0, recipe=SHORT)
+    assert len(history["loss"]) == SHORT.epochs and logits_of(model, IMAGES).shape == (len(IMAGES), CLASSES)
+
+
 def test_learn_leaves_the_settings_of_the_notebook_as_they_are():
     torch.manual_seed(7)
     state, threads = torch.get_rng_state(), torch.get_num_threads()

@@ -1,189 +1,127 @@
-"""Pictures in answers: which are kept, from the handed-in file to formgrader's page and the feedback."""
+"""The notebooks' pictures: each is a small PNG with a text that says what it shows."""
 
-import base64
+import ast
 import io
-import json
-import zlib
-from urllib.parse import quote
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
-import nbformat
+import numpy as np
 import pytest
-from bs4 import BeautifulSoup
-from nbconvert.exporters import HTMLExporter
-from nbformat.v4 import new_markdown_cell, new_notebook
+import torch
 from PIL import Image
-from sample_class import assert_harmless
-from traitlets.config import Config
+from torch import Tensor
 
-from autograder import feedback, pictures, rendered
-from autograder.lab import ROOT, find_lab
-from autograder.rebuild import is_unchanged, parse_submission, rebuild
-from autograder.sample import Student, hand_in
-from autograder.showable import showable
-from autograder.stages import _answers
+from autograder.lab import find_lab
+from autograder.reference import Reference
+from vitedu import diagrams, photo, pictures, when_ready
 
-LAB = find_lab("lab1_attention")
+MODULES = (pictures, photo, diagrams)
+WORDS = ["she", "fed", "it"]
 
 
-def encoded(colour: str = "red", size: tuple[int, int] = (4, 3), kind: str = "PNG") -> str:
-    """A picture in base64."""
-    buffer = io.BytesIO()
-    Image.new("RGB", size, colour).save(buffer, kind)
-    return base64.b64encode(buffer.getvalue()).decode()
+@pytest.fixture(scope="module")
+def answers() -> dict[str, Callable[..., Tensor]]:
+    """The names of Lab 1's solution notebook."""
+    return Reference(find_lab("lab1")).namespace(())
 
 
-def sources(markup: str) -> list[str]:
-    """The pictures of a page, as base64."""
-    return [image["src"].partition(",")[2] for image in BeautifulSoup(markup, "html.parser").find_all("img")]
+def uniform(q: Tensor, k: Tensor) -> Tensor:
+    """Attention that looks everywhere alike, whatever is asked."""
+    return torch.full((q.shape[-2], k.shape[-2]), 1 / k.shape[-2])
 
 
-def bomb() -> str:
-    """A PNG of a few bytes that says that it has 60,000 x 60,000 pixels."""
-    content = bytearray(base64.b64decode(encoded()))
-    content[16:24] = (60_000).to_bytes(4, "big") * 2
-    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
-    return base64.b64encode(content).decode()
-
-
-SVG = base64.b64encode(b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>").decode()
-
-
-@pytest.mark.parametrize(
-    ("mime", "data", "why"),
-    [
-        ("image/svg+xml", SVG, "only PNG and JPEG"),
-        ("image/png", SVG, "only PNG and JPEG"),
-        ("image/gif", encoded(kind="GIF"), "only PNG and JPEG"),
-        ("text/html", base64.b64encode(b"<script>alert(1)</script>").decode(), "only PNG and JPEG"),
-        ("image/png", encoded()[:40], "damaged"),
-        ("image/png", "not base64!", "damaged"),
-        ("image/jpeg", base64.b64encode(b"\xff\xd8\xff and no more").decode(), "damaged"),
-        ("image/png", bomb(), "60000 x 60000 pixels"),
-        ("image/png", encoded(size=(17_000, 1)), "17000 x 1 pixels"),
-        ("image/jpeg", base64.b64encode(b"\xff\xd8\xff" + bytes(6 * 2**20)).decode(), "6.0 MiB"),
-        ("image/png", {"a": 1}, "damaged"),
-        ("image/png", None, "damaged"),
-    ],
-)
-def test_what_is_refused_and_why(mime, data, why):
-    kept, refused = pictures.attached({"a.png": {mime: data}})
-    assert kept == {} and len(refused) == 1
-    assert refused[0].startswith("The picture a.png is not shown: ") and why in refused[0]
-
-
-@pytest.mark.parametrize("value", [None, [], "x", {"a": None}, {"a": []}, {"": {}}, {3: {"image/png": 4}}], ids=repr)
-def test_attachments_of_any_shape_are_read(value):
-    assert pictures.attached(value)[0] == {}
-
-
-def test_a_picture_is_kept_under_its_true_type_and_a_cell_holds_so_many():
-    assert pictures.attached({"a": {"image/png": [encoded(kind="JPEG")]}})[0]["a"].keys() == {"image/jpeg"}
-    kept, refused = pictures.attached({f"{i}.png": {"image/png": encoded()} for i in range(25)})
-    assert len(kept) == pictures.MAX_NUMBER and len(refused) == 5
+def draw(name: str, answers: dict[str, Callable[..., Tensor]]) -> pictures.Picture:
+    weights, attention = answers["attention_weights"], answers["scaled_dot_product_attention"]
+    x = torch.eye(3)
+    drawings = {
+        "matrices": lambda: pictures.attention_matrices({"weights": weights(8 * x, x)}, WORDS),
+        "entropy": lambda: pictures.scale_entropy(weights),
+        "photo": lambda: photo.photo_attention(weights),
+        "photo of one patch": lambda: photo.photo_attention(weights, [(12, 19)]),
+        "causal photo": lambda: photo.photo_causal(attention),
+        "heads": lambda: diagrams.heads_split(2, 3),
+        "transformer": diagrams.encoder_decoder,
+    }
+    return drawings[name]()
 
 
 @pytest.mark.parametrize(
-    ("name", "text"),
+    ("name", "facts"),
     [
-        ("a.png", "![x](attachment:a.png)"),
-        ("a.png", "![x](attachment:a.png 'a title')"),
-        ("a.png", "![x][1]\n\n[1]: attachment:a.png"),
-        ("a.png", "<img src='attachment:a.png' width=200 onerror=alert(1)>"),
-        ("my picture.png", "![x](attachment:my%20picture.png)"),
-        ("my%20picture.png", "![x](attachment:my%20picture.png)"),
-        ("my picture.png", "![x](<attachment:my picture.png>)"),
-        ("Bild \u00e4\u00df.png", "![x](attachment:" + quote("Bild a\u0308\u00df.png") + ")"),
-        ("\u56fe.png", "![x](attachment:\u56fe.png)"),
-        ("a.png", "nothing refers to it"),
-        ("a.png", ""),
+        ("matrices", ("she looks most at she (0.98)", "it looks most at it", "weights")),
+        ("entropy", ("with the scale it goes from 3.9", "without the scale it goes from 3.9 at K = 1 to 0.1 at")),
+        ("photo", ("260 patches", "patch A in row 2, column 16", "patch C in row 10, column 12")),
+        ("photo of one patch", ("patch A in row 12, column 19",)),
+        ("causal photo", ("row 6, column 14", "with no mask", "with causal mask")),
+        ("heads", ("6 features", "2 heads of 3", "head 0 has the features 0 to 2")),
+        ("transformer", ("self-attention", "causal", "cross-attention", "feed-forward")),
     ],
 )
-def test_however_it_is_named_it_is_shown_once(name, text):
-    shown = rendered.markdown(text, {name: {"image/png": encoded()}})
-    assert sources(shown) == [encoded()]
-    assert_harmless(shown)
+def test_a_picture_is_a_small_png_with_a_text(name, facts, answers):
+    picture = draw(name, answers)
+    image = np.asarray(Image.open(io.BytesIO(picture.png)).convert("L"))
+    assert image.std() > 5  # something is drawn
+    assert len(picture.png) < 60_000
+    assert all(fact in picture.alt for fact in facts), picture.alt
+    assert repr(picture) == f"Picture: {picture.alt}"
+    assert 'alt="' in picture._repr_html_() and "data:image/png;base64," in picture._repr_html_()
 
 
-@pytest.mark.parametrize("text", ["![x](attachment:no.png)", "<img src=attachment:no.png>", "![x](attachment:b.svg)"])
-def test_a_picture_that_is_not_there_is_a_sentence(text):
-    shown = rendered.markdown(f"before {text} after", {"b.svg": {"image/svg+xml": SVG}})
-    assert "is not shown" in shown and "before" in shown and "after" in shown and "<img" not in shown
+def test_the_alt_text_is_escaped():
+    assert 'alt="a &lt;b&gt; &quot;c&quot;"' in pictures.Picture(b"", 'a <b> "c"')._repr_html_()
 
 
-def submission(mend) -> nbformat.NotebookNode:
-    """A rebuilt notebook, of the release after some surgery."""
-    release = nbformat.read(ROOT / "notebooks" / LAB.assignment / f"{LAB.notebook}.ipynb", as_version=4)
-    handed_in = hand_in(release, Student("s", "", {}, mend))
-    points = {c.metadata.nbgrader.grade_id: 1.0 for c in release.cells if "points" in c.metadata.nbgrader}
-    nb, mended = rebuild(parse_submission(json.dumps(handed_in).encode()), release, points)
-    nb.metadata["vitedu"] = {"mended": mended}
-    nbformat.validate(nb)
-    return nb
+def test_pictures_show_what_the_function_computes(answers):
+    right, wrong = (photo.photo_attention(f) for f in (answers["attention_weights"], uniform))
+    assert right.png != wrong.png
+    assert "gives half of its weight to 130 of 260 patches" in wrong.alt
+    assert "without the scale it goes from 4.2 at K = 1 to 4.2 at K = 1024" in pictures.scale_entropy(uniform).alt
 
 
-def written(nb: nbformat.NotebookNode, grade_id: str = "written-scale") -> nbformat.NotebookNode:
-    return next(c for c in nb.cells if c.metadata.get("nbgrader", {}).get("grade_id") == grade_id)
+def test_a_patch_looks_most_at_itself(answers):
+    q, k, columns = photo.patch_queries_keys()
+    assert (len(q), columns) == (260, 20)
+    weights = answers["attention_weights"](q, k)
+    assert torch.equal(weights.argmax(dim=-1), torch.arange(260))
 
 
-def formgraders_page(*cells: nbformat.NotebookNode) -> str:
-    config = Config()
-    feedback.configure(config)
-    return HTMLExporter(config=config).from_notebook_node(new_notebook(cells=list(cells)))[0]
+def test_the_causal_picture_shows_nothing_after_the_patch(answers):
+    seen = []
+
+    def spy(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+        seen.append(answers["scaled_dot_product_attention"](q, k, v, mask))
+        return seen[-1]
+
+    photo.photo_causal(spy)
+    free, causal = seen
+    assert free.triu(1).sum() > 1
+    assert causal.triu(1).sum() == 0
+    torch.testing.assert_close(causal.sum(-1), torch.ones(260))
 
 
-def test_pictures_arrive_in_formgrader_and_feedback():
-    large = encoded(kind="PNG", size=(700, 700))
-    noise = base64.b64encode(b"\xff\xd8\xff" + bytes(10)).decode()
-
-    def mend(nb):
-        cell = written(nb)
-        cell.source = f"![](attachment:image.png) <img src='data:image/png;base64,{large}'> ![n](attachment:n.jpg)"
-        cell["attachments"] = {"image.png": {"image/png": encoded("red")}, "n.jpg": {"image/jpeg": noise}}
-        other = written(nb, "written-heads")
-        other.source = f"![](attachment:image.png) ![](data:image/jpeg;base64,{encoded(kind='JPEG')})"
-        other["attachments"] = {"image.png": {"image/png": encoded("blue")}}
-        own = new_markdown_cell("![](attachment:image.png)", attachments={"image.png": {"image/png": encoded("green")}})
-        nb.cells.insert(3, own)
-
-    nb = submission(mend)
-    assert nb.metadata.vitedu.mended == ["The picture n.jpg is not shown: its data are damaged."]
-    own = next(c for c in nb.cells if c.metadata.vitedu.get("role") == "own")
-    cells = [written(nb), written(nb, "written-heads"), own]
-    expected = [[encoded("red"), large], [encoded("blue"), encoded(kind="JPEG")], [encoded("green")]]
-    for cell, found in zip(cells, expected, strict=True):
-        assert sources(formgraders_page(cell)) == found
-        shown = showable(cell, {}, {})
-        assert sources(rendered.markdown(shown.source, shown.attachments)) == found
+def test_a_map_of_the_wrong_shape_is_named():
+    with pytest.raises(ValueError, match=r"expected weights \(3, 3\).*got \(3, 2\)"):
+        pictures.attention_matrices({"": torch.zeros(3, 2)}, WORDS)
 
 
-def test_two_cells_that_become_one_answer_keep_their_pictures_apart():
-    def mend(nb):
-        written(nb).source = "first ![](attachment:image.png)"
-        written(nb)["attachments"] = {"image.png": {"image/png": encoded("red")}}
-        more = new_markdown_cell("more ![](attachment:image.png)")
-        more["attachments"] = {"image.png": {"image/png": encoded("blue")}}
-        nb.cells.insert(nb.cells.index(written(nb)) + 1, more)
+def test_a_todo_is_one_line_and_no_picture(capsys):
+    def todo(*_: Tensor) -> Tensor:
+        raise NotImplementedError("TODO")
 
-    assert sources(formgraders_page(written(submission(mend)))) == [encoded("red"), encoded("blue")]
+    for drawing in (pictures.scale_entropy, photo.photo_attention, photo.photo_causal):
+        assert when_ready(drawing)(todo) is None
+        assert capsys.readouterr().out.count("\n") == 1
 
 
-def test_another_picture_is_another_answer_and_a_picture_alone_is_one():
-    def with_picture(colour):
-        def mend(nb):
-            written(nb).source = "![](attachment:image.png)"
-            written(nb)["attachments"] = {"image.png": {"image/png": encoded(colour)}}
+def test_importing_draws_nothing_and_loads_no_matplotlib():
+    code = "import sys, vitedu.pictures, vitedu.photo, vitedu.diagrams; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
-        return submission(mend)
 
-    red, blue = with_picture("red"), with_picture("blue")
-    assert _answers(red)["written-scale"] != _answers(blue)["written-scale"]
-    assert _answers(red)["written-heads"] == _answers(blue)["written-heads"]
-
-    def only_attached(nb):  # the text is as released
-        written(nb)["attachments"] = {"image.png": {"image/png": encoded()}}
-
-    answer = written(submission(only_attached))
-    assert sources(formgraders_page(answer)) == [encoded()]
-    assert is_unchanged(answer.source, answer.source) and not is_unchanged(
-        answer.source, answer.source, answer.attachments
-    )
+def test_no_solution_stands_in_the_drawing_code():
+    solving = {"softmax", "log_softmax", "Softmax", "scaled_dot_product_attention", "einsum", "masked_fill"}
+    for module in MODULES:
+        tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
+        assert not solving & {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}

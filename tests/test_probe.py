@@ -2,6 +2,7 @@
 
 import base64
 import math
+import signal
 import warnings
 
 import pytest
@@ -9,7 +10,9 @@ import torch
 from torch import nn
 
 from vitedu import probe, wire
-from vitedu.probe import Answer, Case, ask, asks_for_float32, is_todo
+from vitedu.compare import facts
+from vitedu.findings import note
+from vitedu.probe import Answer, Case, ask, asks_for_float32, integers_in, is_todo
 
 X = torch.randn(2, 3, dtype=torch.float64)
 W = torch.randn(4, 3, dtype=torch.float64)
@@ -98,6 +101,77 @@ def test_buffers_that_are_not_saved_and_parts_without_parameters_are_fine():
     assert ask(Module, LINEAR).extra == ()
 
 
+def test_a_buffer_that_is_saved_is_told_from_a_parameter():
+    class Module(Head):
+        def __init__(self, dim, out):
+            super().__init__(dim, out)
+            self.register_buffer("positions", torch.arange(3))
+            self.further = nn.Parameter(torch.ones(1))
+
+    found = Answer.read(ask(Module, LINEAR).header(), {})
+    assert found.extra == ("further", "positions")
+    right = facts(ask(Head, LINEAR), LINEAR, 1e-6)
+    assert note(found, facts(found, LINEAR, 1e-6), right, LINEAR, 1e-6) == (
+        "the state_dict should not hold further, positions; positions is a buffer: register it with persistent=False"
+    )
+
+
+def compiled(backend):
+    """Every way in which torch.compile is put on a module."""
+    whole = type("Whole", (Head,), {})
+    method = type("Method", (Head,), {"forward": torch.compile(Head.forward, backend=backend)})
+
+    class Inner(Head):
+        def __init__(self, dim, out):
+            super().__init__(dim, out)
+            for name, child in list(self.named_children()):
+                setattr(self, name, torch.compile(child, backend=backend))
+            self.compile(backend=backend)
+
+    return [
+        torch.compile(whole, backend=backend), method, Inner,
+        lambda dim, out: torch.compile(Head(dim, out), backend=backend),
+    ]  # fmt: skip
+
+
+def test_what_is_compiled_is_asked_as_it_was_written():
+    def backend(graph, inputs):
+        raise AssertionError("a probe has no time to compile")
+
+    plain = ask(Head, LINEAR).tensors
+    for made in (*compiled(backend), lambda dim, out: torch.jit.script(Head(dim, out))):
+        found = ask(made, LINEAR)
+        assert found.status == "ok" and not (found.absent or found.extra), found
+        assert found.tensors.keys() == plain.keys()
+        assert all(torch.allclose(t, plain[name]) for name, t in found.tensors.items())
+    f = ask(torch.compile(lambda x: x * 2, backend=backend), CALL)
+    assert f.status == "ok", f.error
+
+
+def test_lazy_layers_take_the_size_of_their_weights():
+    class Lazy(Head):
+        def __init__(self, dim, out):
+            super().__init__(dim, out)
+            for name, child in list(self.named_children()):
+                setattr(self, name, nn.LazyLinear(child.out_features))
+
+    plain, found = ask(Head, LINEAR), ask(Lazy, LINEAR)
+    assert found.status == "ok" and found.tensors.keys() == plain.tensors.keys()
+    assert all(torch.allclose(t, plain.tensors[name]) for name, t in found.tensors.items())
+
+
+def test_an_eps_that_is_not_accepted_is_named_beside_other_numbers():
+    def norm(eps):
+        return type("Norm", (nn.LayerNorm,), {"__init__": lambda self: nn.LayerNorm.__init__(self, 3, eps=eps)})
+
+    asked = Case("", "N", args=(1e-3 * X,), init=(), weights={"weight": torch.ones(3), "bias": torch.zeros(3)})
+    right, odd = (ask(norm(eps), asked) for eps in (1e-5, 1e-12))
+    assert right.aside == "" and ask(norm(1e-6), asked).aside == ""
+    told = Answer.read(odd.header(), odd.tensors)
+    said = note(told, facts(told, asked, 1e-6), facts(right, asked, 1e-6), asked, 1e-6)
+    assert said.endswith("; a LayerNorm has eps 1e-12, and accepted are 1e-5 and 1e-6")
+
+
 def test_constructor_alone():
     case = Case("", "M", init=(3,), init_kwargs={"out": 4}, call=False)
     assert ask(Head, case) == Answer("ok", "Head")
@@ -172,6 +246,9 @@ class Own(LookupError):
         (NotImplementedError("masks come later"), "error", "NotImplementedError", []),
         (ValueError("dim 10 does not split into 3 heads"), "error", "ValueError", [10, 3]),
         (ValueError("-7 and " + "9" * 30), "error", "ValueError", [-7]),
+        (SystemExit(2), "error", "SystemExit", [2]),
+        (KeyboardInterrupt(), "error", "KeyboardInterrupt", []),
+        (GeneratorExit(), "error", "GeneratorExit", []),
         (ValueError("x" * 5000), "error", "ValueError", []),
         (Unprintable(), "error", "ValueError", []),
         (Own("mine"), "error", "Exception", []),
@@ -184,6 +261,29 @@ def test_exceptions(error, status, kind, integers):
     assert found.error["integers"] == integers
     assert len(found.error["message"]) <= 300
     assert Answer.read(found.header(), {}).error == found.error
+
+
+@pytest.mark.parametrize(
+    ("message", "integers"),
+    [
+        *((m, [13, 3]) for m in (
+            "dim-13/heads-3", "(13,3)", "13x3", "dim=13,heads=3", "dim_13, heads_3.", "13%3", "[13]-[3]", "13-3",
+            "dim 13.0, heads 3", "#13: not 3!", "13\n3",
+        )),
+        ("got -3, want (-13)", [-3, -13]), ("x=-3", [-3]), ("13 / 3 is 4.33", [13, 3]), ("no number", []),
+    ],
+)  # fmt: skip
+def test_numbers_are_found_with_any_punctuation(message, integers):
+    assert integers_in(message) == integers
+
+
+def test_an_interrupt_from_outside_is_no_answer():
+    def f(x):
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        ask(f, CALL)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_torchs_own_not_implemented_is_no_todo():

@@ -3,12 +3,21 @@
 import json
 from pathlib import Path
 
+import nbformat
 import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from autograder.advice import advice
+from autograder.arrange import answer_to, slots
+from autograder.bindings import bound
+from autograder.examiner import library_remarks
+from autograder.lab import ROOT, all_labs, find_lab
 from autograder.rebuild import Unreadable, is_unchanged, read_submission, rebuild
-from autograder.recognise import SubmittedCell
+from autograder.recognise import SubmittedCell, lab_of
+from autograder.stages import _answers
+from autograder.statements import added, guarded, without_todo
+from autograder.work import rebuilt
 
 ROLES = {
     "intro": "prose",
@@ -203,6 +212,14 @@ def test_unicode_composition_is_no_change():
     assert is_unchanged("# e\u0301", "# \u00e9")
 
 
+def test_thousands_of_blank_lines_are_not_kept(tmp_path):
+    source = "x = 1\n" + "\n \n" * 5000 + "y = 2\n\n\n"
+    nb = {"nbformat": 4, "cells": [{"cell_type": "code", "source": source, "metadata": {}}]}
+    (cell,) = read_submission(write(tmp_path / "nb.ipynb", nb))
+    lines = cell.source.split("\n")  # to colour them all takes minutes, and hours when there are more
+    assert lines[0] == "x = 1" and lines[-4:] == ["y = 2", "", "", ""] and len(lines) == 205
+
+
 def write(path: Path, content) -> Path:
     path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
     return path
@@ -246,6 +263,7 @@ def test_strange_metadata_is_no_id(tmp_path, metadata):
         (b'{"worksheets": 5}', "no list of cells"),
         (b'{"worksheets": [{"cells": 5}, 7]}', "no list of cells"),
         (b'{"cells": [' + b"{}, " * 2000 + b"{}]}", "2001 cells"),
+        (json.dumps({"cells": [{"cell_type": "code", "source": "x" * 2**20}] * 3}).encode(), "3145728 characters"),
     ],
 )
 def test_what_is_no_notebook_is_told_in_a_sentence(tmp_path, content, words):
@@ -265,3 +283,251 @@ def test_lone_surrogates_and_nul_are_replaced(tmp_path):
     (cell,) = read_submission(path)
     cell.source.encode()
     assert "\0" not in cell.source
+
+
+# --- order ---
+
+
+@pytest.mark.parametrize(
+    "places, found, in_order",
+    [
+        ([0, None, 1, 2], [0, 0, 1, 2], {0, 2, 3}),
+        ([None, 0, 3, 1, None, 2], [-1, 0, 0, 1, 1, 2], {1, 3, 5}),
+        ([3, 2, 1, 0], [-1, -1, -1, 0], {3}),  # backwards: all others stand above it
+        ([0, 1, 2, 0, 1, 2], [0, 1, 2, 2, 2, 2], {0, 1, 2}),  # pasted twice: the first ones are in order
+        ([None, None], [-1, -1], set()),
+    ],
+)
+def test_cells_stand_behind_the_nearest_one_in_order(places, found, in_order):
+    assert slots(places) == (found, in_order)
+
+
+@pytest.mark.parametrize("place", [1, 2, 5])
+def test_an_answer_that_is_deleted_is_not_undone_by_its_stub(release, place):
+    cells = [cell for cell in submitted(release) if cell.grade_id != "answer"]
+    answer = "if True:\n    from functools import partial\n    f = partial(max, 1)"
+    cells.insert(place, SubmittedCell("code", answer, None))
+    nb, _ = rebuild(cells, release, {"exam": 2.0, "why": 1.0})
+    names: dict = {"check": lambda *_: None}
+    for cell in nb.cells:
+        if cell.cell_type == "code":
+            exec(cell.metadata.vitedu.get("runs", cell.source), names)
+        if cell.metadata.vitedu.role == "exam":
+            break
+    assert names["f"](0) == 1
+    assert release.cells[2].source in [cell.source for cell in nb.cells], "it is shown as it was released"
+
+
+def test_a_second_attempt_below_the_check_is_examined_there(release):
+    cells = [*submitted(release), SubmittedCell("code", "def f():\n    return 2", "answer")]
+    cells[2] = SubmittedCell("code", "def f():\n    return 1", "answer")
+    found, mended = back(cells, release)
+    assert [id for id, _ in found] == ["intro", "imports", "answer", "why", "play", "own", "exam"]
+    assert "answer is answered below its check, so it was examined there." in mended
+
+
+def test_an_experiment_below_the_check_changes_nothing(release):
+    cells = [*submitted(release), SubmittedCell("code", "f = None", None)]
+    cells[2] = SubmittedCell("code", "def f():\n    return 1", "answer")
+    found, mended = back(cells, release)
+    assert [id for id, _ in found] == [*ROLES, "own"] and mended == []
+
+
+# --- what stands in a cell ---
+
+STUB = 'def f():\n    """Say 1."""\n    raise NotImplementedError("TODO")'
+CLASS_STUB = (
+    "class g(list):\n    def __init__(self):\n        super().__init__()\n"
+    "        raise NotImplementedError('TODO')"
+)
+
+
+def test_a_stub_undoes_nothing_and_stands_where_there_is_nothing():
+    for names in ({}, {"f": 1, "g": 2}):
+        before = dict(names)
+        exec(guarded(f"{STUB}\n\n\n{CLASS_STUB}", {"f", "g"}), names)
+        assert before.items() <= names.items() and {"f", "g"} <= names.keys()
+
+
+def test_no_name_of_the_students_is_called_to_look_whether_a_stub_is_needed():
+    def trap(*args, **kwargs):
+        raise SystemExit
+
+    names = dict.fromkeys(("globals", "locals", "vars", "dict", "__import__", "getattr", "hasattr"), trap)
+    exec(guarded(STUB, {"f"}), names)
+    with pytest.raises(NotImplementedError):
+        names["f"]()
+
+
+@pytest.mark.parametrize(
+    "source, left",
+    [
+        (STUB, ""), (CLASS_STUB, ""), ("", ""), ("# no idea\n\n", ""), (f"'''no idea'''\n{STUB}", ""),
+        (STUB.replace("raise", "return 1; raise"), None), ("def f():\n    return 1", None), ("def f(", None),
+        (f"{STUB}\nh = 1", "h = 1"), ("def h():\n    raise NotImplementedError", None),
+    ],
+)  # fmt: skip
+def test_what_is_left_when_the_todo_goes(source, left):
+    assert without_todo(source, {"f", "g"}) == (source if left is None else left)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "f = partial(g, 1)", "from x import f", "from x import (\n    a,\n    f,\n)", "import x as f",
+        "if a:\n    def f(): 1", "try:\n    1\nexcept E:\n    f = 1", "with a as f:\n    1", "for f in x: 1",
+        "a, f = x", "f: int = 1", "exec('def f(): return 1')", "globals()['f'] = 1", "globals().update(f=1)",
+        "setattr(m, 'f', 1)", "(f := 1)", "%%time\nf = 1", "%%writefile x.py\ndef f(): return 1",
+        "def h():\n    global f\n    f = 1", "@d\ndef f(): 1", "def f(:", "async def f(): 1",
+    ],
+)  # fmt: skip
+def test_every_way_of_binding_a_name_is_seen(source):
+    assert bound(source, {"f", "other"}) == {"f"}
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["f()", "x = f", "f == 1", "g(f=1)", "print('f')", "def h():\n    f = 1", "class A:\n    def f(self): 1",
+     "[f for f in x]", "from torch.nn.functional import f", "# nothing"],
+)  # fmt: skip
+def test_what_does_not_bind_a_name_is_none(source):
+    assert bound(source, {"f"}) == set()
+
+
+@pytest.mark.parametrize(
+    "source, before, behind",
+    [
+        ("import math", "", ""), ("import  math  # mine", "", ""), ("", "", ""), ("%%time\nimport math", "", ""),
+        ("import math\nimport numpy", "", "import numpy"), ("x = 1\nimport math\ny = 2", "x = 1", "y = 2"),
+        ("import math, numpy", "", "import math, numpy"), ("import math; import os", "", "import os"),
+        ("import math\ndef helper():\n    return 1", "", "def helper():\n    return 1"),
+        ("import math\n# a helper\n@deco\ndef h(): 1", "", "# a helper\n@deco\ndef h(): 1"),
+        ("import math\n%matplotlib inline", "", "%matplotlib inline"), ("import math\nx = (", "", "x = ("),
+    ],
+)  # fmt: skip
+def test_what_was_added_to_a_locked_cell(source, before, behind):
+    assert added(source, "import math") == (before, behind)
+
+
+def test_a_released_definition_is_not_replaced_and_what_only_shows_is_not_run():
+    assert added("def h():\n    return 2\nx = 1", "def h():\n    return 1") == ("", "x = 1")
+    assert added("show(2)\nx = 1", "show(1)", runs=False) == ("", "x = 1")
+
+
+def test_code_in_a_text_cell_is_run_and_other_text_is_kept(release):
+    cells = submitted(release)
+    cells[0] = SubmittedCell("markdown", "# Lab\n\ndef f():\n    return 1", "intro")
+    del cells[2]
+    nb, mended = rebuild(cells, release, {"exam": 2.0, "why": 1.0})
+    assert (nb.cells[0].cell_type, nb.cells[0].source) == ("markdown", "# Lab")
+    assert ("code", "def f():\n    return 1") in [(c.cell_type, c.source) for c in nb.cells]
+    assert "Code in the text cell intro was run, too." in mended
+    cells[0] = SubmittedCell("markdown", "# Lab\n\nmy notes", "intro")
+    nb, _ = rebuild(cells, release, {"exam": 2.0, "why": 1.0})
+    assert ("markdown", "my notes") in [(c.cell_type, c.source) for c in nb.cells]
+
+
+# --- answers in words ---
+
+
+@pytest.mark.parametrize(
+    "parts, answer",
+    [
+        ([("one", "why"), ("two", "why")], "one\n\ntwo"),
+        ([("YOUR ANSWER HERE", "why"), ("two", None), ("three", None)], "two\n\nthree"),
+        ([("one", "why"), ("two", None)], "one\n\ntwo"),
+        ([("YOUR ANSWER HERE", "why"), ("one", "why"), ("one", "why")], "one"),
+        ([("two", None)], "two"),
+    ],
+)
+def test_all_parts_of_an_answer_in_words_are_in_the_cell_that_is_marked(release, parts, answer):
+    cells = submitted(release)
+    cells[4:5] = [SubmittedCell("markdown", text, id) for text, id in parts]
+    found, _ = back(cells, release)
+    assert dict(found)["why"] == answer and "own" not in dict(found)
+
+
+# --- what belongs to an answer ---
+
+
+def test_the_digest_of_an_answer_changes_with_each_cell_that_contributes(release):
+    def digest(*own: str, answer: str = "def f():\n    return helper()") -> str:
+        cells = submitted(release)
+        cells[2:3] = [*(SubmittedCell("code", source, None) for source in own), SubmittedCell("code", answer, "answer")]
+        return _answers(rebuild(cells, release, {"exam": 2.0, "why": 1.0})[0])["answer"]
+
+    base = digest("def helper():\n    return 1", "x = 5")
+    assert digest("def helper():\n    return 1", "x = 6") == base
+    assert digest("def helper():\n    return 2", "x = 5") != base
+    stub = release.cells[2].source
+    assert digest("def f():\n    return 1", answer=stub) != digest("def f():\n    return 2", answer=stub)
+    assert digest("x = 1") == digest("x = 2") == digest(), "what it does not use"
+
+
+def test_a_library_that_works_in_a_second_cell_is_remarked(release):
+    cells = submitted(release)
+    cells[2:3] = [
+        SubmittedCell("code", "def f():\n    return 1", "answer"),
+        SubmittedCell("code", "def f():\n    return math.gcd(1, 1)\ndef other():\n    return math.lcm(1)", None),
+    ]
+    nb, _ = rebuild(cells, release, {"exam": 2.0, "why": 1.0})
+    assert [remark[:3] for remark in library_remarks(answer_to(nb, "answer"), ("gcd", "lcm"))] == ["gcd"]
+
+
+# --- another lab's notebook ---
+
+
+def of_lab(key: str) -> NotebookNode:
+    lab = find_lab(key)
+    return nbformat.read(ROOT / "notebooks" / lab.assignment / f"{lab.notebook}.ipynb", as_version=4)
+
+
+@pytest.mark.parametrize("lab", all_labs(), ids=lambda lab: lab.key)
+def test_each_notebook_is_known_with_its_ids_or_without(lab):
+    cells = submitted(of_lab(lab.key))
+    assert lab_of(cells) == lab_of(without_ids(cells)) == lab.assignment
+
+
+def test_of_no_lab():
+    assert lab_of([]) is None and lab_of([SubmittedCell("code", "1", None)] * 50) is None
+
+
+def test_another_labs_notebook_is_one_sentence():
+    lab1, lab2 = of_lab("lab1"), of_lab("lab2")
+    points = {c.metadata.nbgrader.grade_id: 1.0 for c in lab1.cells if "points" in c.metadata.nbgrader}
+    nb = rebuilt(nbformat.writes(lab2).encode(), "", lab1, points)
+    assert nb.metadata.vitedu.mended == [
+        "Nothing could be graded: this is Lab 2's notebook (tokens.ipynb), expected Lab 1's notebook "
+        "(attention.ipynb): hand in that one."
+    ]
+    assert [c.source for c in nb.cells] == [c.source for c in lab1.cells]
+    assert rebuilt(nbformat.writes(lab1).encode(), "", lab1, points).metadata.vitedu.mended == []
+
+
+def test_many_missing_cells_are_summed_up():
+    lab1 = of_lab("lab1")
+    points = {c.metadata.nbgrader.grade_id: 1.0 for c in lab1.cells if "points" in c.metadata.nbgrader}
+    _, mended = rebuild(submitted(lab1)[:32], lab1, points)
+    assert mended == ["41 of the release's cells were missing; they were put back."]
+
+
+# --- files that are not here ---
+
+
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        ("ModuleNotFoundError: No module named 'helpers'", "The module helpers is not in the course's environment"),
+        ("ModuleNotFoundError: No module named 'my.own'", "The module my is not"),
+        ("ImportError: cannot import name 'f' from 'utils' (unknown location)", "The module utils is not"),
+        ("FileNotFoundError: [Errno 2] No such file or directory: 'data/my.csv'", "The file data/my.csv is not here"),
+    ],
+)
+def test_what_to_do_about_a_file_that_was_not_handed_in(error, words):
+    said = advice(error)
+    assert said.startswith(words) and "hand it in again." in said
+
+
+def test_other_errors_need_no_such_advice():
+    for error in ("NameError: name 'x' is not defined", "ImportError: cannot import name 'x' from 'math'"):
+        assert advice(error) == ""

@@ -125,9 +125,9 @@ def test_a_total_is_missing_where_something_was_not_graded(course, report):
     lost, zoe = row(course, "lost"), row(course, "zoe")
     assert (lost["score"], lost[f"{LAB.assignment} score"], lost["complete"]) == ("", "", "no")
     assert "was not graded (the kernel did not start" in lost["note"]
-    assert (zoe["score"], zoe[f"{LAB.assignment} status"], zoe["complete"]) == ("", NOT_SUBMITTED, "no")
+    assert (zoe["score"], zoe[f"{LAB.assignment} status"], zoe["complete"]) == ("0.0", NOT_SUBMITTED, "no")
     totals = {th.contents[0]: words(th.find_next_siblings("td")[-1]) for th in report.select("table.class tbody th")}
-    assert totals["lost"].startswith("? no total: not graded") and totals["zoe"] == "\N{EN DASH}"
+    assert totals["lost"].startswith("? no total: not graded") and totals["zoe"] == "0"
     assert f"? / {sum(MAX.values()) + len(WRITTEN):g}" in words(
         BeautifulSoup(course.feedback("lost"), "html.parser").select_one(".summary tfoot")
     )

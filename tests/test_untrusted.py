@@ -174,3 +174,8 @@ def test_a_picture_that_a_browser_would_choke_on_is_a_sentence():
     header = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (60_000).to_bytes(4, "big") * 2 + bytes(9)
     clean = untrusted.html(f"<img src='data:image/png;base64,{base64.b64encode(header).decode()}'>")
     assert "60000 x 60000 pixels" in clean and "<img" not in clean
+
+
+@pytest.mark.parametrize("markup", ["<![svg", "<!x", "<![CDATA[", "<?x", "a <![if> b", "<!--" * 50])
+def test_what_a_parser_refuses_is_shown_as_text(markup):
+    assert isinstance(untrusted.html(markup), str)

@@ -35,6 +35,7 @@ RULES = {
         "test_kernel.py::test_a_message_beyond_the_limit_costs_its_own_cell_only",
         "test_kernel.py::test_a_malformed_message_is_no_output",
         "test_kernel.py::test_malformed_streams_errors_and_states_are_read_as_text",
+        "test_kernel.py::test_a_parent_that_is_no_text_is_nobodys",
         "test_kernel.py::test_a_message_of_millions_of_objects_is_not_parsed",
         "test_kernel.py::test_a_flood_waits_in_the_kernel_while_the_grader_does_something_else",
     ],
@@ -93,6 +94,22 @@ RULES = {
         "test_sandbox.py::test_processes_files_and_disk",
         "test_sandbox.py::test_cpu_time_of_all_together_and_of_what_has_ended",
     ],
+    "nobody waits for a submission without a limit": [
+        "test_kernel.py::test_whatever_a_kernel_does_to_itself_the_grader_goes_on",
+        "test_kernel.py::test_a_hanging_cell_is_interrupted_and_the_kernel_stays_intact",
+        "test_batch.py::test_one_that_no_limit_ends_is_named_and_the_others_go_on",
+        "test_batch.py::test_work_that_hangs_in_a_worker_elsewhere_ends_the_worker",
+        "test_batch.py::test_what_takes_too_long_in_the_grader_itself_is_ended",
+        "test_rebuild.py::test_thousands_of_blank_lines_are_not_kept",
+    ],
+    "who ends a kernel is to blame, and nobody else; own cells cost nothing": [
+        "test_own_cells.py::test_an_own_cell_that_ends_the_kernel_costs_nothing_and_is_named",
+        "test_own_cells.py::test_any_number_of_them_costs_nothing",
+        "test_own_cells.py::test_answers_that_kill_cost_their_own_exercise",
+        "test_own_cells.py::test_own_cells_have_a_time_of_their_own",
+        "test_kernel.py::test_exit_ends_its_cell_and_nothing_else",
+        "test_kernel.py::test_what_would_end_a_process_ends_its_own_case_only",
+    ],
     "nothing outlives its kernel, and no kernel its grader": [
         "test_sandbox.py::test_nothing_outlives_the_kernel",
         "test_sandbox.py::test_it_ends_with_the_grader",
@@ -136,8 +153,8 @@ RULES = {
         "test_feedback.py::test_nothing_hostile_survives",
     ],
     "pictures in answers are PNG or JPEG of a sane size, and nothing else": [
-        "test_pictures.py::test_what_is_refused_and_why",
-        "test_pictures.py::test_pictures_arrive_in_formgrader_and_feedback",
+        "test_pasted_pictures.py::test_what_is_refused_and_why",
+        "test_pasted_pictures.py::test_pictures_arrive_in_formgrader_and_feedback",
         "test_untrusted.py::test_a_picture_that_a_browser_would_choke_on_is_a_sentence",
     ],
     "of a submitted folder only the notebook is read, and only a regular file": [
@@ -149,6 +166,15 @@ RULES = {
         "test_rebuild.py::test_answers_stay_and_points_come_from_the_gradebook",
         "test_rebuild.py::test_foreign_metadata_is_dropped",
         "test_rebuild.py::test_every_changed_copy_runs_in_order_and_no_stub_below_them",
+    ],
+    "what was added to a locked cell changes nothing in it": [
+        "test_rebuild.py::test_a_released_definition_is_not_replaced_and_what_only_shows_is_not_run",
+        "test_rebuild.py::test_what_was_added_to_a_locked_cell",
+        "test_odd_notebooks.py::test_it_earns_what_its_own_run_defines",
+    ],
+    "a TODO undoes no answer, and to see that there is one calls nothing of the student's": [
+        "test_rebuild.py::test_a_stub_undoes_nothing_and_stands_where_there_is_nothing",
+        "test_rebuild.py::test_no_name_of_the_students_is_called_to_look_whether_a_stub_is_needed",
     ],
     "changed is decided after normalising": [
         "test_rebuild.py::test_line_ends_and_trailing_blanks_are_no_change",

@@ -66,6 +66,7 @@ MALFORMED = {
     "a tensor without dtype": raw({"__metadata__": GOOD, "a": {"shape": [1]}}, b"1234"),
     "a tensor that is a number": raw({"__metadata__": GOOD, "a": 3}),
     "a dtype that is a list": raw({"__metadata__": GOOD, "a": entry(dtype=["F32"])}, b"1234"),
+    "dtypes of several kinds": raw({"__metadata__": GOOD, "a": entry(dtype="X"), "b": entry(dtype=5)}, b"1234"),
     "an unknown dtype": raw({"__metadata__": GOOD, "a": entry(dtype="C64", offsets=(0, 8))}, b"12345678"),
     "offsets beyond the end": raw({"__metadata__": GOOD, "a": entry(offsets=(0, 400))}, b"1234"),
     "offsets turned round": raw({"__metadata__": GOOD, "a": entry(offsets=(4, 0))}, b"1234"),

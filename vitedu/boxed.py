@@ -1,7 +1,8 @@
 """What runs first inside a grader's sandbox: it takes on the limits, then becomes the kernel.
 
 The sandbox shares no folder with the grader. The grader has opened the kernel's five sockets
-already and hands them down as open files; zmq goes on with those (ZMQ_USE_FD).
+already and hands them down as open files; zmq goes on with those (ZMQ_USE_FD). Without a sandbox
+there are none to go on with, and the kernel opens its own.
 
     python -I -B boxed.py SETTINGS      SETTINGS: JSON, see `main`
 """
@@ -12,26 +13,56 @@ import json
 import os
 import resource
 import sys
+import threading
 from typing import Any
 
 import zmq
+from ipykernel import zmqshell
 from ipykernel.heartbeat import Heartbeat
+from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
+from ipykernel.thread import CONTROL_THREAD_NAME
+from traitlets import Type, observe
 
 _sockets: dict[int, int] = {}  # port (here just a number from 1 to 5) -> open file
 
 
+class ZMQInteractiveShell(zmqshell.ZMQInteractiveShell):  # notebooks ask for this name to know that they are one
+    """A shell in which exit(), quit() and do_shutdown() end the cell that calls them.
+
+    ipykernel's own ends the kernel a moment after the cell is done, in the middle of whatever runs by then.
+    """
+
+    @observe("exit_now")
+    def _update_exit_now(self, change: Any) -> None:
+        if not change["new"]:
+            return
+        if threading.current_thread().name == CONTROL_THREAD_NAME:  # whoever started the kernel ends it
+            zmqshell.ZMQInteractiveShell._update_exit_now(self, change)
+            return
+        self.exit_now = False
+        raise SystemExit("this would end the kernel; in grading it ends only what called it")
+
+
+class _Kernel(IPythonKernel):
+    shell_class = Type(ZMQInteractiveShell)
+
+
 class _Heartbeat(Heartbeat):
     def _try_bind_socket(self) -> Any:
-        self.socket.setsockopt(zmq.USE_FD, _sockets[self.port])
+        if self.port in _sockets:
+            self.socket.setsockopt(zmq.USE_FD, _sockets[self.port])
         return super()._try_bind_socket()
 
 
 class BoxedKernel(IPKernelApp):
-    """An ordinary kernel on sockets that somebody else has opened."""
+    """An ordinary kernel, on sockets that somebody else has opened where there are such."""
+
+    kernel_class = Type(_Kernel, klass="ipykernel.kernelbase.Kernel")
 
     def _try_bind_socket(self, s: zmq.Socket, port: int) -> int:
-        s.setsockopt(zmq.USE_FD, _sockets[port])
+        if port in _sockets:
+            s.setsockopt(zmq.USE_FD, _sockets[port])
         return super()._try_bind_socket(s, port)
 
     def init_heartbeat(self) -> None:

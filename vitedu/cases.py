@@ -16,6 +16,7 @@ STATUSES = ("ok", "undone", "error", "missing")
 EXCEPTIONS = (
     "NotImplementedError", "AssertionError", "AttributeError", "IndexError", "KeyError", "NameError",
     "OSError", "RecursionError", "MemoryError", "TypeError", "ValueError", "RuntimeError", "Exception",
+    "SystemExit", "KeyboardInterrupt", "GeneratorExit", "BaseException",
 )  # fmt: skip
 
 MAX_KEYS = 64  # of a state_dict that an answer names as absent, extra, or misshapen
@@ -101,6 +102,7 @@ class Answer:
             another shape than the exercise fixes.
         tensors: "out" ("out.0", "out.1" of a tuple, "out.KEY" of a dictionary), "again" (a second
             call), "grad.NAME", and "after.NAME" (each input after the call).
+        aside: what may be the cause where the values differ.
     """
 
     status: str
@@ -110,12 +112,14 @@ class Answer:
     extra: tuple[str, ...] = ()
     misshapen: tuple[str, ...] = ()
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    aside: str = ""
 
     def header(self) -> dict[str, Any]:
         """Everything but the tensors, as JSON."""
         return {
             "status": self.status, "kind": self.kind, "error": dict(self.error), "absent": list(self.absent),
             "extra": list(self.extra), "misshapen": list(self.misshapen),
+            **({"aside": self.aside} if self.aside else {}),
         }  # fmt: skip
 
     @classmethod
@@ -142,7 +146,9 @@ class Answer:
         error = header.get("error")
         if not isinstance(error, dict):
             raise wire.WireError("the error field of an answer is not an object")
-        if status in ("undone", "error"):
+        if status not in ("undone", "error"):
+            error = {}
+        else:
             numbers = error.get("integers")
             numbers = [n for n in numbers if isinstance(n, int)][:16] if isinstance(numbers, list) else []
             kind = text(error.get("type", ""))
@@ -157,6 +163,7 @@ class Answer:
             status=status, kind=text(header.get("kind"), 40), error=error,
             absent=texts(header.get("absent")), extra=texts(header.get("extra")),
             misshapen=texts(header.get("misshapen")), tensors=tensors,
+            aside=text(header.get("aside", ""), 200),
         )  # fmt: skip
 
 

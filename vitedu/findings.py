@@ -46,6 +46,7 @@ def note(
         parts.append("two calls with equal inputs gave different results")
     elif not any(found.keys):  # without its weights a module's values mean nothing
         parts += _differences(found, expected, tolerance, arguments, values)
+    parts += [answer.aside] if answer.aside and found.repeatable else []
     return "; ".join(parts) or "the answer differs"
 
 

@@ -23,6 +23,7 @@ from . import wire
 from .cases import Answer
 from .probe import failed, pack_answer
 from .shapes import MEAN, STD
+from .wrapped import eagerly, materialise, plain
 
 THINGS = ("exam_model", "train_one_epoch")  # what the exam takes from the notebook
 TIERS = {"bronze": 584 / 600, "silver": 586 / 600, "gold": 588 / 600}  # of the hidden images right: 1, 2, 3 points
@@ -122,6 +123,7 @@ def learn(
         model = make_model()
         if not isinstance(model, nn.Module):
             raise TypeError(f"expected an nn.Module from exam_model(), got {type(model).__name__}")
+        materialise(model, as_floats(images[:2]))
         optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: recipe.factor(step, steps))
         for epoch in range(recipe.epochs):
@@ -219,9 +221,10 @@ def send_answer(
 
     header, tensors = wire.unpack(base64.b64decode(encoded), max_bytes=64 * 2**20)
     try:
-        reply = train(header["seed"], tensors) if header["step"] == "train" else test(tensors)
+        with eagerly():
+            reply = train(header["seed"], tensors) if header["step"] == "train" else test(tensors)
         data = pack_answer(reply, header["nonce"], 0)
-    except Exception as error:
+    except (Exception, SystemExit, GeneratorExit) as error:  # but no interrupt
         data = pack_answer(failed(error), header["nonce"], 0)
     publish_display_data({wire.MIME: base64.b64encode(data).decode()})
     with contextlib.suppress(Exception):  # flushing waits until the message is sent; sys.stdout may be the student's
@@ -244,7 +247,7 @@ def _test(tensors: Mapping[str, Tensor]) -> Answer:
     with exam_settings(seed=0):
         model = _trained["model"]
         logits = logits_of(model, tensors["images"])
-        state = {f"state.{key}": value for key, value in model.state_dict().items() if isinstance(value, Tensor)}
+        state = {f"state.{plain(key)}": t for key, t in model.state_dict().items() if isinstance(t, Tensor)}
     if len(state) > wire.MAX_TENSORS - 1:
         raise ValueError(f"the model has {len(state)} tensors, an answer at most {wire.MAX_TENSORS - 1}")
     return Answer("ok", "logits", tensors={"logits": logits} | state)

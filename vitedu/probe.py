@@ -15,9 +15,11 @@ import base64
 import contextlib
 import os
 import re
+import signal
 import sys
 import sysconfig
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +30,7 @@ from torch import Tensor, nn
 from . import encoders, scripted, small_models, wire
 from .as_tensor import as_tensor
 from .cases import EXCEPTIONS, MAX_KEYS, Answer, Case, read_cases, request
+from .wrapped import eagerly, lazies, plain, unusual_eps
 
 __all__ = ["Answer", "Case", "answer", "ask", "asks_for_float32", "is_todo", "pack_answer", "place", "request"]
 
@@ -35,21 +38,47 @@ __all__ = ["Answer", "Case", "answer", "ask", "asks_for_float32", "is_todo", "pa
 def ask(
     thing: Any, case: Case, dtype: torch.dtype = torch.float64, seed: int = 0, space: Mapping[str, Any] | None = None
 ) -> Answer:
-    """Put one case to a function or class and write down the answer; never raises an Exception.
+    """Put one case to a function or class and write down the answer; raises nothing but a real interrupt.
 
     `space` holds the further objects that the case names. The seed makes even a random answer the
     same everywhere, so that dropout in an earlier exercise can be recognised in a later one; the
     caller's random state is left as it was.
     """
     # The notebook may have switched gradients off, or may use a GPU, whose random state is its own.
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+    with torch.random.fork_rng(devices=[]), torch.enable_grad(), eagerly(), _interrupts() as interrupted:
         torch.default_generator.manual_seed(seed)
         try:
             found = _ask(thing, case, dtype, space or {})
             _must_travel(found.tensors)
             return found
-        except Exception as error:
+        except BaseException as error:  # sys.exit() and its like are the answer's own affair, too
+            if interrupted and isinstance(error, KeyboardInterrupt):
+                raise
             return failed(error)
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Inside, an interrupt from outside leaves something in the list: an answer may raise KeyboardInterrupt, too."""
+    seen: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        seen.append(number)
+        signal.default_int_handler(number, frame)
+
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler or not _in_main_thread():
+        yield [signal.SIGINT]  # it cannot be told
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield seen
+    finally:
+        if signal.getsignal(signal.SIGINT) is note:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def asks_for_float32(found: Answer) -> bool:
@@ -68,7 +97,7 @@ def is_todo(error: BaseException) -> bool:
 def _message(error: BaseException) -> str:
     try:
         return str(error)[:300]
-    except Exception:  # a student's own exception class may fail to print itself
+    except BaseException:  # a student's own exception class may fail to print itself
         return ""
 
 
@@ -136,9 +165,14 @@ def _module(
     if not isinstance(module, nn.Module):
         raise TypeError(f"expected an nn.Module, got {type(module).__name__}")
     module = module.to(dtype).train(case.train)
-    state = module.state_dict()
+    actual = {plain(key): key for key in module.state_dict()}
+    state = {key: module.state_dict()[name] for key, name in actual.items()}
+    late = {key for key, tensor in state.items() if lazies([tensor])}  # they take the size of what is loaded
+    parameters = {plain(name) for name, _ in module.named_parameters()}
     fits = {
-        key: state[key].shape == wanted.shape or (key in case.loose and _squeezed(state[key]) == _squeezed(wanted))
+        key: key in late
+        or state[key].shape == wanted.shape
+        or (key in case.loose and _squeezed(state[key]) == _squeezed(wanted))
         for key, wanted in case.weights.items()
         if key in state
     }
@@ -151,11 +185,16 @@ def _module(
             if not fits[key]
         )[:MAX_KEYS],
     }
+    buffers = [key for key in facts["extra"] if key not in parameters]
+    facts["aside"] = f"{buffers[0]} is a buffer: register it with persistent=False" if buffers else unusual_eps(module)
     if facts["extra"] or facts["misshapen"]:  # a parameter without a value would answer at random
         return Answer("ok", type(module).__name__, **facts)
-    weights = {key: wire.as_dtype(case.weights[key], dtype).view(state[key].shape) for key in state}
+    weights = {
+        actual[key]: wire.as_dtype(case.weights[key], dtype).view(case.weights[key].shape if key in late else t.shape)
+        for key, t in state.items()
+    }
     module.load_state_dict(weights, strict=True)
-    parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    parameters = {plain(name): p for name, p in module.named_parameters() if p.requires_grad}
     call = module if use is None else lambda *args, **kwargs: use(module, *args, **kwargs)
     return _call(call, case, dtype, parameters, **facts)
 
@@ -210,12 +249,22 @@ def _named(name: str, value: Any) -> dict[str, Tensor]:
     return {key: t for key, t in found.items() if t is not None}
 
 
-def failed(error: Exception) -> Answer:
+# A minus is one where nothing stands before it that it could join: "got -3", "(-3", "=-3"; not "dim-3", "2-3".
+NUMBER = re.compile(r"(?:(?<![^\s(\[{=:,;<>|/*+'\"])-)?\d+(?:\.\d+(?![\d.]))?")
+
+
+def integers_in(message: str) -> list[int]:
+    """The whole numbers in a text, with any punctuation around them; 4.0 is one, 4.5 is none."""
+    found = (n.partition(".") for n in NUMBER.findall(message))
+    return [int(whole) for whole, _, rest in found if not rest.strip("0") and len(whole) < 18][:16]
+
+
+def failed(error: BaseException) -> Answer:
     """The answer of a call that raised."""
     names = [cls.__name__ for cls in type(error).__mro__]
     message = _message(error)
     known = next((name for name in names if name in EXCEPTIONS), "Exception")
-    integers = [int(n) for n in re.findall(r"-?\d+", message)[:16] if len(n) < 18]
+    integers = integers_in(message)
     where, line = place(error)
     facts = {"type": known, "message": message, "integers": integers, "where": where, "line": line}
     return Answer("undone" if is_todo(error) else "error", error=facts)

@@ -55,7 +55,9 @@ def serve(listening: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system buries the forks
     while True:
         line, _ = listening.accept()
-        with line:
+        files: list[int] = []
+        with line, contextlib.suppress(OSError):
+            line.settimeout(10)  # whoever asks sends at once, or was stopped between the two
             _, files, _, _ = socket.recv_fds(line, 16, SOCKETS + 1)
         # A machine that has no room for a process now costs this kernel, which starts cold, and not the others.
         with contextlib.suppress(OSError):

@@ -64,7 +64,7 @@ def unpack(
     if len(layout) > max_tensors:
         raise WireError(f"expected at most {max_tensors} tensors, found {len(layout)}")
     if not found <= DTYPES:
-        raise WireError(f"dtype {sorted(found - DTYPES)[0]} is not used by any probe")
+        raise WireError(f"dtype {min(map(str, found - DTYPES))} is not used by any probe")
     try:
         return header, load(data)
     except Exception as error:  # safetensors raises its own error type from Rust

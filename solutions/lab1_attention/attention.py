@@ -466,7 +466,7 @@ diagrams.encoder_decoder()
 #
 # Write it as a module. Its three layers must be called `to_q`, `to_k` and `to_v`, each an `nn.Linear` from `dim` to
 # `head_dim` features *with* bias: check and exam put their own weights in by these names, so that nothing depends on
-# chance. Anything else that has parameters is too much.
+# chance. Anything else that has parameters is too much, and so is a buffer without `persistent=False`.
 
 # %% [markdown] grade_id="hints-AttentionHead"
 # <details><summary><b>Hint 1: a question</b></summary>

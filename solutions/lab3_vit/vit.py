@@ -42,7 +42,7 @@
 # New in this lab: check and exam put their own weights into your modules, so the **names of their layers** matter. They
 # are the names in `state_dict()`, such as `blocks.0.mlp.fc1.weight`, and each exercise says which are asked. A layer
 # with parameters that nobody asked for is too much. Anything *without* parameters (`nn.GELU`, `nn.Dropout`,
-# `nn.Identity`, ...) you may add under any name.
+# `nn.Identity`, ...) you may add under any name, and a buffer of your own if you register it with `persistent=False`.
 
 # %% [markdown] grade_id="conventions"
 # ## One alphabet

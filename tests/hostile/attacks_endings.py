@@ -54,6 +54,29 @@ time.sleep(0.5)
 get_ipython().kernel.do_shutdown(False)
 raise SystemExit
 """
+# Garbage into the kernel's own connections, on which the grader's next message would then wait for ever.
+GARBAGE = """
+import os, socket, threading, time
+def shut_up(*numbers):
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        try:
+            s = socket.socket(fileno=os.dup(fd)); s.getpeername()
+            if str(s.getsockname()).endswith(tuple(f"-{n}" for n in numbers)): s.send(b"{" * 64)
+        except OSError:
+            pass
+"""
+SHUT_UP = GARBAGE + "shut_up(2, 1)"
+SHUT_UP_LATER = GARBAGE + """
+shut_up(2)
+threading.Thread(target=lambda: (time.sleep(0.2), shut_up(1)), daemon=True).start()
+"""
+NO_INTERRUPT = GARBAGE + "shut_up(4)\nwhile True:\n    pass"
+KILLED_LATER = """
+import os, signal, threading
+threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGKILL)).start()
+"""
+LOOP_STOPPED = "get_ipython().kernel.io_loop.stop()"
+EXIT = "exit()"
 EVERY_CELL = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
 
 
@@ -96,6 +119,12 @@ ATTACKS = [
     *_ending("recursion", "runs out of stack", RECURSION, f"{DIED}|RecursionError|out of memory|MemoryError"),
     *_ending("files-closed", "closes every open file, the kernel's sockets too", CLOSED, f"{DIED}|{TIMED_OUT}"),
     *_ending("deadlock", "ends with threads and handlers that never do", DEADLOCK, "error|graded", loses=(LAST,)),
+    *_ending("shut-up", "breaks its own connections", SHUT_UP, DIED, fast=True),
+    *_ending("shut-up-later", "breaks its connections a moment later", SHUT_UP_LATER, f"{DIED}|not answered|graded"),
+    *_ending("interrupt-cut", "cuts the line for interrupts and loops for ever", NO_INTERRUPT, TIMED_OUT),
+    *_ending("killed-later", "ends the process a moment later", KILLED_LATER, f"{DIED}|not answered|graded"),
+    *_ending("loop-stopped", "stops the kernel's loop, which ends it behind the cell", LOOP_STOPPED, DIED),
+    *_ending("exit-called", "calls exit(), which ends a kernel behind the cell", EXIT, "SystemExit|not answered"),
     Attack(
         "every-cell-kills", "kills the kernel in every answer but the first", "harmless", _gains,
         dict.fromkeys(MODEL, EVERY_CELL) | {"attention_weights": MODEL["attention_weights"]}, ("attention_weights",),

@@ -16,6 +16,16 @@ from hostile.attack import Attack, Seen, cell_of
 GRADED = "exam-attention_weights"
 ZEROS = "def attention_weights(q, k):\n    return torch.zeros(*q.shape[:-1], k.shape[-2])\n"
 HUGE = 200_000_000  # bytes
+TRAPS = """
+import builtins, sys
+class Bound:
+    def __eq__(self, other): return True
+    def __getattr__(self, name): return self
+    def __call__(self, *args, **kwargs): return torch.zeros(())
+NameError = NotImplementedError = type("Nothing", (Exception,), {})
+for name in ("attention_weights", "scaled_dot_product_attention", "AttentionHead"):
+    setattr(builtins, name, Bound())
+"""
 SCRIPT = "<script>steal(document.cookie)</script>"
 
 
@@ -99,6 +109,34 @@ def swap(nb: NotebookNode) -> None:
     """The dearest graded cell gets the name of the imports, and the imports its name."""
     dear, imports = cell_of(nb, "exam-MultiHeadAttention"), cell_of(nb, "imports")
     dear.metadata.nbgrader["grade_id"], imports.metadata.nbgrader["grade_id"] = "imports", "exam-MultiHeadAttention"
+
+
+def forged_copy(nb: NotebookNode) -> None:
+    """A copy of a graded cell, and of an answer, with what our own stages would write into them."""
+    for grade_id in (GRADED, "attention_weights"):
+        duplicate(nb, grade_id)
+        nb.cells[-1].id = f"copied-{grade_id}"
+        nb.cells[-1].metadata["vitedu"] = {
+            "role": "exam", "exercise": "attention_weights", "runs": "", "stub": True, "points": 1000,
+            "answers": {"attention_weights": [], "MultiHeadAttention": []},
+        }  # fmt: skip
+        nb.cells[-1].metadata.nbgrader.update(points=1000, locked=False, solution=True, grade=True)
+        judged = {"vitedu": {"verdict": True}}
+        nb.cells[-1].outputs = [new_output("display_data", data={"text/plain": "2 of 2"}, metadata=judged)]
+
+
+def bound_already(nb: NotebookNode) -> None:
+    """The names of TODO cells look as if they were bound, so that the TODO cells are not run."""
+    nb.cells.insert(4, new_code_cell(TRAPS))
+    nb.cells = [cell for cell in nb.cells if cell.metadata.get("nbgrader", {}).get("grade_id") != "attention_weights"]
+
+
+def many_copies(nb: NotebookNode) -> None:
+    """As many attempts and checks as a notebook may hold cells, each of which names all that others define."""
+    for i in range(960):
+        for grade_id, source in (("attention_weights", f"{ZEROS}\nx{i} = x{i - 1}"), (GRADED, "")):
+            duplicate(nb, grade_id)
+            nb.cells[-1].update(id=f"{i}-{grade_id[:4]}", source=source or nb.cells[-1].source)
 
 
 def raise_points(nb: NotebookNode) -> None:
@@ -226,6 +264,12 @@ CELLS = [
            mend=rename, says="exam-attention_weights (was missing|had lost its id)"),
     Attack("swapped-names", "gives the dearest graded cell the name of a cell without a grade", "harmless", earned,
            mend=swap),
+    Attack("forged-copies", "copies of cells with the metadata that grading itself writes", "harmless",
+           lambda s: earned(s) or s.gradebook_changed, mend=forged_copy, says="attention_weights was there 2 times"),
+    Attack("bound-already", "makes names of TODO cells look bound, so that the TODO is left out", "harmless", earned,
+           mend=bound_already, fast=True),
+    Attack("hundreds-of-attempts", "960 attempts at one exercise, and as many checks", "harmless", stopped,
+           mend=many_copies, says="attention_weights was there 961 times", patience=180.0),
     Attack("raised-points", "makes everything worth 1000 points", "harmless",
            lambda s: earned(s) or s.gradebook_changed, mend=raise_points),
     Attack("points-that-are-no-number", "points of NaN", "harmless", earned, mend=not_a_number),

@@ -1,0 +1,143 @@
+"""What lies in a student's folder, looked at by its content: notebooks under any name, in any place, in a zip.
+
+Nothing is believed and nothing is followed: regular files only, a bounded number of them, read in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from .packed import LEFT_OVER, is_packed, members, unpacked
+from .rebuild import MAX_FILE, Unreadable, parse_submission, take_in
+from .recognise import SubmittedCell, lab_of, normal
+
+DEPTH = 5  # folders below a student's
+FILES = 300  # of one student; beyond these nothing is looked at
+ENTRIES = 5000  # files and folders of one student that are listed
+NOTEBOOKS = 60  # of one student that are read
+BYTES = 4 * MAX_FILE  # of all of them
+ARCHIVES = 10  # of one student that are looked into
+GUESSES = 20  # members of an archive that are tried although their names do not say that they are notebooks
+START = 512  # bytes that tell what a file is
+BESIDE = ("timestamp.txt", "submission_secret.txt")  # nbgrader's own
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A file, or a member of an archive.
+
+    Attributes:
+        member: its name in the archive at `path`; None for a file of its own.
+    """
+
+    path: Path
+    member: str | None = None
+
+    def read(self) -> bytes:
+        """Its content.
+
+        Raises:
+            Unreadable: it is no regular file, too large, or its archive is damaged or encrypted.
+        """
+        content = take_in(self.path)
+        return content if self.member is None else unpacked(content, self.member, self.path.name)
+
+    @cached_property
+    def cells(self) -> list[SubmittedCell] | None:
+        """Its cells; None when it is no notebook."""
+        try:
+            return parse_submission(self.read(), self.path.name)
+        except (Unreadable, OSError):
+            return None
+
+    @cached_property
+    def lab(self) -> str | None:
+        """The assignment that its cells belong to; None when they cannot tell, or it is no notebook."""
+        return lab_of(self.cells) if self.cells is not None else None
+
+    @cached_property
+    def digest(self) -> str:
+        """Equal for equal cells: outputs, and whatever else a program adds, are nothing that is graded."""
+        cells = [(c.kind, normal(c.source), sorted(c.attachments.items())) for c in self.cells or () if not c.is_empty]
+        return hashlib.sha256(repr(cells).encode() if self.cells is not None else self.read()).hexdigest()
+
+    def name(self, root: Path) -> str:
+        """Where it lies, for people."""
+        place = os.path.relpath(self.path, root)
+        return f"{self.member} in {place}" if self.member else place
+
+
+def files(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
+    """Files in a folder and below, in order, regular or not; links are not followed."""
+    left = FILES
+    for path in _walk(folder, depth, [ENTRIES]):
+        yield path
+        left -= 1
+        if left <= 0:
+            return
+
+
+def _walk(folder: Path, depth: int, left: list[int]) -> Iterator[Path]:
+    entries = []
+    try:
+        with os.scandir(folder) as found:
+            for entry in found:
+                left[0] -= 1
+                if left[0] < 0:
+                    break
+                entries.append(entry)
+    except OSError:
+        return
+    for entry in sorted(entries, key=lambda entry: entry.name):
+        if entry.name.startswith(".") or entry.name in LEFT_OVER:
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            if depth > 0:
+                yield from _walk(Path(entry.path), depth - 1, left)
+        elif entry.name not in BESIDE:
+            yield Path(entry.path)
+
+
+def arrivals(folder: Path) -> Iterator[Arrival]:
+    """The files of a folder and below that may be notebooks, and those in its archives."""
+    budget, count, archives = BYTES, 0, 0
+    for path in files(folder):
+        archives += is_packed(start_of(path))
+        for arrival, size in of_file(path) if archives <= ARCHIVES else ():
+            budget, count = budget - min(size, MAX_FILE), count + 1
+            if budget < 0 or count > NOTEBOOKS:
+                return
+            yield arrival
+
+
+def of_file(path: Path) -> Iterator[tuple[Arrival, int]]:
+    """The notebooks that a file may be or hold, each with its size in bytes."""
+    start = start_of(path)
+    if is_packed(start):
+        try:
+            found = members(take_in(path))
+        except (Unreadable, OSError):
+            return
+        sure = {member: size for member, size in found.items() if not member or ".ipynb" in member.lower()}
+        others = [(Arrival(path, member), size) for member, size in found.items() if size < MAX_FILE // 8]
+        yield from ((Arrival(path, member), size) for member, size in sure.items())
+        yield from (each for each in others[: 0 if sure else GUESSES] if each[0].cells is not None)
+    elif start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+        yield Arrival(path), os.lstat(path).st_size
+
+
+def start_of(path: Path) -> bytes:
+    """The first bytes of a regular file; b"" of anything else."""
+    try:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            return b""
+        with path.open("rb") as file:
+            return file.read(START)
+    except OSError:
+        return b""

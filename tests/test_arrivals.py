@@ -1,0 +1,259 @@
+"""Nobody who hands in vanishes: notebooks in odd places and under odd names are graded where it can be, else named."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import stat
+import unicodedata
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+from course_fixture import LAB, MAX, Course, solved
+
+from autograder.grade import grade
+from autograder.lab import find_lab
+from autograder.sample import Student, hand_in
+from autograder.submitted import handed_in
+
+OTHER = find_lab("lab2")
+TIDY = f"{LAB.assignment}/{LAB.notebook}.ipynb"
+
+
+def zipped(**members: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def texts(released) -> dict[str, bytes]:
+    """What students may hand in."""
+    nb = released.released
+    answered = nbformat.writes(hand_in(nb, Student("", "", solved()))).encode()
+    partly = nbformat.writes(hand_in(nb, Student("", "", dict(list(solved().items())[:1])))).encode()
+    bare = nbformat.reads(answered.decode(), as_version=4)
+    for cell in bare.cells:
+        cell.metadata = {}
+    other = (Path(__file__).parents[1] / "notebooks" / OTHER.assignment / f"{OTHER.notebook}.ipynb").read_bytes()
+    return {
+        "answered": answered, "partly": partly, "blank": nbformat.writes(nb).encode(), "other": other,
+        "bare": nbformat.writes(bare).encode(), "torn": answered[:20_000], "pdf": b"%PDF-1.7 attention",
+        "html": b"<!DOCTYPE html><p>attention", "py": b"def attention_weights(q, k): ...",
+        "zip": zipped(**{"work/attention.ipynb": answered, "__MACOSX/work/._attention.ipynb": b"\0",
+                         "work/.ipynb_checkpoints/attention-checkpoint.ipynb": partly}),
+        "zip of two": zipped(**{"a.ipynb": answered, "b.ipynb": partly}), "zip of none": zipped(**{"a.txt": b""}),
+        "broken zip": zipped(**{"a.ipynb": answered})[:500], "strange": b'{"cells": [{"cell_type": "code", "source": "1"}]}',
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory) -> Course:
+    return Course(tmp_path_factory.mktemp("arrivals") / "course").release()
+
+
+# Files below submitted/ada -> what is graded (or what the sentence must say).
+# ruff: noqa: E501
+GRADED = {
+    "as it should be": ({TIDY: "answered"}, "answered", ""),
+    "one folder up": ({"attention.ipynb": "answered"}, "answered", "belongs at"),
+    "a folder further down": ({f"{LAB.assignment}/work/attention.ipynb": "answered"}, "answered", "belongs at"),
+    "far down": ({f"{LAB.assignment}/a/b/c/attention.ipynb": "answered"}, "answered", "belongs at"),
+    "another case of the folder": ({"Lab1_Attention/attention.ipynb": "answered"}, "answered", "belongs at"),
+    "another name of the folder": ({"lab 1/attention.ipynb": "answered"}, "answered", "belongs at"),
+    "another lab's folder": ({f"{OTHER.assignment}/attention.ipynb": "answered"}, "answered", "belongs at"),
+    "json": ({f"{TIDY}.json": "answered"}, "answered", "attention.ipynb.json was graded;"),
+    "txt": ({f"{TIDY}.txt": "answered"}, "answered", "attention.ipynb.txt was graded"),
+    "no ending": ({f"{LAB.assignment}/attention": "answered"}, "answered", "belongs at"),
+    "capitals": ({f"{LAB.assignment}/ATTENTION.IPYNB": "answered"}, "answered", "belongs at"),
+    "a copy's name": ({f"{LAB.assignment}/attention (1).ipynb": "answered"}, "answered", "attention (1).ipynb was gra"),
+    "without ids": ({f"{LAB.assignment}/my work.ipynb": "bare"}, "bare", "belongs at"),
+    "a zip": ({f"{LAB.assignment}/work.zip": "zip"}, "answered", "work/attention.ipynb in lab1_attention/work.zip"),
+    "a zip with the notebook's name": ({TIDY: "zip"}, "answered", "was graded"),
+    "the same twice": ({"a.ipynb": "answered", f"{LAB.assignment}/b.ipynb": "answered"}, "answered", "belongs at"),
+    "only a blank copy": ({f"{LAB.assignment}/attention (1).ipynb": "blank"}, "blank", "belongs at"),
+    "blank beside the work": ({TIDY: "blank", f"{LAB.assignment}/attention (1).ipynb": "answered"}, "answered", "as it was released, so"),
+    "blank beside the work, one folder up": ({TIDY: "blank", "attention.ipynb": "answered"}, "answered", "as it was released, so"),
+    "torn beside the work": ({TIDY: "torn", f"{LAB.assignment}/attention-Copy1.ipynb": "answered"}, "answered", "cannot be graded, so"),
+    "another lab's beside the work": ({TIDY: "other", f"{LAB.assignment}/a.ipynb": "answered"}, "answered", "cannot be graded, so"),
+    "work beside a blank copy": ({TIDY: "answered", f"{LAB.assignment}/attention (1).ipynb": "blank"}, "answered", ""),
+    "work beside other work": ({TIDY: "answered", f"{LAB.assignment}/attention (1).ipynb": "partly"}, "answered", "was not looked at"),
+    "beside figures and notes": ({TIDY: "answered", f"{LAB.assignment}/a.pdf": "pdf", "notes.txt": "html"}, "answered", ""),
+    "beside checkpoints": ({TIDY: "blank", f"{LAB.assignment}/.ipynb_checkpoints/x.ipynb": "answered"}, "blank", ""),
+    "beside the other lab": ({TIDY: "answered", f"{OTHER.assignment}/tokens.ipynb": "other"}, "answered", ""),
+}  # fmt: skip
+NAMED = {
+    "torn": ({TIDY: "torn"}, "not JSON"),
+    "torn, misnamed": ({f"{LAB.assignment}/attention (1).ipynb": "torn"}, "not JSON"),
+    "another lab's notebook": ({TIDY: "other"}, "this is Lab 2's notebook (tokens.ipynb), expected Lab 1's notebook (attention"),
+    "another lab's, by its own name": ({f"{LAB.assignment}/tokens.ipynb": "other"}, "this is Lab 2's notebook"),
+    "no lab's notebook": ({f"{LAB.assignment}/Untitled.ipynb": "strange"}, "nothing in the notebook belongs to this lab"),
+    "an empty folder": ({f"{LAB.assignment}/": ""}, "found an empty folder"),
+    "a pdf": ({f"{LAB.assignment}/attention.pdf": "pdf"}, "found lab1_attention/attention.pdf: hand in the notebook itself"),
+    "a pdf, one folder up": ({"attention.pdf": "pdf"}, "found attention.pdf: hand in the notebook itself"),
+    "html and py": ({f"{LAB.assignment}/attention.html": "html", f"{LAB.assignment}/attention.py": "py"}, "attention.html"),
+    "a broken zip": ({f"{LAB.assignment}/work.zip": "broken zip"}, "found lab1_attention/work.zip"),
+    "a zip without a notebook": ({f"{LAB.assignment}/work.zip": "zip of none"}, "not packed"),
+    "a zip of two": ({f"{LAB.assignment}/work.zip": "zip of two"}, "which differ: keep the one that counts"),
+    "two that differ": ({f"{LAB.assignment}/a.ipynb": "answered", f"{LAB.assignment}/b.ipynb": "partly"}, "which differ"),
+    "blank beside two that differ": ({TIDY: "blank", f"{LAB.assignment}/a.ipynb": "answered", f"{LAB.assignment}/b.ipynb": "partly"}, "which differ"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def place(released, tmp_path, texts) -> Callable[..., Path]:
+    """A course to which files are handed in."""
+    root = tmp_path / "course"
+    shutil.copytree(released.root / "release", root / "release")
+
+    def make(files: dict[str, str], folder: str = "ada") -> Path:
+        for name, content in files.items():
+            path = root / "submitted" / folder / name
+            (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
+            if not name.endswith("/"):
+                path.write_bytes(texts[content])
+        return root
+
+    return make
+
+
+@pytest.mark.parametrize("files, content, note", GRADED.values(), ids=GRADED)
+def test_the_one_that_can_be_meant_is_graded(place, texts, files, content, note):
+    found = handed_in(place(files), LAB, None)
+    assert found.found.keys() == {"ada"} and not found.unreadable and not found.absent
+    submission = found.found["ada"]
+    assert submission.content() == (texts[content], "")
+    assert note in submission.note and bool(note) == bool(submission.note)
+
+
+@pytest.mark.parametrize("files, said", NAMED.values(), ids=NAMED)
+def test_what_cannot_be_graded_has_no_score_and_a_sentence(place, released, files, said):
+    from autograder.work import rebuilt
+
+    submission = handed_in(place(files), LAB, None).found["ada"]
+    content, problem = submission.content()
+    nb = rebuilt(content, problem, released.released, {c: 1.0 for c in MAX} | released_points(released))
+    assert said in nb.metadata.vitedu["unread"]
+
+
+def released_points(course: Course) -> dict[str, float]:
+    return {c.metadata.nbgrader.grade_id: 1.0 for c in course.released.cells if c.metadata.nbgrader.get("grade")}
+
+
+def test_nothing_handed_in_is_absent(place):
+    root = place({f"{OTHER.assignment}/tokens.ipynb": "other"}, "only-lab-2")
+    place({TIDY: "answered"})
+    (root / "submitted" / "nothing-at-all").mkdir()
+    found = handed_in(root, LAB, None)
+    assert found.absent == ["nothing-at-all", "only-lab-2"] and found.found.keys() == {"ada"}
+
+
+def test_folders_in_the_wrong_order_are_turned_round(place, texts):
+    root = place({"attention.ipynb": "answered"}, f"{LAB.assignment}/eva")
+    place({"report.pdf": "pdf"}, "Lab1/finn")
+    place({"tokens.ipynb": "other"}, f"{OTHER.assignment}/gil")
+    found = handed_in(root, LAB, None).found
+    assert found["eva"].content() == (texts["answered"], "") and "report.pdf" in found["finn"].problem
+    assert found.keys() == {"eva", "finn"}
+
+
+def test_names_that_cannot_be_are_named(place):
+    names = ["trailing ", " leading", "a*b", "new\nline", "with, comma", "a+b", "double  blank", "double blank",
+             "\u00e9va", unicodedata.normalize("NFD", "\u00e9va")]  # fmt: skip
+    for name in names:
+        place({TIDY: "answered"}, name)
+    root = place({"notes.txt": "html"}, "fine")
+    (root / "submitted" / "attention.ipynb").write_bytes((root / "submitted" / "trailing " / TIDY).read_bytes())
+    (root / "submitted" / "read me.txt").write_text("hello")
+    found = handed_in(root, LAB, None)
+    assert found.unreadable.keys() == {*names, "attention.ipynb"}
+    assert all("rename" in found.unreadable[name] for name in names)
+    assert "nobody knows whose it is" in found.unreadable["attention.ipynb"]
+
+
+def test_links_and_bombs_are_not_followed(place, texts, tmp_path):
+    root = place({TIDY: "answered"})
+    for name, target in {"up": "..", "passwd": "/etc/passwd", "work.ipynb": root / "submitted" / "ada" / TIDY}.items():
+        folder = root / "submitted" / "linked" / LAB.assignment
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).symlink_to(target)
+    os.mkfifo(folder / "pipe.ipynb")
+    big = zipped(**{"a.ipynb": b"{" + b" " * 2**27})
+    (root / "submitted" / "bomb" / LAB.assignment).mkdir(parents=True)
+    (root / "submitted" / "bomb" / LAB.assignment / "a.zip").write_bytes(big)
+    (root / "submitted" / "link-to-ada").symlink_to("ada")
+    found = handed_in(root, LAB, None)
+    assert found.found["linked"].file is None and "hand in the notebook itself" in found.found["linked"].problem
+    content, problem = found.found["bomb"].content()
+    assert content is None and "bytes that a notebook may have" in problem
+    assert found.found.keys() == {"ada", "linked", "bomb"}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_closed_folder_is_named(place):
+    root = place({TIDY: "answered"})
+    (root / "submitted" / "ada").chmod(0)
+    assert "Permission denied" in handed_in(root, LAB, None).unreadable["ada"]
+    (root / "submitted" / "ada").chmod(stat.S_IRWXU)
+
+
+def test_a_class_of_odd_arrivals(released, texts, tmp_path, capsys):
+    """From the folder to terminal, CSV, report and feedback; a second run does nothing and says the same."""
+    course = released.copy(tmp_path / "course")
+
+    def put(student: str, name: str, content: str) -> None:
+        path = course.root / "submitted" / student / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(texts[content])
+
+    long = "a-student-whose-name-is-much-longer-than-a-column-"
+    put("ada", f"{TIDY}.txt", "answered")
+    put("bob", TIDY, "torn")
+    put("cem", f"{LAB.assignment}/attention.pdf", "pdf")
+    put("dan", TIDY, "other")
+    put("eve ", TIDY, "answered")
+    put("fay", f"{OTHER.assignment}/tokens.ipynb", "other")
+    put(f"{long}1", TIDY, "blank")
+    put(f"{long}2", TIDY, "blank")
+    for expected in ("3 graded, 0 were graded already, 4 failed.", "0 graded, 3 were graded already, 4 failed."):
+        assert grade(course.root, LAB.assignment) == 1
+        said = capsys.readouterr()
+        assert expected in said.out
+        cut = [line.split()[0] for line in said.out.splitlines() if line.startswith("a-student")]
+        assert [name[-1] for name in cut] == ["1", "2"] and max(map(len, cut)) < len(long)
+        assert "Not graded: 'eve ': nbgrader cannot take" in said.err and "Traceback" not in said.err
+        assert "found lab1_attention/attention.pdf: hand in the notebook itself" in said.err
+    with (course.root / "scores.csv").open() as file:
+        rows = {row["student_id"].strip("'"): row for row in csv.DictReader(file)}
+    report = (course.root / f"report-{LAB.assignment}.html").read_text()
+    assert course.points("ada") == MAX and "belongs at" in course.feedback("ada")
+    reasons = {"bob": "not JSON", "cem": "attention.pdf", "dan": "Lab 2", "eve": "nbgrader cannot take"}
+    for student, why in reasons.items():
+        row = rows[student]
+        assert (row["score"], row["complete"]) == ("", "no") and why in row["note"], row
+        assert why in report and row[f"{LAB.assignment} status"] == "not graded"
+        if student != "eve":
+            assert set(course.points(student).values()) == {None} and why in course.feedback(student)
+    assert (rows["fay"]["score"], rows["fay"][f"{LAB.assignment} status"]) == ("0.0", "not submitted")
+    assert "not submitted" in report and rows[f"{long}1"]["score"] == "0.0"
+
+    # A person can settle it, or a file that can be graded.
+    for cell in (f"exam-{exercise}" for exercise in MAX):
+        course.mark("bob", cell, 1.0)
+    for cell in ("written-scale", "written-heads"):
+        course.mark("bob", cell, 0.5)
+    put("cem", TIDY, "answered")
+    assert grade(course.root, LAB.assignment) == 1 and "1 graded" in capsys.readouterr().out
+    with (course.root / "scores.csv").open() as file:
+        rows = {row["student_id"]: row for row in csv.DictReader(file)}
+    assert (rows["bob"]["score"], rows["bob"]["complete"]) == ("6.0", "yes")
+    assert course.points("cem") == MAX
+    json.loads((course.root / "refused" / f"{LAB.assignment}.json").read_text())

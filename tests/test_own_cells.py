@@ -1,0 +1,142 @@
+"""Cells of the student's own earn nothing, and cost nothing: whatever they end, and however long they take."""
+
+from __future__ import annotations
+
+import nbformat
+import pytest
+from conftest import missing
+from course_fixture import EXERCISES, LAB
+from nbformat.v4 import new_code_cell
+
+from autograder import sandbox
+from autograder.examiner import Examination, examine
+from autograder.kernel import Limits
+from autograder.rebuild import parse_submission, rebuild
+from autograder.reference import Reference
+from autograder.sample import Student, hand_in, model_codes
+from autograder.trail import definitions, name_of, needed
+from autograder.verdict import DIED, TIMED_OUT
+from autograder.warm import Template, modules_of
+
+MODEL = model_codes(LAB)
+SECRET = bytes(range(32))
+RELEASED = LAB.source.parents[2] / "notebooks" / LAB.assignment / f"{LAB.notebook}.ipynb"
+WEIGHTS, ATTENTION, HEAD, HEADS, EINSUM = EXERCISES
+SHUT_UP = """
+import os, socket, threading, time
+def shut_up(n):
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        try:
+            s = socket.socket(fileno=os.dup(fd)); s.getpeername()
+            if str(s.getsockname()).endswith(f"-{n}"): s.send(b"{" * 64)
+        except OSError:
+            pass
+"""
+LATER = "import threading, os, signal\nthreading.Timer({}, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()"
+CHILD = (
+    "import os, subprocess\n"
+    "subprocess.Popen(['sh', '-c', f'sleep {}; kill -9 {{os.getpid()}}'], start_new_session=True)"
+)
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    if why := sandbox.unavailable():
+        missing(why)
+    return Reference(LAB)
+
+
+@pytest.fixture(scope="module")
+def template():
+    with Template(modules_of(LAB.source)) as template:
+        yield template.address
+
+
+@pytest.fixture(scope="module")
+def sat(reference, template):
+    """Examine the model answers, or others, with own cells before the answer cells that are named."""
+
+    def sit(own: dict[str, list[str]], limits: Limits | None = None, **codes: str) -> Examination:
+        release = nbformat.read(RELEASED, as_version=4)
+        nb = hand_in(release, Student("s", "", MODEL | codes))
+        for answer, sources in own.items():
+            place = next(i for i, c in enumerate(nb.cells) if c.metadata.get("nbgrader", {}).get("grade_id") == answer)
+            nb.cells[place:place] = [new_code_cell(source) for source in sources]
+        points = {c.metadata.nbgrader.grade_id: 1.0 for c in release.cells if "points" in c.metadata.nbgrader}
+        nb, _ = rebuild(parse_submission(nbformat.writes(nb).encode()), release, points)
+        return examine(nb, LAB, reference, "s", SECRET, limits or Limits(cell=20, probe=15), template=template)
+
+    return sit
+
+
+def full(done: Examination) -> dict[str, str]:
+    """The exercises without full points, and their status."""
+    return {v.exercise: f"{v.status}: {v.reason}" for v in done.verdicts if v.points != v.max_points}
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("exit()", "asked the kernel to end"),
+        ("get_ipython().kernel.do_shutdown(True)", "asked the kernel to end"),
+        ("import os\nos._exit(0)", "ended the kernel (kernel died)"),
+        ("get_ipython().kernel.io_loop.stop()", "ended the kernel (kernel died: it ended behind"),
+        (SHUT_UP + "shut_up(2)\nshut_up(1)", "it closed or damaged its own connection"),
+        (LATER.format(0.15), "ended the kernel behind itself"),
+        (CHILD.format(0.15), "ended the kernel behind itself"),
+        (SHUT_UP + "threading.Timer(0.15, lambda: (shut_up(2), shut_up(1))).start()", "ended the kernel behind itself"),
+    ],
+    ids=["exit", "do-shutdown", "os-exit", "loop-stopped", "shut-up", "timer", "child", "shut-up-later"],
+)
+def test_an_own_cell_that_ends_the_kernel_costs_nothing_and_is_named(sat, code, told):
+    done = sat({WEIGHTS: [code]})
+    assert full(done) == {}
+    (sentence,) = done.told
+    assert "own cell" in sentence and told in sentence
+
+
+def test_any_number_of_them_costs_nothing(sat):
+    done = sat({id: ["import os; os._exit(1)", "exit()", "import os; os.abort()"] for id in EXERCISES})
+    assert full(done) == {} and len(done.told) == 15
+
+
+def test_answers_that_kill_cost_their_own_exercise(sat):
+    kills = MODEL[ATTENTION] + "\nimport os; os._exit(1)"
+    asked = MODEL[HEAD] + "\nAttentionHead.forward = lambda self, x: __import__('os')._exit(1)"
+    codes = {ATTENTION: kills, HEAD: asked, EINSUM: MODEL[EINSUM] + "\nexit()"}
+    done = sat({HEADS: ["import os; os._exit(1)"]}, **codes)
+    # Others may use what the answer that kills defines.
+    assert {id: said.split(":")[0] for id, said in full(done).items()} == {ATTENTION: DIED, HEAD: DIED}
+    assert len(done.told) == 1
+
+
+SLEEPS = "import time; started = time.monotonic()\nwhile time.monotonic() < started + {}: pass"
+
+
+def test_own_cells_have_a_time_of_their_own(sat):
+    limits = Limits(cell=20, probe=15, notebook=12, own=8)
+    done = sat({WEIGHTS: [SLEEPS.format(5), SLEEPS.format(60)], HEAD: ["never = 1"]}, limits)
+    assert full(done) == {}
+    first, second = done.told
+    assert "was stopped" in first and "8 s together" in second and "monotonic" in second
+
+
+def test_who_took_the_time_is_named(sat):
+    slow = MODEL[WEIGHTS] + "\n" + SLEEPS.format(60)
+    done = sat({}, Limits(cell=20, probe=15, notebook=6), **{WEIGHTS: slow})
+    late = full(done)[HEADS]
+    assert late.startswith(TIMED_OUT) and "the 6 s of the notebook are used up" in late and WEIGHTS in late
+
+
+def test_a_slow_cell_is_not_run_again_for_nothing():
+    cells = [new_code_cell(source) for source in ("a, b = 1, 2", "print('only shown')", "%%time\nc = 1", "print(a)")]
+    for cell in cells:
+        cell.metadata.vitedu = {"role": "own"}
+    assert [needed(cells, i) for i in range(4)] == [True, False, True, False]
+    assert name_of(cells, 1) == "the student's own cell 2 (print('only shown'))"
+
+
+def test_of_a_cell_that_kills_its_definitions_stay():
+    source = "import os\nK = 3\nn = os.getpid()\ndef f():\n    return K\n@wrap\nclass A:\n    x = 1\nos._exit(f())"
+    assert definitions(source) == "import os\nK = 3\n\ndef f():\n    return K\n\n@wrap\nclass A:\n    x = 1"
+    assert definitions("%%time\nx = 1") == ""
