@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 import re
@@ -206,6 +207,16 @@ def markdown(markup: str) -> Callable[[NotebookNode], None]:
     return mend
 
 
+def attach(data: dict[str, str]) -> Callable[[NotebookNode], None]:
+    """A picture in a written answer, of these types."""
+
+    def mend(nb: NotebookNode) -> None:
+        cell = cell_of(nb, "written-scale")
+        cell.source, cell["attachments"] = "Because ![x](attachment:a.png)", {"a.png": data}
+
+    return mend
+
+
 def huge(content: bytes) -> bytes:
     """A notebook with one cell of 200 MB."""
     nb = json.loads(content)
@@ -228,6 +239,7 @@ def surrogates(nb: NotebookNode) -> None:
 
 
 DRAWING = '<svg xmlns="http://www.w3.org/2000/svg" onload="steal()"/>'
+SVG = base64.b64encode(DRAWING.encode()).decode()
 SHOWN = "from IPython.display import HTML, SVG, Javascript, Markdown, display\n"
 FORMULA = "=HYPERLINK(\"http://127.0.0.1/?\"&A1,\"full marks\")"
 
@@ -318,6 +330,15 @@ BROWSER = [
     Attack("handler-in-markdown", "an image that fails to load, and a link that runs", "stock",
            would_run("<img[^>]*onerror|href=\"javascript:"),
            mend=markdown('<img src="x:" onerror="steal()"> <a href="javascript:steal()">why</a>')),
+    Attack("link-in-markdown-that-runs", "links that run, as Markdown writes them: plain, by reference, with entities",
+           "stock", would_run("(?i)href=\"(javascript|&#106;avascript):"), fast=True,
+           mend=markdown("[why](javascript:steal()) [see][1] [here](&#106;avascript&colon;steal())\n\n"
+                         "[1]: JavaScript:steal()")),
+    Attack("picture-that-is-a-program", "attaches an SVG with a script, named as a PNG", "stock",
+           would_run("data:image/svg|<svg[^>]*onload"), mend=attach({"image/svg+xml": SVG}),
+           says="The picture a.png is not shown"),
+    Attack("missing-picture", "refers to an attachment that is not there, on which nbgrader's feedback stops", "stock",
+           lambda s: not s.feedback, mend=markdown("![gone](attachment:gone.png)")),
     Attack("frame-in-markdown", "a frame with a page from elsewhere", "stock", would_run("<iframe"),
            mend=markdown('<iframe src="http://127.0.0.1:9/"></iframe>')),
     Attack("markup-in-an-error", "an exception whose name and text are markup", "harmless", would_run("<script>steal"),
