@@ -31,7 +31,10 @@ def shown(seen: Seen) -> str:
 def faults(attack: Attack, seen: Seen) -> list[str]:
     """What the walls let through."""
     lab, found = find_lab(attack.lab), []
-    for exercise, points in seen.points.items():
+    unread = re.search("Nothing could be graded|nothing in the notebook belongs", attack.says) is not None
+    if unread and (set(seen.points.values()) != {None} or seen.total):
+        found.append(f"expected no points until somebody has looked, found {seen.points}, in all {seen.total}")
+    for exercise, points in () if unread else seen.points.items():
         full = lab.points(exercise)
         least = full if exercise in attack.honest else 0.0
         most = full if exercise in (*attack.honest, *attack.loses) else 0.0
