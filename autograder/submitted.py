@@ -113,8 +113,11 @@ class _Search:
     def released(self) -> dict[str, NotebookNode]:
         """The cells of the release by grade_id."""
         path = self.course / "release" / self.lab.assignment / f"{self.lab.notebook}.ipynb"
-        cells = nbformat.read(path, as_version=4).cells if path.exists() else []
-        return {cell.metadata.nbgrader.grade_id: cell for cell in cells}
+        try:
+            cells = nbformat.read(path, as_version=4).cells
+            return {cell.metadata.nbgrader.grade_id: cell for cell in cells}
+        except Exception:  # there is none, or it is damaged, which grading tells
+            return {}
 
     @cached_property
     def marks(self) -> list[bytes]:
