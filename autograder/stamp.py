@@ -20,8 +20,8 @@ from .warm import modules_of
 # What autograder imports and scores may depend on; distributed only carries submissions to other machines.
 GRADER = (
     "beautifulsoup4", "bleach", "ipykernel", "ipython", "jinja2", "jupyter-client", "jupytext", "markupsafe",
-    "nbclient", "nbconvert", "nbformat", "nbgrader", "numpy", "pillow", "psutil", "pyseccomp", "python-dateutil", "pyzmq",
-    "safetensors", "sqlalchemy", "torch", "tqdm", "traitlets",
+    "nbclient", "nbconvert", "nbformat", "nbgrader", "numpy", "pillow", "psutil", "pyseccomp", "python-dateutil",
+    "pyzmq", "safetensors", "sqlalchemy", "torch", "tqdm", "traitlets",
 )  # fmt: skip
 # Modules whose distributions have another name.
 DISTRIBUTIONS = {"IPython": "ipython", "PIL": "pillow", "sklearn": "scikit-learn", "zmq": "pyzmq"}
