@@ -6,23 +6,26 @@ Nothing is believed and nothing is followed: regular files only, a bounded numbe
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 from .packed import LEFT_OVER, is_packed, members, unpacked
 from .rebuild import MAX_FILE, Unreadable, parse_submission, take_in
-from .recognise import SubmittedCell, lab_of, normal
+from .recognise import SubmittedCell, lab_answered, lab_of, normal
 
-DEPTH = 5  # folders below a student's
-FILES = 300  # of one student; beyond these nothing is looked at
-ENTRIES = 5000  # files and folders of one student that are listed
+DEPTH = 30  # folders below a student's
+FILES = 300  # of one student, the likeliest, that are opened
+ENTRIES = 50_000  # files and folders of one student whose names are read
 NOTEBOOKS = 60  # of one student that are read
 BYTES = 4 * MAX_FILE  # of all of them
-ARCHIVES = 10  # of one student that are looked into
+PACKED = 10  # archives of one student that are looked into
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz")
 GUESSES = 20  # members of an archive that are tried although their names do not say that they are notebooks
 START = 512  # bytes that tell what a file is
 BESIDE = ("timestamp.txt", "submission_secret.txt")  # nbgrader's own
@@ -58,8 +61,13 @@ class Arrival:
 
     @cached_property
     def lab(self) -> str | None:
-        """The assignment that its cells belong to; None when they cannot tell, or it is no notebook."""
-        return lab_of(self.cells) if self.cells is not None else None
+        """The assignment whose cells it has, or else whose exercises it answers; None when they cannot tell."""
+        return (lab_of(self.cells) or lab_answered(self.cells)) if self.cells is not None else None
+
+    @property
+    def is_named(self) -> bool:
+        """Whether its name says that it is a notebook."""
+        return ".ipynb" in (self.member or self.path.name).lower()
 
     @cached_property
     def digest(self) -> str:
@@ -73,47 +81,55 @@ class Arrival:
         return f"{self.member} in {place}" if self.member else place
 
 
-def files(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
-    """Files in a folder and below, in order, regular or not; links are not followed."""
-    left = FILES
-    for path in _walk(folder, depth, [ENTRIES]):
-        yield path
-        left -= 1
-        if left <= 0:
-            return
+def files(folder: Path) -> list[Path]:
+    """Files in a folder and below, regular or not: by their names notebooks and archives first, then the nearest."""
+    found = islice(_walk(folder), ENTRIES)
+    return sorted(found, key=lambda path: (not _is_likely(path.name), len(path.parts), path))[:FILES]
 
 
-def _walk(folder: Path, depth: int, left: list[int]) -> Iterator[Path]:
-    entries = []
+def _is_likely(name: str) -> bool:
+    return ".ipynb" in name.lower() or name.lower().endswith(ARCHIVES)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Level by level, so that a folder full of data hides nothing that lies beside it; links are not followed."""
+    level, left = [folder], ENTRIES
+    for _ in range(DEPTH + 1):
+        below: list[Path] = []
+        for each in level:
+            entries = _listed(each, left)
+            left -= len(entries)
+            for entry in entries:
+                if entry.name.startswith(".") or entry.name in LEFT_OVER:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    below.append(Path(entry.path))
+                elif entry.name not in BESIDE:
+                    yield Path(entry.path)
+        level = below
+
+
+def _listed(folder: Path, most: int) -> list[os.DirEntry[str]]:
+    """What lies in a folder, in order."""
     try:
         with os.scandir(folder) as found:
-            for entry in found:
-                left[0] -= 1
-                if left[0] < 0:
-                    break
-                entries.append(entry)
+            return sorted(islice(found, most), key=lambda entry: entry.name)
     except OSError:
-        return
-    for entry in sorted(entries, key=lambda entry: entry.name):
-        if entry.name.startswith(".") or entry.name in LEFT_OVER:
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            if depth > 0:
-                yield from _walk(Path(entry.path), depth - 1, left)
-        elif entry.name not in BESIDE:
-            yield Path(entry.path)
+        return []
 
 
 def arrivals(folder: Path) -> Iterator[Arrival]:
     """The files of a folder and below that may be notebooks, and those in its archives."""
     budget, count, archives = BYTES, 0, 0
     for path in files(folder):
-        archives += is_packed(start_of(path))
-        for arrival, size in of_file(path) if archives <= ARCHIVES else ():
-            budget, count = budget - min(size, MAX_FILE), count + 1
-            if budget < 0 or count > NOTEBOOKS:
-                return
-            yield arrival
+        if is_packed(start_of(path)):
+            archives += 1
+            if archives > PACKED:
+                continue
+        for arrival, size in of_file(path):
+            if count < NOTEBOOKS and (size := min(size, MAX_FILE)) <= budget:
+                budget, count = budget - size, count + 1
+                yield arrival
 
 
 def of_file(path: Path) -> Iterator[tuple[Arrival, int]]:
@@ -128,7 +144,7 @@ def of_file(path: Path) -> Iterator[tuple[Arrival, int]]:
         others = [(Arrival(path, member), size) for member, size in found.items() if size < MAX_FILE // 8]
         yield from ((Arrival(path, member), size) for member, size in sure.items())
         yield from (each for each in others[: 0 if sure else GUESSES] if each[0].cells is not None)
-    elif start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+    elif start.decode(json.detect_encoding(start), errors="replace").lstrip("\ufeff \t\r\n").startswith("{"):
         yield Arrival(path), os.lstat(path).st_size
 
 

@@ -14,6 +14,8 @@ from .rebuild import MAX_FILE, Unreadable
 
 ZIP, GZIP = b"PK\x03\x04", b"\x1f\x8b"
 TAR = b"ustar"  # at byte 257
+# 7z, rar, xz, bzip2, zstd, lzip: nobody looks into these.
+CLOSED = (b"7z\xbc\xaf", b"Rar!", b"\xfd7zXZ", b"BZh", b"\x28\xb5\x2f\xfd", b"LZIP")
 ENTRY = b"PK\x01\x02"  # of a zip's list of contents, before each member
 MEMBERS = 20_000  # of one archive
 UNPACKED = 2 * MAX_FILE  # bytes of a tar
@@ -25,6 +27,11 @@ BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, KeyError, 
 def is_packed(start: bytes) -> bool:
     """Whether a file that starts so is an archive that can be looked into."""
     return start.startswith((ZIP, GZIP)) or start[257:262] == TAR
+
+
+def is_archive(start: bytes) -> bool:
+    """Whether a file that starts so is an archive of any kind."""
+    return is_packed(start) or start.startswith(CLOSED)
 
 
 def members(content: bytes) -> dict[str, int]:

@@ -7,6 +7,7 @@ released cell, and a cell that defines an exercise's name is its answer.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -126,6 +127,7 @@ def _by_place(cells: Sequence[SubmittedCell], order: list[str], lost: set[str]) 
 
 
 _MIN_VOTES = 3
+_DEFINED = re.compile(r"^(?:def|class)[ \t]+(\w{1,80})", re.MULTILINE)
 
 
 @lru_cache(maxsize=1)
@@ -151,3 +153,19 @@ def lab_of(cells: Iterable[SubmittedCell]) -> str | None:
     )
     ((lab, most),) = votes.most_common(1) or [("", 0)]
     return lab if most >= _MIN_VOTES and 2 * most > votes.total() else None
+
+
+def lab_answered(cells: Iterable[SubmittedCell]) -> str | None:
+    """The one assignment of which a notebook without any of its cells answers most exercises; None without one."""
+    names = {name for cell in cells if cell.kind == "code" for name in _DEFINED.findall(cell.source)}
+    votes = Counter({lab: len(names & ids) for lab, ids in _exercises().items() if names & ids}).most_common(2)
+    return votes[0][0] if votes and votes[0][1] > sum(count for _, count in votes[1:]) else None
+
+
+@lru_cache(maxsize=1)
+def _exercises() -> dict[str, set[str]]:
+    """What the answers to each assignment define."""
+    return {
+        lab.assignment: set().union(*(defined(cell.source) for cell in lab.cells if cell.role == "solution"))
+        for lab in all_labs()
+    }

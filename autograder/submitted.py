@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import unicodedata
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
@@ -20,11 +22,15 @@ from nbformat import NotebookNode
 from .arrivals import BESIDE, Arrival, arrivals, files, of_file, start_of
 from .errors import UserError
 from .lab import Lab, all_labs
-from .packed import LEFT_OVER, is_packed
+from .packed import LEFT_OVER, is_archive
 from .rebuild import Unreadable, is_unchanged, take_in
 from .recognise import SubmittedCell, normal
+from .timestamps import FILE as TIMESTAMP
 from .trouble import AGAIN
 from .untrusted import shown
+
+WORK = (".py", ".html", ".htm", ".pdf", ".md", ".doc", ".docx")  # what may hold somebody's work, beside archives
+LONGEST = 128  # characters of a student's name in nbgrader's gradebook; SQLite alone takes more
 
 
 @dataclass(frozen=True)
@@ -35,11 +41,13 @@ class Submission:
         file: what counts; None where nothing can be graded.
         problem: why nothing can, and what to do: a sentence without its full stop; "" where something can.
         note: what was done about an odd name or place: a sentence; "" where all is as it should be.
+        folder: where the timestamp and nbgrader's secret lie that belong to it, if there are any.
     """
 
     file: Arrival | None
     problem: str = ""
     note: str = ""
+    folder: Path = Path()
 
     def content(self) -> tuple[bytes | None, str]:
         """The notebook's bytes and "", or None and why there are none."""
@@ -79,13 +87,16 @@ class Handed:
         )
 
 
-def handed_in(course: Path, lab: Lab, students: list[str] | None) -> Handed:
+def handed_in(course: Path, lab: Lab, students: list[str] | None, db_url: str = "") -> Handed:
     """Find the submissions to a lab.
+
+    Args:
+        db_url: the gradebook's address, which says how long a name may be.
 
     Raises:
         UserError: there are none, or none of a student who was named.
     """
-    handed = _Search(course, lab).everybody()
+    handed = search(course, lab, db_url)
     if not handed.found and not handed.unreadable:
         raise UserError(
             f"Nothing to grade: expected files submitted/STUDENT/{lab.assignment}/{lab.notebook}.ipynb "
@@ -99,11 +110,16 @@ def handed_in(course: Path, lab: Lab, students: list[str] | None) -> Handed:
     return handed.of(set(students)) if students else handed
 
 
+def search(course: Path, lab: Lab, db_url: str = "") -> Handed:
+    """The same, where there may be none."""
+    return _Search(course, lab, None if db_url.startswith("sqlite") or not db_url else LONGEST).everybody()
+
+
 class _Search:
     """The search for the submissions to one lab in one course."""
 
-    def __init__(self, course: Path, lab: Lab) -> None:
-        self.root, self.lab = course / "submitted", lab
+    def __init__(self, course: Path, lab: Lab, longest: int | None = None) -> None:
+        self.root, self.lab, self.longest = course / "submitted", lab, longest
         self.course = course
         self.right = Path(lab.assignment) / f"{lab.notebook}.ipynb"
         self.labs = {name: each.assignment for each in all_labs() for name in (_plain(each.assignment), each.key)}
@@ -161,15 +177,41 @@ class _Search:
     def _add(self, name: str, alike: Counter[str], handed: Handed) -> None:
         """Look at one student's folders."""
         home = self.root / name
-        if problem := _bad_name(name, alike):
-            if any(next(files(place), None) for place in self._places(name)):
+        if problem := _bad_name(name, alike, self.longest):
+            if any(files(place) for place in self._places(name)):
                 handed.unreadable[name] = problem
         elif closed := [place for place in self._places(name) if not _is_open(place, self.right)]:
             handed.unreadable[name] = _closed(closed[0])
+        elif inner := self._section(home):
+            handed.unreadable |= dict.fromkeys([name, *inner], self._between(name, inner))
         elif (found := self.of_student(name)) is not None:
-            handed.found[name] = found
+            handed.found[name] = replace(found, folder=self._folder_with_time(found, name))
         elif _is_folder(home):
             handed.absent.append(name)
+
+    def _section(self, home: Path) -> list[str]:
+        """The folders that seem to be students', where somebody has put a folder for a section between; else none."""
+        mine = [path for path in _entries(home) if self._folder_of(path) == self.lab.assignment]
+        if mine or not _is_folder(home):
+            return []
+        inner = [path for path in _folders(home) if self._named(path) is None]
+        own = {path.name: [p for p in _entries(path) if self._folder_of(p) == self.lab.assignment] for path in inner}
+        found = [name for name, folders in own.items() if any(files(folder) for folder in folders)]
+        return found if len(found) > 1 else []
+
+    def _between(self, name: str, inner: list[str]) -> str:
+        names = ", ".join(map(shown, inner[:5])) + (f" and {len(inner) - 5} more" if len(inner) > 5 else "")
+        return (
+            f"the folder {shown(name)} holds several folders with work for {self.lab.assignment} ({names}), so nobody "
+            f"knows whose it is; move each to submitted/STUDENT/{self.lab.assignment}, or keep the one that counts"
+        )
+
+    def _folder_with_time(self, found: Submission, name: str) -> Path:
+        """The folder whose timestamp counts: the right one, or else the nearest to the file that counts."""
+        right, places = self.root / name / self.right.parent, self._places(name)
+        above = found.file.path.parents if found.file is not None else ()
+        inside = [path for path in above if any(place in (path, *path.parents) for place in places)]
+        return next((path for path in (right, *inside) if os.path.lexists(path / TIMESTAMP)), right)
 
     def _places(self, name: str) -> list[Path]:
         """The folders that are a student's."""
@@ -181,7 +223,7 @@ class _Search:
             return "it is a link, which is not followed; put the student's folder there itself"
         here = [each for each, _ in of_file(path)]
         labs = {each.lab for each in here} | {self._named(path)}
-        unknown = labs == {None} and (".ipynb" in path.name.lower() or is_packed(start_of(path)))
+        unknown = labs == {None} and (".ipynb" in path.name.lower() or is_archive(start_of(path)))
         if self.lab.assignment not in labs and not unknown:
             return ""
         return f"it lies in no student's folder, so nobody knows whose it is; move it to submitted/STUDENT/{self.right}"
@@ -205,20 +247,48 @@ class _Search:
         mine = Arrival(right)
         if not self.turned.get(name) and self._is_tidy(home) and self._is_whole(right):
             return Submission(mine)  # as nearly everybody's
-        others = self._answered([a for a in self._arrivals(name) if a != mine and a.lab == self.lab.assignment])
+        here = [each for each in self._arrivals(name) if each != mine]
+        others = self._answered([each for each in here if each.lab == self.lab.assignment])
         usable = mine.cells is not None and mine.lab in (None, self.lab.assignment)
         others = [each for each in others if not usable or each.digest != mine.digest]
         if usable and (self._is_answered(mine) or not others):
-            names = ", ".join(self._name(each, name) for each in others[:3])
-            names += f" and {len(others) - 3} more" if len(others) > 3 else ""
-            note = f"{self.right.name} was graded; {names}, which {_differ(others)}, was not looked at."
-            return Submission(mine, note=note if others else "")
+            return Submission(mine, note=self._left_out(mine, others, name))
         if len(others) == 1:
             what = "is as it was released" if usable else "cannot be graded"
             return Submission(others[0], note=self._note(others[0], name, f"{self.right.name} {what}"))
         if others:
             return Submission(None, self._several(others, name))
         return Submission(mine)
+
+    def _left_out(self, mine: Arrival, others: list[Arrival], name: str) -> str:
+        """A sentence on files beside the one that was graded which may be work, too; "" without any."""
+        left, what = others, ("which differs", "which differ")
+        if not left:
+            left = [each for each in self._damaged(name) if each != mine]
+            what = ("which is no notebook that can be read", "which are no notebooks that can be read")
+        if not left and not self._is_answered(mine):  # then the work may be in a file of another kind
+            left = [Arrival(path) for path in self._beside(name) if path != mine.path]
+            what = ("which is no notebook", "which are no notebooks")
+        if not left:
+            return ""
+        names = ", ".join(self._name(each, name) for each in left[:3]) + _more(left)
+        said = f"{what[0]}, was" if len(left) == 1 else f"{what[1]}, were"
+        return f"{self.right.name} was graded; {names}, {said} not looked at."
+
+    def _damaged(self, name: str) -> list[Arrival]:
+        """Files whose names say that they are notebooks of this lab, and which are not."""
+        there = [Arrival(path) for place in self._places(name) for path in files(place) if self._is_about(path)]
+        return [each for each in there if each.is_named and _is_damaged(each.path)]
+
+    def _is_about(self, path: Path) -> bool:
+        """Whether a file lies where this lab's work is expected, and not in another lab's folder."""
+        inside = [self._named(folder) for folder in path.parents if self.root in folder.parents]
+        return all(lab in (None, self.lab.assignment) for lab in (self._named(path), *inside[:-1]))
+
+    def _beside(self, name: str) -> list[Path]:
+        """Files of a student that may be work of this lab, but are no notebooks: archives, scripts, pages."""
+        there = [path for place in self._places(name) for path in files(place) if self._is_about(path)]
+        return [path for path in there if path.suffix.lower() in WORK or is_archive(start_of(path))]
 
     def _is_tidy(self, folder: Path) -> bool:
         """Whether a student's folder holds only labs' folders, and this lab's only the notebook."""
@@ -257,14 +327,14 @@ class _Search:
         if not meant and not there:
             return None  # nothing handed in
         expected = f"expected {self.lab.notebook}.ipynb"
-        named = [each for each in here if each.path in there]
+        named = [each for each in here if each.path in there and (each.cells is not None or each.is_named)]
+        named += [each for each in map(Arrival, there) if each.is_named and _is_damaged(each.path)]
         if lost := next((each for each in named if each.lab is not None), next(iter(named), None)):
             return Submission(lost, note=self._note(lost, name))
         if not there:
             return Submission(None, f"{expected}, found an empty folder {shown(meant[0].name)}: hand in the notebook")
-        names = ", ".join(self._name(Arrival(path), name) for path in there[:3])
-        more = f" and {len(there) - 3} more" if len(there) > 3 else ""
-        return Submission(None, f"{expected}, found {names}{more}: {_instead(there)}")
+        names = ", ".join(self._name(Arrival(path), name) for path in there[:3]) + _more(there)
+        return Submission(None, f"{expected}, found {names}: {_instead(there)}")
 
     def _folder_of(self, path: Path) -> str | None:
         """The assignment that a student's folder is for, by its name; a link to one counts, too."""
@@ -279,15 +349,17 @@ class _Search:
         for path in files(home) if _is_folder(home) else ():
             says = notebooks.get(path) or self._named(path)
             elsewhere = any(folder in path.parents for folder in by_lab)
-            unknown = path in notebooks or ".ipynb" in path.name.lower() or is_packed(start_of(path))
+            unknown = path in notebooks or ".ipynb" in path.name.lower() or is_archive(start_of(path))
             if says == self.lab.assignment or (says is None and not elsewhere and (unknown or not by_lab)):
                 found.append(path)
         return found
 
     def _several(self, which: list[Arrival], name: str) -> str:
-        names = " and ".join(self._name(each, name) for each in which[:3])
-        more = f" and {len(which) - 3} more" if len(which) > 3 else ""
-        return f"found {names}{more}, which differ: keep the one that counts, as {self.right}"
+        names = " and ".join(self._name(each, name) for each in which[:3]) + _more(which)
+        said = f"found {names}, which differ: keep the one that counts, as {self.right}"
+        below = [each.path.relative_to(self.root).parts[1:-1] for each in which]
+        apart = len({parts[0] for parts in below if parts}) > 1 and not any(map(self._named, map(Path, sum(below, ()))))
+        return said + "; or, where each is another student's, move it to submitted/STUDENT" * apart
 
     def _note(self, which: Arrival, name: str, because: str = "") -> str:
         start = f"{because}, so the file" if because else "The file"
@@ -325,15 +397,20 @@ def _is_folder(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()
 
 
-def _differ(which: list[Arrival]) -> str:
-    return "differs" if len(which) == 1 else "differ"
+def _is_damaged(path: Path) -> bool:
+    """Whether a regular file is, or holds, nothing that can be read as a notebook."""
+    return stat.S_ISREG(os.lstat(path).st_mode) and all(each.cells is None for each, _ in of_file(path))
+
+
+def _more(which: list[Any]) -> str:
+    return f" and {len(which) - 3} more" if len(which) > 3 else ""
 
 
 def _instead(there: list[Path]) -> str:
     """What to do about files that are no notebook."""
     if any(path.is_symlink() for path in there):
         return "links are not followed, hand in the notebook itself"
-    if any(is_packed(start_of(path)) for path in there):
+    if any(is_archive(start_of(path)) for path in there):
         return "hand in the notebook itself, not packed"
     return "hand in the notebook itself, the .ipynb file"
 
@@ -359,12 +436,14 @@ def _looks(name: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", name).split())
 
 
-def _bad_name(name: str, alike: Counter[str]) -> str:
+def _bad_name(name: str, alike: Counter[str], longest: int | None) -> str:
     """Why nbgrader, or a reader, cannot tell whose a folder is; "" where all is well."""
     if alike[_looks(name)] > 1:
         return f"{alike[_looks(name)]} folders' names look like this one; rename one or put them together {AGAIN}"
     if any(sign in name for sign in "*?["):
         return f"nbgrader takes the folder's name for a pattern; rename it {AGAIN}"
+    if longest is not None and len(name) > longest:
+        return f"the folder's name has {len(name)} characters, the gradebook takes {longest}; rename it {AGAIN}"
     if name != name.strip() or not name.isprintable() or any(sign in name for sign in "+,"):
         signs = "a blank at its start or end, a comma, a plus or a control character"
         return f"nbgrader cannot take a folder's name with {signs}; rename it {AGAIN}"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import os
 import shutil
 import stat
+import tarfile
 import unicodedata
 import zipfile
 from collections.abc import Callable
@@ -16,10 +18,12 @@ from pathlib import Path
 import nbformat
 import pytest
 from course_fixture import LAB, MAX, Course, solved
+from nbformat.v4 import new_code_cell, new_notebook
 
+from autograder.arrivals import arrivals, files
 from autograder.grade import grade
 from autograder.lab import find_lab
-from autograder.sample import Student, hand_in
+from autograder.sample import Student, hand_in, model_codes
 from autograder.submitted import handed_in
 
 OTHER = find_lab("lab2")
@@ -31,6 +35,16 @@ def zipped(**members: bytes) -> bytes:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
+    return file.getvalue()
+
+
+def tarred(**members: bytes) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
     return file.getvalue()
 
 
@@ -48,6 +62,11 @@ def texts(released) -> dict[str, bytes]:
         "answered": answered, "partly": partly, "blank": nbformat.writes(nb).encode(), "other": other,
         "bare": nbformat.writes(bare).encode(), "torn": answered[:20_000], "pdf": b"%PDF-1.7 attention",
         "html": b"<!DOCTYPE html><p>attention", "py": b"def attention_weights(q, k): ...",
+        "utf16": answered.decode().encode("utf-16"), "empty": b"", "7z": b"7z\xbc\xaf'\x1c",
+        "fresh": nbformat.writes(new_notebook(cells=[new_code_cell(c) for c in model_codes(LAB).values()])).encode(),
+        "tar.gz": gzip.compress(tarred(**{"attention.ipynb": answered})),
+        "zip with json": zipped(**{"attention.json": answered}),
+        "zip of both": zipped(**{"attention.ipynb": nbformat.writes(nb).encode(), "attention (1).ipynb": answered}),
         "zip": zipped(**{"work/attention.ipynb": answered, "__MACOSX/work/._attention.ipynb": b"\0",
                          "work/.ipynb_checkpoints/attention-checkpoint.ipynb": partly}),
         "zip of two": zipped(**{"a.ipynb": answered, "b.ipynb": partly}), "zip of none": zipped(**{"a.txt": b""}),
@@ -88,6 +107,20 @@ GRADED = {
     "work beside other work": ({TIDY: "answered", f"{LAB.assignment}/attention (1).ipynb": "partly"}, "answered", "was not looked at"),
     "beside figures and notes": ({TIDY: "answered", f"{LAB.assignment}/a.pdf": "pdf", "notes.txt": "html"}, "answered", ""),
     "beside checkpoints": ({TIDY: "blank", f"{LAB.assignment}/.ipynb_checkpoints/x.ipynb": "answered"}, "blank", ""),
+    "far, far down": ({"a/b/c/d/e/f/g/attention.ipynb": "answered"}, "answered", "belongs at"),
+    "a folder with its name": ({f"{TIDY}/attention.ipynb": "answered"}, "answered", "belongs at"),
+    "behind 400 pictures": ({**{f"{LAB.assignment}/{n}.png": "pdf" for n in range(400)}, f"{LAB.assignment}/work.ipynb": "answered"}, "answered", "belongs at"),
+    "behind a folder of data": ({**{f"data/{n}.bin": "pdf" for n in range(400)}, f"{LAB.assignment}/work.ipynb": "answered"}, "answered", "belongs at"),
+    "utf-16": ({TIDY: "utf16"}, "utf16", ""),
+    "utf-16, misnamed": ({f"{LAB.assignment}/a.ipynb": "utf16"}, "utf16", "belongs at"),
+    "a zip with json": ({f"{LAB.assignment}/a.zip": "zip with json"}, "answered", "belongs at"),
+    "a zip with a blank one beside the work": ({f"{LAB.assignment}/a.zip": "zip of both"}, "answered", "attention (1).ipynb in"),
+    "blank beside a notebook of one's own": ({TIDY: "blank", f"{LAB.assignment}/mine.ipynb": "fresh"}, "fresh", "as it was released, so"),
+    "blank beside a script": ({TIDY: "blank", f"{LAB.assignment}/attention.py": "py"}, "blank", "attention.py, which is no notebook"),
+    "blank beside two pages": ({TIDY: "blank", f"{LAB.assignment}/a.html": "html", "b.pdf": "pdf"}, "blank", "b.pdf, lab1_attention/a.html, which are no notebooks, were not looked at"),
+    "blank beside another lab's script": ({TIDY: "blank", f"{OTHER.assignment}/tokens.py": "py", "lab2.py": "py"}, "blank", ""),
+    "blank beside an archive": ({TIDY: "blank", "work.7z": "7z"}, "blank", "work.7z, which is no notebook"),
+    "work beside a torn second attempt": ({TIDY: "answered", f"{LAB.assignment}/attention-v2.ipynb": "torn"}, "answered", "was not looked at"),
     "beside the other lab": ({TIDY: "answered", f"{OTHER.assignment}/tokens.ipynb": "other"}, "answered", ""),
 }  # fmt: skip
 NAMED = {
@@ -96,6 +129,7 @@ NAMED = {
     "another lab's notebook": ({TIDY: "other"}, "this is Lab 2's notebook (tokens.ipynb), expected Lab 1's notebook (attention"),
     "another lab's, by its own name": ({f"{LAB.assignment}/tokens.ipynb": "other"}, "this is Lab 2's notebook"),
     "no lab's notebook": ({f"{LAB.assignment}/Untitled.ipynb": "strange"}, "nothing in the notebook belongs to this lab"),
+    "an empty file": ({"attention.ipynb": "empty"}, "not JSON"),
     "an empty folder": ({f"{LAB.assignment}/": ""}, "found an empty folder"),
     "a pdf": ({f"{LAB.assignment}/attention.pdf": "pdf"}, "found lab1_attention/attention.pdf: hand in the notebook itself"),
     "a pdf, one folder up": ({"attention.pdf": "pdf"}, "found attention.pdf: hand in the notebook itself"),
@@ -152,8 +186,11 @@ def test_nothing_handed_in_is_absent(place):
     root = place({f"{OTHER.assignment}/tokens.ipynb": "other"}, "only-lab-2")
     place({TIDY: "answered"})
     (root / "submitted" / "nothing-at-all").mkdir()
+    place({"tokens.ipynb": "other"}, "one-folder-up")
     found = handed_in(root, LAB, None)
-    assert found.absent == ["nothing-at-all", "only-lab-2"] and found.found.keys() == {"ada"}
+    assert found.absent == ["nothing-at-all", "one-folder-up", "only-lab-2"] and found.found.keys() == {"ada"}
+    place({"mine.ipynb": "fresh"}, "without-ids")
+    assert "without-ids" in handed_in(root, OTHER, None).absent
 
 
 def test_folders_in_the_wrong_order_are_turned_round(place, texts):
@@ -165,7 +202,31 @@ def test_folders_in_the_wrong_order_are_turned_round(place, texts):
     assert found.keys() == {"eva", "finn"}
 
 
-def test_names_that_cannot_be_are_named(place):
+def test_a_folder_for_a_section_is_named_and_so_is_everybody_in_it(place):
+    root = place({TIDY: "answered"}, "section A/carl")
+    place({TIDY: "blank"}, "section A/dora")
+    place({f"{OTHER.assignment}/tokens.ipynb": "other"}, "section A/emil")
+    place({"carl/attention.ipynb": "answered", "dora/attention.ipynb": "partly"}, "section B")
+    place({"old/attention.ipynb": "answered", "new/attention.ipynb": "answered"}, "ada")
+    found = handed_in(root, LAB, None)
+    assert found.found.keys() == {"ada", "section B"} and found.found["ada"].file is not None
+    assert "another student's, move it to submitted/STUDENT" in found.found["section B"].problem
+    assert found.unreadable.keys() == {"section A", "carl", "dora"} and len(set(found.unreadable.values())) == 1
+    assert "the folder section A holds several" in found.unreadable["carl"] and "(carl, dora)" in found.unreadable["dora"]
+
+
+def test_the_timestamp_that_belongs_to_a_misplaced_notebook(place, texts):
+    root = place({"work/attention.ipynb": "answered"}) / "submitted"
+    place({f"{TIDY}.txt": "answered"}, "bob")
+    place({"attention.ipynb": "answered"}, f"{LAB.assignment}/eva")
+    for folder in (".", LAB.assignment, "ada", "bob", f"bob/{LAB.assignment}", f"{LAB.assignment}/eva"):
+        (root / folder / "timestamp.txt").write_text("2026-11-20 12:00:00 UTC")
+    found = handed_in(root.parent, LAB, None).found
+    wanted = {"ada": "ada", "bob": f"bob/{LAB.assignment}", "eva": f"{LAB.assignment}/eva"}
+    assert {name: str(each.folder.relative_to(root)) for name, each in found.items()} == wanted
+
+
+def test_names_that_cannot_be_are_named(place, texts):
     names = ["trailing ", " leading", "a*b", "new\nline", "with, comma", "a+b", "double  blank", "double blank",
              "\u00e9va", unicodedata.normalize("NFD", "\u00e9va")]  # fmt: skip
     for name in names:
@@ -173,10 +234,16 @@ def test_names_that_cannot_be_are_named(place):
     root = place({"notes.txt": "html"}, "fine")
     (root / "submitted" / "attention.ipynb").write_bytes((root / "submitted" / "trailing " / TIDY).read_bytes())
     (root / "submitted" / "read me.txt").write_text("hello")
+    astray = {"zoe.zip": "zip", "yan.7z": "7z", "xia.ipynb": "fresh", "wu.ipynb": "torn", "va.tar.gz": "tar.gz"}
+    for name, content in astray.items():
+        (root / "submitted" / name).write_bytes(texts[content])
+    (root / "submitted" / "vic.ipynb").write_bytes(texts["other"])
+    place({TIDY: "answered"}, "a" * 129)
     found = handed_in(root, LAB, None)
-    assert found.unreadable.keys() == {*names, "attention.ipynb"}
+    assert found.unreadable.keys() == {*names, *astray, "attention.ipynb"}
     assert all("rename" in found.unreadable[name] for name in names)
-    assert "nobody knows whose it is" in found.unreadable["attention.ipynb"]
+    assert all("nobody knows whose it is" in found.unreadable[name] for name in (*astray, "attention.ipynb"))
+    assert "129 characters, the gradebook takes 128" in handed_in(root, LAB, None, "postgresql://").unreadable["a" * 129]
 
 
 def test_links_and_bombs_are_not_followed(place, texts, tmp_path):
@@ -195,6 +262,20 @@ def test_links_and_bombs_are_not_followed(place, texts, tmp_path):
     content, problem = found.found["bomb"].content()
     assert content is None and "bytes that a notebook may have" in problem
     assert found.found.keys() == {"ada", "linked", "bomb"}
+    assert "a link, which is not followed" in found.unreadable["link-to-ada"]
+
+
+def test_what_is_read_of_one_student_has_bounds(place, monkeypatch):
+    root = place({f"{n:03}.ipynb": "blank" for n in range(3)}, "ada")
+    (root / "submitted" / "ada" / "000.zip").write_bytes(zipped(**{f"{n}.ipynb": b"{" for n in range(9)}))
+    place({f"z/{n}.bin": "pdf" for n in range(9)})
+    size = (root / "submitted" / "ada" / "000.ipynb").stat().st_size
+    for name, limit, count in (("NOTEBOOKS", 5, 5), ("BYTES", size + 5, 6), ("PACKED", 0, 3), ("FILES", 2, 10)):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"autograder.arrivals.{name}", limit)
+            assert len(list(arrivals(root / "submitted" / "ada"))) == count, name
+    monkeypatch.setattr("autograder.arrivals.ENTRIES", 4)
+    assert len(files(root / "submitted" / "ada")) <= 4  # in no order
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
