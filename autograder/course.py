@@ -44,8 +44,10 @@ def configure(c: Config, root: Path | None = None) -> None:
     c.Autograde.sanitize_preprocessors = [stages.Rebuild]
     c.Autograde.autograde_preprocessors = [stages.Examine, stages.Record, AssignLatePenalties]
     c.ExportApp.plugin_class = export.ScoresExporter
+    c.ExchangeFactory.collect = exchange.Collect
     c.ExchangeFactory.release_feedback = exchange.ReleaseFeedback
     feedback.configure(c)
+    handed_in.configure(c)
     database.open_patiently()
     warnings.filterwarnings("ignore", category=SAWarning)  # of nbgrader's own database code, at every submission
     # nbgrader names its converter classes in two modules each and offers no setting for them.

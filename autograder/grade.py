@@ -32,7 +32,7 @@ from .folder import read_secret, read_verdicts, scratch, sweep, swept, verdict_p
 from .lab import Lab, find_lab
 from .overview import overview_path, write_overview
 from .recorded import Recorded, stored
-from .refused import NOT_YET, read_refused, write_refused
+from .refused import NOT_YET, enter, read_refused, write_refused
 from .report import report_path, text_table, write_report
 from .results import read
 from .staged import record
@@ -105,10 +105,11 @@ def grade(
         )
     if trouble := folder_trouble(course):
         raise UserError(f"{trouble}.")
-    handed = handed_in(course, lab, students)
+    api = course_api(course, sandbox)
+    handed = handed_in(course, lab, students, api.coursedir.db_url)
     with _alone(course):
-        class_ = _Class(course, lab, released, course_api(course, sandbox), sandbox)
-        class_.enter(handed, students)
+        class_ = _Class(course, lab, released, api, sandbox)
+        enter(course, class_.db_url, lab.assignment, handed, bool(students))
         failed = class_.grade(handed, regrade, workers or len(os.sched_getaffinity(0)), scheduler, template)
         class_.tell(handed, failed)
     if profile:
@@ -134,22 +135,15 @@ class _Class:
         self.limits = Examine(config=api.config).limits
         self.done = self.again = 0
         self.lost: dict[str, str] = {}
+        self.folders: dict[str, Path] = {}  # by student, with the timestamp
         self.recorded = Recorded(course, self.db_url, lab, api.config)
         self.cold = ""
-
-    def enter(self, handed: Handed, students: list[str] | None) -> None:
-        """Enter everybody whom the reports must list: who handed nothing in, and what cannot be taken in."""
-        with Gradebook(self.db_url) as gradebook:
-            for student in {*handed.absent} - {known.id for known in gradebook.students}:
-                gradebook.add_student(student)
-        before = read_refused(self.course, self.lab.assignment) if students else {}
-        not_yet = dict.fromkeys([*handed.found, *handed.others], NOT_YET)
-        write_refused(self.course, self.lab.assignment, before | not_yet | handed.unreadable)
 
     def grade(
         self, handed: Handed, regrade: bool, workers: int, scheduler: str, template: Template | None
     ) -> list[str]:
         """Grade what is not finished; a sentence for each submission that could not be."""
+        self.folders = {student: submission.folder for student, submission in handed.found.items()}
         failed = [f"{shown(student)}: {problem}" for student, problem in handed.unreadable.items()]
         todo, stale, stamps, unread = {}, {}, {}, {}
         for student, submission in handed.found.items():
@@ -187,7 +181,7 @@ class _Class:
     def _is_recorded(self, student: str) -> bool:
         """Whether gradebook and feedback still say what was found."""
         return has_feedback(self.course, self.lab, student) and self.recorded.holds(
-            student, self._submitted(student), self._record_of(student)
+            student, self.folders[student], self._record_of(student)
         )
 
     def _unsettled(self, students: Iterable[str]) -> list[str]:
@@ -206,9 +200,6 @@ class _Class:
 
     def _record_of(self, student: str) -> dict[str, Any]:
         return read_verdicts(verdict_path(self.course, student, self.lab.assignment, self.lab.notebook))
-
-    def _submitted(self, student: str) -> Path:
-        return self.course / "submitted" / student / self.lab.assignment
 
     def _record_anew(
         self, stale: dict[str, Submission], stamps: dict[str, str], failed: list[str]
@@ -280,7 +271,8 @@ class _Class:
         try:
             for name, content in outcome.files.items():
                 write_atomically(self.course / "trained" / self.lab.assignment / name, content)
-            for step in (lambda *place: record(self.api, *place, outcome), self.api.generate_feedback):
+            folder = self.folders[student]
+            for step in (lambda *place: record(self.api, *place, outcome, folder), self.api.generate_feedback):
                 with interrupt.within(RECORD_SECONDS, "writing its results and its feedback"):
                     result = step(self.lab.assignment, student)
                 if not result["success"]:
@@ -293,7 +285,7 @@ class _Class:
             if ours and not unread:
                 return terminal(ours[0], 400)
             self.recorded.refresh(student)
-            written |= {"stamp": stamp, "recording": self.recorded.key(student, self._submitted(student))}
+            written |= {"stamp": stamp, "recording": self.recorded.key(student, self.folders[student])}
             write_atomically(path, json.dumps(written, indent=1))  # last: only now is it finished
         except OSError as error:
             return in_words(f"OSError: {error}")

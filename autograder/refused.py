@@ -9,7 +9,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from nbgrader.api import Gradebook
+
 from .folder import write_atomically
+from .submitted import Handed
 from .untrusted import terminal
 
 NOT_YET = "handed in, and not graded yet"
@@ -31,6 +34,20 @@ def read_refused(course: Path, assignment: str) -> dict[str, str]:
         return {name: terminal(why, 600) for name, why in sorted(found.items())}
     except (OSError, ValueError, AttributeError):
         return {}
+
+
+def enter(course: Path, db_url: str, assignment: str, handed: Handed, some: bool) -> None:
+    """Enter everybody whom the reports must list: who handed nothing in, and what cannot be taken in.
+
+    Args:
+        some: only some students were looked for; what is kept of the others stays.
+    """
+    with Gradebook(db_url) as gradebook:
+        for student in {*handed.absent} - {known.id for known in gradebook.students}:
+            gradebook.add_student(student)
+    before = read_refused(course, assignment) if some else {}
+    not_yet = dict.fromkeys([*handed.found, *handed.others], NOT_YET)
+    write_refused(course, assignment, before | not_yet | handed.unreadable)
 
 
 def _path(course: Path, assignment: str) -> Path:

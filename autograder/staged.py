@@ -24,6 +24,7 @@ from nbgrader.utils import capture_log, temp_attrs
 from .handed_in import WalledAutograde
 from .lab import find_lab
 from .stages import Examine
+from .submitted import Submission
 from .work import Executed
 
 
@@ -87,17 +88,18 @@ class RecordingAutograde(StagedAutograde):
 
     Attributes:
         done: what came of it; for the one notebook of the one student that this converter is for.
+        submission: where it lay.
         notebook: the notebook's name, without its ending.
     """
 
     done: Executed
+    submission: Submission
     notebook: str
 
     def init_notebooks(self) -> None:
         """The one submission, wherever its file lies; nbgrader looks at the right place only."""
-        source = self._format_source(self.coursedir.assignment_id, self.coursedir.student_id)
         self.notebooks = []
-        self.assignments = {source: [os.path.join(source, f"{self.notebook}.ipynb")]}
+        self._take_up(self.coursedir.assignment_id, self.notebook, {self.coursedir.student_id: self.submission})
 
     def convert_single_notebook(self, notebook_filename: str) -> None:
         """nbgrader's two passes over a notebook in one: what is left of them is recording."""
@@ -111,11 +113,16 @@ class RecordingAutograde(StagedAutograde):
         self.write_single_notebook(nbformat.writes(nb) + "\n", resources)
 
 
-def record(api: NbGraderAPI, assignment: str, student: str, done: Executed) -> dict[str, Any]:
-    """Record a submission as `nbgrader autograde --force` does; returns what nbgrader's own functions return."""
+def record(api: NbGraderAPI, assignment: str, student: str, done: Executed, folder: Path) -> dict[str, Any]:
+    """Record a submission as `nbgrader autograde --force` does; returns what nbgrader's own functions return.
+
+    Args:
+        folder: where its timestamp lies, if there is one.
+    """
     with temp_attrs(api.coursedir, assignment_id=assignment, student_id=student):
         converter = RecordingAutograde(coursedir=api.coursedir, parent=api)
         converter.force, converter.done, converter.notebook = True, done, find_lab(assignment).notebook
+        converter.submission = Submission(None, folder=folder)
         return capture_log(converter)
 
 

@@ -29,6 +29,7 @@ from .proof import escapes
 from .rebuild import is_unchanged
 from .sandbox import unavailable
 from .timestamps import read_timestamp
+from .untrusted import shown, terminal
 from .verdict import FOR_REVIEW, NOT_GRADED
 from .work import Executed, execute, rebuilt, reference_of
 
@@ -45,8 +46,8 @@ class _Stage(NbGraderPreprocessor):
         return place["student"], place["assignment"], place["notebook"]
 
     def _submitted(self, student: str, assignment: str) -> Path:
-        """The folder of a submission."""
-        return Path(self.coursedir.format_path(self.coursedir.submitted_directory, student, assignment))
+        """The folder that holds a submission's timestamp."""
+        return self.parent.parent.submitted(assignment, student)
 
     def _release(self, assignment: str, notebook: str) -> NotebookNode:
         folder = self.coursedir.format_path(self.coursedir.release_directory, ".", assignment)
@@ -82,11 +83,14 @@ class Rebuild(_Stage):
     """First stage: put the submission back into the shape of the release."""
 
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
-        _, assignment, notebook = self._place(resources)
+        student, assignment, notebook = self._place(resources)
         release = self._release(assignment, notebook)
         points = points_of(resources["nbgrader"]["db_url"], assignment, notebook, release)
         handed_in = resources["vitedu"]
-        return rebuilt(handed_in["content"], handed_in["problem"], release, points), resources
+        found = rebuilt(handed_in["content"], handed_in["problem"], release, points, handed_in["note"])
+        if unread := found.metadata.vitedu["unread"]:
+            self.log.error("Not graded: %s: %s", shown(student), terminal(unread, 600))
+        return found, resources
 
 
 class Examine(_Stage):

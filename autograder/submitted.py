@@ -115,6 +115,21 @@ def search(course: Path, lab: Lab, db_url: str = "") -> Handed:
     return _Search(course, lab, None if db_url.startswith("sqlite") or not db_url else LONGEST).everybody()
 
 
+def students(course: Path, lab: Lab) -> set[str]:
+    """Who has handed something in for a lab, by the same search; what it is, is not looked at where it lies right."""
+    return _Search(course, lab).students()
+
+
+def folder_of(course: Path, lab: Lab, student: str) -> Path:
+    """The folder that holds a submission's timestamp, by the same search."""
+    right = course / "submitted" / student / lab.assignment
+    if os.path.lexists(right / TIMESTAMP) or os.path.lexists(right / f"{lab.notebook}.ipynb"):
+        return right
+    search = _Search(course, lab)
+    found = search.of_student(student)
+    return search.folder_with_time(found, student) if found is not None else right
+
+
 class _Search:
     """The search for the submissions to one lab in one course."""
 
@@ -168,11 +183,25 @@ class _Search:
             for path in _entries(place):
                 if not _is_folder(path) and (problem := self._astray(path)):
                     handed.unreadable[f"{place.name}/{path.name}"] = problem
-        names = {path.name for path in _folders(self.root) if _plain(path.name) not in self.labs}
-        alike = Counter(map(_looks, names | self.turned.keys()))
-        for name in sorted(names | self.turned.keys()):
+        alike = Counter(map(_looks, self.names))
+        for name in self.names:
             self._add(name, alike, handed)
         return handed
+
+    def students(self) -> set[str]:
+        """The names of those that handed in, and can be taken in."""
+        alike = Counter(map(_looks, self.names))
+        able = [name for name in self.names if not _bad_name(name, alike, self.longest)]
+        return {name for name in able if os.path.lexists(self.root / name / self.right) or self._has_handed_in(name)}
+
+    def _has_handed_in(self, name: str) -> bool:
+        return not self._section(self.root / name) and self.of_student(name) is not None
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Of all that seem to be students, in order."""
+        names = {path.name for path in _folders(self.root) if _plain(path.name) not in self.labs}
+        return sorted(names | self.turned.keys())
 
     def _add(self, name: str, alike: Counter[str], handed: Handed) -> None:
         """Look at one student's folders."""
@@ -185,7 +214,7 @@ class _Search:
         elif inner := self._section(home):
             handed.unreadable |= dict.fromkeys([name, *inner], self._between(name, inner))
         elif (found := self.of_student(name)) is not None:
-            handed.found[name] = replace(found, folder=self._folder_with_time(found, name))
+            handed.found[name] = replace(found, folder=self.folder_with_time(found, name))
         elif _is_folder(home):
             handed.absent.append(name)
 
@@ -206,7 +235,7 @@ class _Search:
             f"knows whose it is; move each to submitted/STUDENT/{self.lab.assignment}, or keep the one that counts"
         )
 
-    def _folder_with_time(self, found: Submission, name: str) -> Path:
+    def folder_with_time(self, found: Submission, name: str) -> Path:
         """The folder whose timestamp counts: the right one, or else the nearest to the file that counts."""
         right, places = self.root / name / self.right.parent, self._places(name)
         above = found.file.path.parents if found.file is not None else ()

@@ -21,8 +21,9 @@ from course_fixture import LAB, MAX, Course, solved
 from nbformat.v4 import new_code_cell, new_notebook
 
 from autograder.arrivals import arrivals, files
-from autograder.grade import grade
+from autograder.grade import course_api, grade
 from autograder.lab import find_lab
+from autograder.refused import read_refused
 from autograder.sample import Student, hand_in, model_codes
 from autograder.submitted import handed_in
 
@@ -338,3 +339,45 @@ def test_a_class_of_odd_arrivals(released, texts, tmp_path, capsys):
     assert (rows["bob"]["score"], rows["bob"]["complete"]) == ("6.0", "yes")
     assert course.points("cem") == MAX
     json.loads((course.root / "refused" / f"{LAB.assignment}.json").read_text())
+
+
+def test_nbgraders_own_commands_find_the_same(released, texts, tmp_path):
+    """`nbgrader autograde`, formgrader's button and its list of who handed in."""
+    course = released.copy(tmp_path / "course")
+    first, second = "2026-11-20 12:00:00 UTC", "\ufeff2026-11-21 12:00:00 +0200"
+    places = {
+        "ada/attention.ipynb": "answered", f"bob/{TIDY}": "blank", f"bob/{LAB.assignment}/attention (1).ipynb": "partly",
+        f"cem/{LAB.assignment}/attention.pdf": "pdf", f"eve /{TIDY}": "answered", f"fay/{OTHER.assignment}/tokens.ipynb": "other",
+    }  # fmt: skip
+    for name, content in places.items():
+        path = course.root / "submitted" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(texts[content])
+    (course.root / "submitted" / "ada" / "timestamp.txt").write_text(second, encoding="utf-8")
+    (course.root / "submitted" / "bob" / LAB.assignment / "timestamp.txt").write_text(first)
+    (course.root / "submitted" / "cem" / LAB.assignment / "timestamp.txt").write_text("some day")
+    api = course_api(course.root)
+    assert api.get_submitted_students(LAB.assignment) - {"eve "} == {"ada", "bob", "cem"}
+    assert {s["student"] for s in api.get_submissions(LAB.assignment)} - {"eve "} == {"ada", "bob", "cem"}
+    result = api.autograde(LAB.assignment, "*")
+    assert not result["success"] and "Not graded: 'eve ': nbgrader cannot take" in result["log"]
+    assert "found lab1_attention/attention.pdf: hand in the notebook itself" in result["log"]
+    assert course.points("ada") == MAX and "belongs at" in course.record("ada")["mended"][0]
+    assert "as it was released, so" in course.record("bob")["mended"][0]
+    assert sum(course.points("bob").values()) > 0 and set(course.points("cem").values()) == {None}
+    assert read_refused(course.root, LAB.assignment)["eve "].startswith("nbgrader cannot take")
+    times = {s["student"]: (s["autograded"], s["timestamp"]) for s in api.get_submissions(LAB.assignment)}
+    assert times["ada"] == (True, "2026-11-21T10:00:00") and times["bob"] == (True, "2026-11-20T12:00:00")
+    assert times["cem"] == (True, None)
+    assert api.get_submitted_students("*") >= {"ada", "bob", "cem", "fay"}
+
+    # A notebook alone goes beside what is there, which is read-only: it takes its place, and is not written into.
+    elsewhere, stamp = tmp_path / "elsewhere", course.root / "autograded" / "cem" / LAB.assignment / "timestamp.txt"
+    elsewhere.write_text("kept")
+    os.link(elsewhere, stamp)
+    (course.root / "submitted" / "cem" / LAB.assignment / "timestamp.txt").write_text(first)
+    (course.root / "submitted" / "cem" / LAB.assignment / "submission_secret.txt").write_bytes(b" \n")
+    api.coursedir.notebook_id = LAB.notebook
+    assert api.autograde(LAB.assignment, "cem")["success"]
+    assert (elsewhere.read_text(), stamp.read_text()) == ("kept", "2026-11-20 12:00:00 UTC\n")
+    assert not stamp.with_name("submission_secret.txt").exists()
