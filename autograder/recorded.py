@@ -32,11 +32,12 @@ class Entry:
     """What the gradebook holds of one submission.
 
     Attributes:
-        time: when it came in, UTC.
+        time: when it came in; due: when it had to, with this student's extension. UTC.
         automatic, manual: points by grade_id; None where there are none.
     """
 
     time: datetime | None
+    due: datetime | None
     automatic: dict[str, float | None] = field(default_factory=dict)
     manual: dict[str, float | None] = field(default_factory=dict)
 
@@ -60,8 +61,8 @@ class Recorded:
         found: dict[str, Entry] = {}
         with Gradebook(self._db_url) as gradebook:
             self._due = gradebook.find_assignment(self._lab.assignment).duedate
-            columns = (SubmittedAssignment.student_id, SubmittedAssignment.timestamp, BaseCell.name, Grade.auto_score,
-                       Grade.manual_score)  # fmt: skip
+            columns = (SubmittedAssignment.student_id, SubmittedAssignment.timestamp, SubmittedAssignment.extension,
+                       BaseCell.name, Grade.auto_score, Grade.manual_score)  # fmt: skip
             rows = (
                 gradebook.db.query(*columns)
                 .select_from(Grade)
@@ -71,8 +72,8 @@ class Recorded:
                 .join(BaseCell, Grade.cell_id == BaseCell.id)
                 .filter(Assignment.name == self._lab.assignment)
             )
-            for who, time, cell, automatic, manual in rows.filter(columns[0] == student) if student else rows:
-                entry = found.setdefault(who, Entry(time))
+            for who, time, more, cell, automatic, manual in rows.filter(columns[0] == student) if student else rows:
+                entry = found.setdefault(who, Entry(time, self._due + more if self._due and more else self._due))
                 entry.automatic[cell], entry.manual[cell] = automatic, manual
         return found
 
@@ -82,10 +83,11 @@ class Recorded:
         self._entries |= self._read(student)
 
     def key(self, student: str, folder: Path) -> str:
-        """A digest of what decides a penalty, beside the answers: timestamp, due date, the plugin and its settings."""
+        """A digest of what decides a penalty, beside the answers: timestamp, due date, extension, and the plugin."""
         read, entry = read_timestamp(folder), self._entries.get(student)
-        late = read.time is not None and self._due is not None and read.time > self._due
-        parts = (read, (self._due, self._penalty, round(entry.score, 6) if entry else None) if late else ())
+        due = entry.due if entry else self._due
+        late = read.time is not None and due is not None and read.time > due
+        parts = (read, (due, self._penalty, round(entry.score, 6) if entry else None) if late else ())
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def holds(self, student: str, folder: Path, record: dict[str, Any]) -> bool:

@@ -14,8 +14,12 @@ from pathlib import Path
 import nbformat
 import pytest
 from course_fixture import LAB, MAX, Course, solved
+from nbgrader.exchange import ExchangeError
 
+from autograder.exchange import Collect
+from autograder.grade import course_api
 from autograder.sample import Student, hand_in, wrong
+from autograder.timestamps import read_timestamp
 
 CONFIG = """
 from autograder.course import configure
@@ -132,10 +136,22 @@ def test_from_the_release_to_the_feedback_and_once_more(place):
 
     two.write(solved())
     two.nbgrader("submit", LAB.assignment, "--course", "vit")
+    (course.submission(two.name).with_name("timestamp.txt")).write_text("some day")
+    inbound = place / "exchange" / "vit" / "inbound"
+    newest = max(inbound.glob(f"{two.name}+*"), key=lambda path: path.name)
+    (newest / "timestamp.txt").unlink()
+    (newest / "secret.ipynb").symlink_to(course.root / "course_secret")
+    (inbound / f"..+{LAB.assignment}+{newest.name.split('+')[2]}").mkdir()
     taught("collect", LAB.assignment, "--update")
-    assert "1 graded, 2 were graded already" in graded()
+    assert not (course.root / LAB.assignment).exists()
+    assert {path.name for path in course.submission(two.name).parent.iterdir()} == {
+        f"{LAB.notebook}.ipynb", "submission_secret.txt", "timestamp.txt"
+    }  # fmt: skip
+    (course.submission(one.name).with_name("timestamp.txt")).write_text("some day")
+    assert "1 graded, 1 recorded anew, 1 were graded already" in graded()
     assert course.points(two.name) == MAX
     taught("release_feedback", LAB.assignment)
+    assert one.feedback() == [course.feedback(one.name)]  # also without a time that could be read
     first, second = two.feedback()
     assert "softmax runs over the queries" in first and second == course.feedback(two.name)
 
@@ -144,3 +160,55 @@ def test_from_the_release_to_the_feedback_and_once_more(place):
     taught("generate_feedback", LAB.assignment, "--student", one.name, "--force")
     taught("release_feedback", LAB.assignment, "--student", one.name)
     assert course.points(one.name) == MAX and one.feedback()[-1] == course.feedback(one.name)
+
+
+def test_one_submission_in_the_exchange_costs_no_other(tmp_path):
+    """What cannot be collected is named; an earlier one stays; nothing outside of a submission is copied."""
+    inbound, submitted = tmp_path / "exchange" / "vit" / "inbound", tmp_path / "course" / "submitted"
+    times = [f"2026-11-{day} 12:00:00.000000 UTC" for day in (20, 21, 22)]
+
+    def put(student: str, time: str, content: str, stamp: str | None = None) -> Path:
+        folder = inbound / f"{student}+{LAB.assignment}+{time}"
+        folder.mkdir(parents=True)
+        (folder / "attention.ipynb").write_text(content)
+        (folder / "timestamp.txt").write_text(time if stamp is None else stamp)
+        return folder
+
+    def collected() -> dict[str, str]:
+        return {path.parts[-3]: path.read_text() for path in sorted(submitted.glob(f"*/{LAB.assignment}/*.ipynb"))}
+
+    def collect(update: bool) -> Collect:
+        api = course_api(tmp_path / "course")
+        api.coursedir.course_id, api.coursedir.assignment_id, api.coursedir.max_dir_size = "vit", LAB.assignment, 1
+        collect = Collect(coursedir=api.coursedir, authenticator=api.authenticator, parent=api)
+        collect.root, collect.update, collect.check_owner = str(tmp_path / "exchange"), update, False
+        return collect
+
+    (tmp_path / "course").mkdir()
+    for student in ("ada", "bob", "cem", "dan"):
+        put(student, times[0], "1", "03.04.2026" if student == "cem" else None)
+    (tmp_path / "course" / "secret").write_text("secret")
+    collect(False).start()
+    assert collected() == dict.fromkeys(["ada", "bob", "cem", "dan"], "1")
+    assert read_timestamp(submitted / "cem" / LAB.assignment).time.day == 20  # as the folder's name says
+
+    for name in (f"..+{LAB.assignment}+{times[1]}", f"+{LAB.assignment}+{times[1]}", f"ada+{LAB.assignment}+some day",
+                 f"ada+{LAB.assignment}+", f"a+b+c+{LAB.assignment}+x+y"):  # fmt: skip
+        (inbound / name).mkdir()
+    (inbound / f"ada+{LAB.assignment}+{times[2]}").symlink_to(submitted.parent)
+    put("ada", times[1], "2", "")
+    put("bob", times[1], "x" * 2000)
+    (submitted / "cem" / LAB.assignment / "timestamp.txt").write_text("some day")
+    put("cem", times[1], "2", "some day")
+    folder = put("dan", times[1], "2")
+    (folder / "link.ipynb").symlink_to(tmp_path / "course" / "secret")
+    (folder / "up").symlink_to(tmp_path / "course")
+    os.mkfifo(folder / "pipe.ipynb")
+    put("eve", times[1], "x" * 2000)
+    with pytest.raises(ExchangeError, match="bob, eve"):
+        collect(True).start()
+    assert collected() == {"ada": "2", "bob": "1", "cem": "2", "dan": "2"}
+    assert (submitted / "eve" / LAB.assignment).is_dir()  # so that grading names who handed in
+    assert sorted(os.listdir(submitted / "dan" / LAB.assignment)) == ["attention.ipynb", "timestamp.txt"]
+    assert os.listdir(submitted / "dan") == [LAB.assignment] and (tmp_path / "course" / "secret").exists()
+    assert [read_timestamp(submitted / name / LAB.assignment).time.day for name in ("ada", "cem")] == [21, 21]

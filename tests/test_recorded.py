@@ -126,6 +126,14 @@ def test_due_date_timestamp_and_plugin_decide_the_penalty_at_any_time(course, ca
     due(course, datetime(2026, 11, 21, 12, 0))
     again(course, capsys)
     assert row(course, "carl")[column] == "1.0" and "1 point taken off" in course.feedback("carl")
+    with course.gradebook() as gradebook:
+        gradebook.grant_extension(LAB.assignment, "carl", hours=12)
+    assert "1 recorded anew" in again(course, capsys)
+    assert row(course, "carl")[column] == "0.5" and "0.5 points taken off" in course.feedback("carl")
+    with course.gradebook() as gradebook:
+        gradebook.grant_extension(LAB.assignment, "carl", hours=0)
+    again(course, capsys)
+    assert row(course, "carl")[column] == "1.0"
     stamped(course, "carl", EARLY)
     again(course, capsys)
     assert row(course, "carl")[column] == "0.0" and "taken off" not in course.feedback("carl")
