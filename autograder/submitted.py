@@ -195,7 +195,22 @@ class _Search:
         return {name for name in able if os.path.lexists(self.root / name / self.right) or self._has_handed_in(name)}
 
     def _has_handed_in(self, name: str) -> bool:
-        return not self._section(self.root / name) and self.of_student(name) is not None
+        """Whether there is something for this lab, though not at the right place."""
+        home = self.root / name
+        if name not in self.turned and self._holds_only_others(home):
+            return False  # as most: to open their notebooks would take long, and formgrader asks at every page
+        return not self._section(home) and self.of_student(name) is not None
+
+    def _holds_only_others(self, home: Path) -> bool:
+        """Whether a student's folder holds other labs' notebooks at their right places, and nothing else."""
+        places = {each.assignment: {f"{each.notebook}.ipynb", *BESIDE} for each in self.others}
+        here = [path for path in _entries(home) if path.name not in BESIDE]
+        return all(path.name in places and {p.name for p in _entries(path)} <= places[path.name] for path in here)
+
+    @cached_property
+    def others(self) -> list[Lab]:
+        """All labs but this one."""
+        return [lab for lab in all_labs() if lab != self.lab]
 
     @cached_property
     def names(self) -> list[str]:

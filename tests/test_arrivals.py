@@ -25,7 +25,7 @@ from autograder.grade import course_api, grade
 from autograder.lab import find_lab
 from autograder.refused import read_refused
 from autograder.sample import Student, hand_in, model_codes
-from autograder.submitted import handed_in
+from autograder.submitted import handed_in, students
 
 OTHER = find_lab("lab2")
 TIDY = f"{LAB.assignment}/{LAB.notebook}.ipynb"
@@ -162,8 +162,9 @@ def place(released, tmp_path, texts) -> Callable[..., Path]:
 
 @pytest.mark.parametrize("files, content, note", GRADED.values(), ids=GRADED)
 def test_the_one_that_can_be_meant_is_graded(place, texts, files, content, note):
-    found = handed_in(place(files), LAB, None)
-    assert found.found.keys() == {"ada"} and not found.unreadable and not found.absent
+    root = place(files)
+    found = handed_in(root, LAB, None)
+    assert found.found.keys() == students(root, LAB) == {"ada"} and not found.unreadable and not found.absent
     submission = found.found["ada"]
     assert submission.content() == (texts[content], "")
     assert note in submission.note and bool(note) == bool(submission.note)
@@ -173,7 +174,9 @@ def test_the_one_that_can_be_meant_is_graded(place, texts, files, content, note)
 def test_what_cannot_be_graded_has_no_score_and_a_sentence(place, released, files, said):
     from autograder.work import rebuilt
 
-    submission = handed_in(place(files), LAB, None).found["ada"]
+    root = place(files)
+    submission = handed_in(root, LAB, None).found["ada"]
+    assert students(root, LAB) == {"ada"}
     content, problem = submission.content()
     nb = rebuilt(content, problem, released.released, {c: 1.0 for c in MAX} | released_points(released))
     assert said in nb.metadata.vitedu["unread"]
@@ -192,6 +195,7 @@ def test_nothing_handed_in_is_absent(place):
     assert found.absent == ["nothing-at-all", "one-folder-up", "only-lab-2"] and found.found.keys() == {"ada"}
     place({"mine.ipynb": "fresh"}, "without-ids")
     assert "without-ids" in handed_in(root, OTHER, None).absent
+    assert students(root, LAB) == {"ada", "without-ids"} and students(root, OTHER) == {"only-lab-2", "one-folder-up"}
 
 
 def test_folders_in_the_wrong_order_are_turned_round(place, texts):
