@@ -115,8 +115,9 @@ class Collect(ExchangeCollect):
         """Copy regular files by open folders, of which none can become a link meanwhile."""
         left = 1000 * self.coursedir.max_dir_size  # bytes, from kilobytes
         unwanted = ignore_patterns(
-            exclude=self.coursedir.ignore, include=self.coursedir.include,
-            max_file_size=self.coursedir.max_file_size, log=self.log,
+            # Scripts, too: they are not released, but somebody's work may be in one, and grading names it.
+            exclude=[pattern for pattern in self.coursedir.ignore if pattern != "*.py"],
+            include=self.coursedir.include, max_file_size=self.coursedir.max_file_size, log=self.log,
         )  # fmt: skip
         walk = os.fwalk(source, onerror=_raise)
         for count, (here, folders, files, descriptor) in enumerate(islice(walk, ENTRIES)):

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from nbgrader.api import Gradebook
+from nbgrader.api import Gradebook, InvalidEntry
 
 from .folder import write_atomically
 from .submitted import Handed
@@ -44,7 +45,8 @@ def enter(course: Path, db_url: str, assignment: str, handed: Handed, some: bool
     """
     with Gradebook(db_url) as gradebook:
         for student in {*handed.absent} - {known.id for known in gradebook.students}:
-            gradebook.add_student(student)
+            with suppress(InvalidEntry):  # another grader did just now
+                gradebook.add_student(student)
     before = read_refused(course, assignment) if some else {}
     not_yet = dict.fromkeys([*handed.found, *handed.others], NOT_YET)
     write_refused(course, assignment, before | not_yet | handed.unreadable)

@@ -123,11 +123,12 @@ def students(course: Path, lab: Lab) -> set[str]:
 def folder_of(course: Path, lab: Lab, student: str) -> Path:
     """The folder that holds a submission's timestamp, by the same search."""
     right = course / "submitted" / student / lab.assignment
-    if os.path.lexists(right / TIMESTAMP) or os.path.lexists(right / f"{lab.notebook}.ipynb"):
+    expected = (TIMESTAMP, f"{lab.notebook}.ipynb")
+    if any(os.path.lexists(right / name) for name in expected) and not right.is_symlink():
         return right
     search = _Search(course, lab)
     found = search.of_student(student)
-    return search.folder_with_time(found, student) if found is not None else right
+    return search.folder_with_time(found or Submission(None), student)
 
 
 class _Search:
@@ -252,10 +253,12 @@ class _Search:
 
     def folder_with_time(self, found: Submission, name: str) -> Path:
         """The folder whose timestamp counts: the right one, or else the nearest to the file that counts."""
-        right, places = self.root / name / self.right.parent, self._places(name)
+        home, places = self.root / name, self._places(name)
+        right = home / self.right.parent
         above = found.file.path.parents if found.file is not None else ()
         inside = [path for path in above if any(place in (path, *path.parents) for place in places)]
-        return next((path for path in (right, *inside) if os.path.lexists(path / TIMESTAMP)), right)
+        places = [path for path in (right, *inside) if not path.is_symlink()]
+        return next((path for path in places if os.path.lexists(path / TIMESTAMP)), places[0] if places else home)
 
     def _places(self, name: str) -> list[Path]:
         """The folders that are a student's."""

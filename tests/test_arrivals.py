@@ -25,7 +25,7 @@ from autograder.grade import course_api, grade
 from autograder.lab import find_lab
 from autograder.refused import read_refused
 from autograder.sample import Student, hand_in, model_codes
-from autograder.submitted import handed_in, students
+from autograder.submitted import folder_of, handed_in, students
 
 OTHER = find_lab("lab2")
 TIDY = f"{LAB.assignment}/{LAB.notebook}.ipynb"
@@ -226,8 +226,11 @@ def test_the_timestamp_that_belongs_to_a_misplaced_notebook(place, texts):
     place({"attention.ipynb": "answered"}, f"{LAB.assignment}/eva")
     for folder in (".", LAB.assignment, "ada", "bob", f"bob/{LAB.assignment}", f"{LAB.assignment}/eva"):
         (root / folder / "timestamp.txt").write_text("2026-11-20 12:00:00 UTC")
+    (root / "fay").mkdir()
+    (root / "fay" / LAB.assignment).symlink_to(root / "bob" / LAB.assignment)
     found = handed_in(root.parent, LAB, None).found
-    wanted = {"ada": "ada", "bob": f"bob/{LAB.assignment}", "eva": f"{LAB.assignment}/eva"}
+    wanted = {"ada": "ada", "bob": f"bob/{LAB.assignment}", "eva": f"{LAB.assignment}/eva", "fay": "fay"}
+    assert {name: str(folder_of(root.parent, LAB, name).relative_to(root)) for name in found} == wanted
     assert {name: str(each.folder.relative_to(root)) for name, each in found.items()} == wanted
 
 

@@ -204,11 +204,13 @@ def test_one_submission_in_the_exchange_costs_no_other(tmp_path):
     (folder / "link.ipynb").symlink_to(tmp_path / "course" / "secret")
     (folder / "up").symlink_to(tmp_path / "course")
     os.mkfifo(folder / "pipe.ipynb")
+    (folder / "attention.py").write_text("1")  # no notebook, which grading must be able to say
     put("eve", times[1], "x" * 2000)
     with pytest.raises(ExchangeError, match="bob, eve"):
         collect(True).start()
     assert collected() == {"ada": "2", "bob": "1", "cem": "2", "dan": "2"}
     assert (submitted / "eve" / LAB.assignment).is_dir()  # so that grading names who handed in
-    assert sorted(os.listdir(submitted / "dan" / LAB.assignment)) == ["attention.ipynb", "timestamp.txt"]
+    dan = submitted / "dan" / LAB.assignment
+    assert sorted(os.listdir(dan)) == ["attention.ipynb", "attention.py", "timestamp.txt"]
     assert os.listdir(submitted / "dan") == [LAB.assignment] and (tmp_path / "course" / "secret").exists()
     assert [read_timestamp(submitted / name / LAB.assignment).time.day for name in ("ada", "cem")] == [21, 21]
