@@ -25,6 +25,7 @@ from sample_class import (
 from traitlets.config import Config
 
 from autograder import rendered
+from autograder.effort import Effort
 from autograder.feedback import configure
 from autograder.showable import showable
 
@@ -127,7 +128,7 @@ def test_the_course_text_is_left_out_but_for_its_headings(page):
 def test_outputs_of_other_kinds_are_named(name):
     cell = hostile_notebook().cells[3]
     cell.outputs = [{"output_type": "display_data", "data": {name: "<b>x</b>"}, "metadata": {}}]
-    (output,) = showable(cell, {}, {}).outputs
+    (output,) = showable(cell, {}, {}, Effort()).outputs
     assert output.text == "[an output that is neither text nor a picture is not shown]"
 
 
@@ -144,7 +145,7 @@ STRANGE = [
 def test_malformed_outputs_stop_nothing(outputs):
     cell = hostile_notebook().cells[3]
     cell["outputs"] = outputs
-    shown = showable(cell, {}, {})
+    shown = showable(cell, {}, {}, Effort())
     assert shown.source == cell.source
     json.dumps(shown).encode()
 
@@ -152,7 +153,7 @@ def test_malformed_outputs_stop_nothing(outputs):
 def test_an_answer_without_end_is_cut(tmp_path):
     cell = hostile_notebook().cells[3]
     cell["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "x" * 1_000_000}] * 100
-    shown = showable(cell, {}, {})
+    shown = showable(cell, {}, {}, Effort())
     assert len(json.dumps(shown)) < 1_000_000
     assert shown.outputs[-1].text == "[70 more outputs are not shown]"
 

@@ -16,6 +16,7 @@ from sample_class import assert_harmless
 from traitlets.config import Config
 
 from autograder import feedback, pictures, rendered, untrusted
+from autograder.effort import Effort
 from autograder.lab import ROOT, find_lab
 from autograder.rebuild import is_unchanged, parse_submission, rebuild
 from autograder.sample import Student, hand_in
@@ -152,7 +153,7 @@ def test_pictures_arrive_in_formgrader_and_feedback():
     expected = [[encoded("red"), large], [encoded("blue"), encoded(kind="JPEG")], [encoded("green")]]
     for cell, found in zip(cells, expected, strict=True):
         assert sources(formgraders_page(cell)) == found
-        shown = showable(cell, {}, {})
+        shown = showable(cell, {}, {}, Effort())
         assert sources(rendered.markdown(shown.source, shown.attachments)) == found
 
 
