@@ -29,6 +29,7 @@ from .showable import MAX_TEXT, affordable, as_affordable, rich, showable
 from .verdict import GRADED, NOT_ANSWERED
 
 TEMPLATES = Path(__file__).parent / "templates"
+MAX_STREAM = 2**21  # characters of one output of text in formgrader's page
 NO_FORMULAS = "tex2jax_ignore"  # the class by which MathJax leaves a text alone
 
 
@@ -92,6 +93,8 @@ def _verdict(output: NotebookNode) -> NotebookNode:
 
 def _shown(output: NotebookNode, effort: Effort) -> list[NotebookNode]:
     """An output of a student's as formgrader shows it."""
+    if output.output_type == "stream":
+        output.text = untrusted.text(output.text, MAX_STREAM)
     if output.output_type not in ("display_data", "execute_result"):  # what no page can hold is replaced
         return [nbformat.from_dict(untrusted.json_safe(output))]
     clean = rich(output.data, effort)

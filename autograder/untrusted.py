@@ -11,13 +11,14 @@ import math
 import re
 import secrets
 import unicodedata
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 import bleach
-from bs4 import BeautifulSoup, Tag
+from bs4 import BeautifulSoup, MarkupResemblesLocatorWarning, Tag, XMLParsedAsHTMLWarning
 
 from . import pictures, styles
 
@@ -25,6 +26,9 @@ try:
     from bleach.css_sanitizer import CSSSanitizer
 except ImportError:  # without tinycss2 no style can be checked, so none is let through
     CSSSanitizer = None
+
+for _doubt in (MarkupResemblesLocatorWarning, XMLParsedAsHTMLWarning):  # about what a student wrote, to the grader
+    warnings.filterwarnings("ignore", category=_doubt, module=re.escape(__name__))
 
 # Terminal escapes: CSI (colours, cursor), OSC, DCS and their like (titles, links, clipboard), the rest.
 ESCAPES = re.compile(

@@ -196,14 +196,16 @@ def test_formgraders_page_is_sanitised_but_the_verdict_stays():
     verdict = new_output("display_data", data={"text/html": '<div class="kept">verdict</div>'})
     verdict.metadata["vitedu"] = {"verdict": True}
     shown = new_output("display_data", data={"text/html": "<img src=x onerror=alert(1)>shown"})
+    stream = new_output("stream", text="\x1b]0;title\x07\x1b[31mred\x1b[0m\u202e text")
     nb = new_notebook(cells=[
         new_markdown_cell("<script>alert(2)</script> my answer", metadata={"vitedu": {"role": "written"}}),
-        new_code_cell("1", outputs=[shown, verdict], metadata={"vitedu": {"role": "own"}}),
+        new_code_cell("1", outputs=[stream, shown, verdict], metadata={"vitedu": {"role": "own"}}),
     ])  # fmt: skip
     config = Config()
     configure(config)
     page, _ = HTMLExporter(config=config).from_notebook_node(nb)
     assert "alert(" not in page
+    assert "red text" in page and "title" not in page.partition("<body")[2]
     assert '<div class="kept">verdict</div>' in page and "my answer" in page and "shown" in page
 
 
