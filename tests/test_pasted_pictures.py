@@ -196,6 +196,12 @@ def test_a_picture_that_is_named_many_times_is_shown_a_few_times():
     assert shown.count("<img") == pictures.MAX_TIMES and shown.count("[the picture a.png again]") == 97
 
 
+def test_what_a_text_refers_to_is_found_in_one_go():
+    attachments = {"a b.png": {"image/png": encoded()}, "c.png": {"image/png": encoded()}}
+    assert list(pictures.referenced("![](attachment:a%20b.png) attachment:c", attachments)) == ["a b.png"]
+    assert list(pictures.referenced("attachment:" * 80_000 + "c.png", attachments)) == ["c.png"]
+
+
 def test_thousands_of_embedded_pictures_are_looked_at_once():
     text = " ".join(f"![](data:image/png;base64,{i:032d})" for i in range(8000))
     source, kept, refused = pictures.lifted(text, {})
