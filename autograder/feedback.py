@@ -9,7 +9,6 @@ formulas cannot be set: the course text is left out but for its headings; studen
 from __future__ import annotations
 
 import html as entities
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,19 +16,20 @@ import nbformat
 from jinja2 import BytecodeCache, Environment, pass_context
 from jinja2.bccache import Bucket
 from nbconvert.exporters import HTMLExporter
-from nbconvert.filters import Highlight2HTML
 from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor, Preprocessor
 from nbformat import NotebookNode
 from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets.config import Config
 
 from . import formgrader, rendered, untrusted, words
+from .effort import Effort
 from .looks import look
 from .results import WAITING, Cell, Submission, read
-from .showable import MAX_TEXT, rich, showable
+from .showable import MAX_TEXT, affordable, as_affordable, rich, showable
 from .verdict import GRADED, NOT_ANSWERED
 
 TEMPLATES = Path(__file__).parent / "templates"
+MAX_STREAM = 2**21  # characters of one output of text in formgrader's page
 NO_FORMULAS = "tex2jax_ignore"  # the class by which MathJax leaves a text alone
 
 
@@ -46,7 +46,7 @@ def configure(c: Config) -> None:
     c.CSSHTMLHeaderPreprocessor.style = "default"
     # Formgrader shows a submission inside the instructor's own session.
     c.HTMLExporter.preprocessors = [Harmless]
-    c.HTMLExporter.filters = {"markdown2html": rendered.markdown2html}
+    c.HTMLExporter.filters = rendered.FILTERS
     formgrader.configure(c)
     c.FeedbackExporter.preprocessors = []  # Clean does more
     c.FeedbackExporter.optimistic_validation = True  # once, at the end
@@ -58,28 +58,49 @@ class Harmless(Preprocessor):
     Markdown is cleaned where it is rendered, see rendered.py; a cell's code and errors are escaped by the template.
     """
 
+    def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
+        """One page."""
+        self._effort = Effort()
+        return super().preprocess(nb, resources)
+
     def preprocess_cell(self, cell: NotebookNode, resources: Any, index: int) -> tuple[NotebookNode, Any]:
         """One cell."""
         cell.source = untrusted.SURROGATES.sub("\ufffd", cell.source)
         if cell.cell_type == "raw":
             cell.source, cell.metadata = f"<pre>{entities.escape(untrusted.text(cell.source, MAX_TEXT))}</pre>", {}
         if cell.cell_type == "code":
-            cell.outputs = [_shown(output) for output in cell.outputs]
+            verdicts = [_verdict(output) for output in cell.outputs if _is_verdict(output)]
+            others = [output for output in cell.outputs if not _is_verdict(output)]
+            cell.outputs = [*affordable(others, _shown, self._effort), *verdicts]
+        if not rendered.is_prose(cell):
+            plain = cell.cell_type == "code" and not self._effort.affords("code", len(cell.source))
+            if cell.cell_type == "markdown":
+                cell.source, plain = as_affordable(cell.source, self._effort)
+            cell.metadata["vitedu"] = NotebookNode(cell.metadata.get("vitedu", {}), plain=plain)
         return cell, resources
 
 
-def _shown(output: NotebookNode) -> NotebookNode:
-    """An output as formgrader shows it; what marks a verdict cannot come from a student, see messages.py."""
+def _is_verdict(output: NotebookNode) -> bool:
+    """Whether an output is the judge's; a student's cannot be marked so, see messages.py."""
+    return output.get("metadata", {}).get("vitedu", {}).get("verdict") is True
+
+
+def _verdict(output: NotebookNode) -> NotebookNode:
+    if "text/html" in output.data:  # it quotes the student's errors, which are no formulas
+        output.data["text/html"] = f'<div class="{NO_FORMULAS}">{output.data["text/html"]}</div>'
+    return output
+
+
+def _shown(output: NotebookNode, effort: Effort) -> list[NotebookNode]:
+    """An output of a student's as formgrader shows it."""
+    if output.output_type == "stream":
+        output.text = untrusted.text(output.text, MAX_STREAM)
     if output.output_type not in ("display_data", "execute_result"):  # what no page can hold is replaced
-        return nbformat.from_dict(untrusted.json_safe(output))
-    if output.metadata.get("vitedu", {}).get("verdict") is True:
-        if "text/html" in output.data:  # it quotes the student's errors, which are no formulas
-            output.data["text/html"] = f'<div class="{NO_FORMULAS}">{output.data["text/html"]}</div>'
-        return output
-    clean = rich(output.data)
+        return [nbformat.from_dict(untrusted.json_safe(output))]
+    clean = rich(output.data, effort)
     if "text/html" in clean.get("data", {}):
         clean.data["text/html"] = rendered.boxed(clean.data["text/html"])
-    return clean
+    return [clean]
 
 
 class _Compiled(BytecodeCache):
@@ -95,16 +116,6 @@ class _Compiled(BytecodeCache):
         self._known[bucket.key] = bucket.bytecode_to_string()
 
 
-@lru_cache(maxsize=512)
-def _in_colours(source: str) -> str:
-    """Code as HTML; the author's cells are the same in all submissions."""
-    return Highlight2HTML(pygments_lexer="ipython3")(source)
-
-
-def _highlighted(source: str, metadata: Any = None) -> str:
-    return _in_colours(source)
-
-
 class FeedbackExporter(HTMLExporter):
     """HTML with a markdown filter that sanitises what it made."""
 
@@ -117,7 +128,7 @@ class FeedbackExporter(HTMLExporter):
 
     def from_notebook_node(self, nb: NotebookNode, resources: Any = None, **kwargs: Any) -> tuple[str, Any]:
         """As every exporter with a template; HTMLExporter would then parse the page anew, for what Clean has done."""
-        self.register_filter("highlight_code", _highlighted)
+        self.register_filter("highlight_code", rendered.highlight_code)
         return super(HTMLExporter, self).from_notebook_node(nb, self._init_resources(resources), **kwargs)
 
     def default_filters(self):
@@ -128,7 +139,9 @@ class FeedbackExporter(HTMLExporter):
     def safe_markdown(self, context: Any, source: str) -> str:
         """A cell's Markdown, or a comment's, as sanitised HTML."""
         cell = context.get("cell", {})
-        return rendered.markdown(source, cell.get("attachments") if source == cell.get("source") else None)
+        if source != cell.get("source"):
+            return rendered.markdown(source)
+        return rendered.markdown(source, cell.get("attachments"), rendered.is_plain(cell))
 
 
 class Clean(NbGraderPreprocessor):
@@ -142,7 +155,8 @@ class Clean(NbGraderPreprocessor):
         cells = [cell for cell in submission.cells if cell.notebook == names["notebook"]]
         rows = {cell.grade_id: _row(cell, i) for i, cell in enumerate(cells)}
         comments = submission.comments.get(names["notebook"], {})
-        shown = [clean for cell in nb.cells if (clean := showable(cell, rows, comments)) is not None]
+        effort = Effort()
+        shown = [clean for cell in nb.cells if (clean := showable(cell, rows, comments, effort)) is not None]
         # A heading with nothing of the student's under it says nothing here.
         shown = [
             c for c, after in zip(shown, [*shown[1:], None], strict=True) if not (_is_heading(c) and _is_heading(after))

@@ -23,6 +23,7 @@ from jinja2 import Environment, FileSystemLoader
 from jinja2.ext import Extension
 from markupsafe import Markup
 from nbconvert.exporters import HTMLExporter
+from nbformat import NotebookNode
 from nbgrader.server_extensions.formgrader import handlers
 from nbgrader.server_extensions.formgrader.base import BaseHandler
 from traitlets.config import Config
@@ -123,6 +124,10 @@ class SubmissionPage(HTMLExporter):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config=config, template_name="formgrade", extra_template_basedirs=[handlers.template_path])
+
+    def from_notebook_node(self, nb: NotebookNode, resources: Any = None, **kw: Any) -> tuple[str, dict[str, Any]]:
+        """As every exporter with a template; HTMLExporter would parse the page anew, which takes minutes for some."""
+        return super(HTMLExporter, self).from_notebook_node(nb, self._init_resources(resources), **kw)
 
     def _create_environment(self) -> Environment:
         environment = super()._create_environment()

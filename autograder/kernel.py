@@ -63,6 +63,7 @@ class Limits(Room):
             from then on, and do not count.
         cpu: CPU seconds of all kernels of a notebook together.
         output_bytes, outputs: kept of one cell.
+        all_output_bytes: kept of all cells together, by one kernel.
         message_bytes: of one message; the connection of a larger one is cut.
         waiting: messages that the grader takes in before they are read; a kernel that sends more has to wait.
         parts: brackets and braces in one message: each becomes an object of the grader's when it is parsed.
@@ -78,6 +79,7 @@ class Limits(Room):
     replays: int = 2
     output_bytes: int = 2 * 2**20
     outputs: int = 200
+    all_output_bytes: int = 64 * 2**20
     message_bytes: int = 32 * 2**20
     messages: int = 20_000
     waiting: int = 8
@@ -125,6 +127,7 @@ class StudentKernel:
 
     def __init__(self, limits: Limits, boxed: bool = True, spent: float = 0.0, template: str = "") -> None:
         self.limits, self.boxed, self.cold = limits, boxed, ""
+        self._output_left = limits.all_output_bytes
         self.room = Room(**{f.name: getattr(limits, f.name) for f in fields(Room)} | {"cpu": limits.cpu - spent})
         self._folder = scratch_folder()
         self._context = zmq.Context()
@@ -243,7 +246,7 @@ class StudentKernel:
         if not self.alive:
             return self._gone(Run(DIED))
         cpu_limit = self.cpu_time() + cpu_seconds if cpu_seconds < math.inf else math.inf
-        run, kept = Run(OK), Outputs(self.limits.output_bytes, self.limits.outputs)
+        run, kept = Run(OK), Outputs(min(self.limits.output_bytes, self._output_left), self.limits.outputs)
         options = {"store_history": nonce is None, "allow_stdin": False, "stop_on_error": False}
         try:
             parent = self._client.execute(code, user_expressions=expressions or {}, **options)
@@ -303,6 +306,7 @@ class StudentKernel:
         if run.status == OK and reply is not None and reply.get("status") == "error":
             run.status = ERROR
             run.error = text(f"{reply.get('ename', '')}: {reply.get('evalue', '')}", 300)
+        self._output_left = max(0, self._output_left - kept.size)
         if run.status == ERROR and NO_MEMORY.search(run.error):
             run.status = OUT_OF_MEMORY
         run.outputs = kept.outputs

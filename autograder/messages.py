@@ -65,6 +65,11 @@ class Outputs:
         self._bytes = 0
         self._full = False
 
+    @property
+    def size(self) -> int:
+        """Bytes taken in so far."""
+        return self._bytes
+
     def add(self, message: dict[str, Any]) -> None:
         """Take one message; kinds that reach beyond their own cell are ignored."""
         if self._full:

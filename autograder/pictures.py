@@ -40,7 +40,7 @@ _EMBEDDED = re.compile(
     r"data:image/([\w.+-]{1,30})(?:;[\w=-]{1,40}){0,3};base64,([A-Za-z0-9+/=]{16,}(?:\n[A-Za-z0-9+/=]+)*)"
     r"(?=\n?[\"')>]|[ \t]+[\"'(/>])", re.I
 )
-_NAMED = re.compile(r"attachment:(?=([^\s)>\"']+))")
+_NAMED = re.compile(r"attachment:([^\s)>\"']+)")
 
 
 def kind_of(content: bytes) -> str:
@@ -203,7 +203,8 @@ def find(name: str, attachments: Mapping[str, Mapping[str, str]]) -> str | None:
 
 def referenced(source: str, attachments: Attachments) -> Attachments:
     """The attachments that a text names."""
-    names = {find(name, attachments) for name in _NAMED.findall(source)}
+    known = {key(name): name for name in attachments}
+    names = {known.get(key(name)) for name in set(_NAMED.findall(source) if known else ())}
     names |= {name for name in attachments if f"attachment:{name}" in source}
     return {name: data for name, data in attachments.items() if name in names}
 

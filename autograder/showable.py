@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Callable
 from typing import Any
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output, new_raw_cell
 
 from . import pictures, untrusted
+from .effort import Effort
 from .rendered import MAX_TEXT
 
 MAX_OUTPUTS = 30  # outputs of one cell
+FULL = "this notebook has shown so much already that no page could hold it"
 ALT = "a picture that this cell showed"
 QUIET = ("setup", "display")  # author cells: shown only when they failed
 HIDDEN = re.compile(r"^[^\n]*### BEGIN (HIDDEN TESTS|MARK SCHEME)\b.*?(?:### END \1[^\n]*(?:\n|\Z)|\Z)", re.S | re.M)
 HEADING = re.compile(r"^#{1,6} .*$", re.M)
 
 
-def showable(cell: NotebookNode, rows: dict[str, NotebookNode], comments: dict[str, str]) -> NotebookNode | None:
+def showable(
+    cell: NotebookNode, rows: dict[str, NotebookNode], comments: dict[str, str], effort: Effort
+) -> NotebookNode | None:
     """A cell as the page shows it; None for what the page leaves out.
 
     Args:
         rows: the summary's lines by grade_id; a graded cell carries its own along.
         comments: the graders', by grade_id.
+        effort: what is left of it for the page.
     """
     grading = _mapping(cell.get("metadata"), "nbgrader")
     role = _mapping(cell.get("metadata"), "vitedu").get("role")
@@ -40,6 +46,7 @@ def showable(cell: NotebookNode, rows: dict[str, NotebookNode], comments: dict[s
             heading = HEADING.search(source)
             facts["heading"] = True
             return new_markdown_cell(heading.group(), metadata={"vitedu": facts}) if heading else None
+        source, facts["plain"] = as_affordable(source, effort)
         return new_markdown_cell(source, metadata={"vitedu": facts}, attachments=kept)
     if cell.get("cell_type") == "raw":
         return new_raw_cell(source, metadata={"vitedu": facts})
@@ -49,11 +56,13 @@ def showable(cell: NotebookNode, rows: dict[str, NotebookNode], comments: dict[s
         # Only what the judge wrote: anything else in an exam's cell came from the student's process.
         facts["exam"], source = True, ""
         outputs = [o for o in outputs if _mapping(o.get("metadata"), "vitedu").get("verdict") is True]
+        effort = Effort()
     elif role in QUIET and not any(o.get("output_type") == "error" for o in outputs):
         return None
-    shown = [clean for output in outputs[:MAX_OUTPUTS] for clean in _output(output)]
+    shown = affordable(outputs[:MAX_OUTPUTS], _output, effort)
     if len(outputs) > MAX_OUTPUTS:
-        shown.append(_note(f"{len(outputs) - MAX_OUTPUTS} more outputs are not shown"))
+        shown.append(note(f"{len(outputs) - MAX_OUTPUTS} more outputs are not shown"))
+    facts["plain"] = not effort.affords("code", len(source))
     return new_code_cell(source, metadata={"vitedu": facts}, outputs=shown)
 
 
@@ -65,7 +74,40 @@ def _source(source: str, role: Any) -> str:
     return source
 
 
-def _output(output: dict[str, Any]) -> list[NotebookNode]:
+def as_affordable(source: str, effort: Effort) -> tuple[str, bool]:
+    """A Markdown text, or a sentence instead of it, and whether it is shown as it is, not rendered."""
+    if effort.affords("markdown", len(source)):
+        return source, False
+    if effort.output(min(len(source), MAX_TEXT)):
+        return source, True
+    return f"[a text of {len(source)} characters is not shown: {FULL}]", True
+
+
+def affordable(
+    outputs: list[Any], clean: Callable[[Any, Effort], list[NotebookNode]], effort: Effort
+) -> list[NotebookNode]:
+    """A cell's outputs, cleaned, as far as the page has room, and a sentence for the others."""
+    kept, left = [], 0
+    for output in outputs:
+        made = [] if effort.full else clean(output, effort)
+        if effort.full or not all([effort.output(_length(part)) for part in made]):
+            left += 1
+        else:
+            kept += made
+    if left:
+        what = f"{left} outputs are" if left > 1 else "an output is"
+        kept.append(note(f"{what} not shown: {FULL}"))
+    return kept
+
+
+def _length(output: NotebookNode) -> int:
+    """Characters of an output, but for pictures, which count elsewhere."""
+    texts = [output.get("text", ""), *output.get("traceback", [])]
+    texts += [untrusted.PICTURE.sub("", text) for mime, text in output.get("data", {}).items() if mime[:5] == "text/"]
+    return sum(map(len, map(str, texts)))
+
+
+def _output(output: dict[str, Any], effort: Effort) -> list[NotebookNode]:
     """An output as text, sanitised HTML, PNG or JPEG; [] when it is none of nbformat's kinds."""
     kind = output.get("output_type")
     if kind == "stream":
@@ -76,31 +118,35 @@ def _output(output: dict[str, Any]) -> list[NotebookNode]:
         trace = "\n".join(_text(line) for line in _list(output.get("traceback"))[:200]) or said
         return [new_output("error", ename="", evalue="", traceback=[untrusted.text(trace, MAX_TEXT)])]
     if kind in ("display_data", "execute_result"):
-        return [rich(_mapping(output, "data"))]
+        return [rich(_mapping(output, "data"), effort)]
     return []
 
 
-def rich(data: dict[str, Any]) -> NotebookNode:
+def rich(data: dict[str, Any], effort: Effort) -> NotebookNode:
     """The best safe form of a display: HTML, else a picture, else its text."""
-    if "text/html" in data:
-        return new_output("display_data", data={"text/html": untrusted.html(_joined(data["text/html"]))})
+    if "text/html" in data and effort.markup(markup := _joined(data["text/html"])):
+        return new_output("display_data", data={"text/html": untrusted.html(markup)})
     why = ""
     for mime in ("image/png", "image/jpeg"):
         if mime not in data:
             continue
         content = pictures.decoded(data[mime])  # encoded again, so that nothing else can hide in it
-        if content and not (why := pictures.too_large(content)):
-            encoded = base64.b64encode(content).decode()
+        encoded = base64.b64encode(content).decode()
+        why = pictures.too_large(content) or effort.picture({"": {mime: encoded}}) if content else ""
+        if content and not why:
             return new_output("display_data", data={mime: encoded}, metadata={"alt": ALT})
     for mime in ("text/plain", "text/markdown", "text/latex"):
         if mime in data:
             return new_output("display_data", data={"text/plain": _text(data[mime])})
-    return _note(
+    if "text/html" in data:
+        return note("an output is not shown: this notebook has shown more HTML than a page can hold")
+    return note(
         f"a picture is not shown: {why}" if why else "an output that is neither text nor a picture is not shown"
     )
 
 
-def _note(sentence: str) -> NotebookNode:
+def note(sentence: str) -> NotebookNode:
+    """A sentence of ours among the outputs."""
     return new_output("stream", name="stdout", text=f"[{sentence}]")
 
 

@@ -11,13 +11,14 @@ import math
 import re
 import secrets
 import unicodedata
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 import bleach
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, MarkupResemblesLocatorWarning, Tag, XMLParsedAsHTMLWarning
 
 from . import pictures, styles
 
@@ -25,6 +26,9 @@ try:
     from bleach.css_sanitizer import CSSSanitizer
 except ImportError:  # without tinycss2 no style can be checked, so none is let through
     CSSSanitizer = None
+
+for _doubt in (MarkupResemblesLocatorWarning, XMLParsedAsHTMLWarning):  # about what a student wrote, to the grader
+    warnings.filterwarnings("ignore", category=_doubt, module=re.escape(__name__))
 
 # Terminal escapes: CSI (colours, cursor), OSC, DCS and their like (titles, links, clipboard), the rest.
 ESCAPES = re.compile(
@@ -41,6 +45,7 @@ CUT = " ..."
 MAX_KNOWN = 50_000  # characters of an output that is kept, in case another one is the same
 MAX_MARKUP = 2_000_000  # characters of one output; embedded pictures count
 MAX_TAGS = 20_000  # tags and entities of one output: what a parser is slow at
+MAX_STYLE = 1000  # characters of one tag's style
 MAX_DEPTH = 100  # of JSON
 MAX_NESTING = 200  # open tags: parsers take quadratic time
 TAGS = frozenset(
@@ -57,6 +62,7 @@ COMMANDS = (
 ).split()
 FORMULAS = re.compile(rf"\\(?=(?:{'|'.join(COMMANDS)})(?![A-Za-z]))")
 TAG = re.compile(r"""(<(?:[^<>"']|"[^"]*"|'[^']*')*>)""")
+ATTRIBUTES = ("src", "alt", "width", "height", "style", "colspan", "rowspan", "scope")
 STYLES = (
     "color background-color font-weight font-style font-family font-size text-align text-decoration vertical-align"
     " white-space width max-width height padding padding-top padding-right padding-bottom padding-left"
@@ -137,7 +143,7 @@ def _html(markup: str) -> str:
 
 
 def _clean(markup: str, attachments: Mapping[str, Mapping[str, str]]) -> str:
-    tags = markup.count("<") + markup.count("&")
+    tags = max(markup.count("<") + markup.count("&"), markup.count(">"))
     if len(markup) > MAX_MARKUP or tags > MAX_TAGS or _nesting(markup) > MAX_NESTING:
         return f"<p>[an output of {len(markup)} characters is too large, or nested too deeply, to be shown]</p>"
     stands_for: dict[str, str] = {}  # addresses of attached pictures, put in last: they may be long
@@ -174,6 +180,8 @@ def _without(
     for found in soup.find_all(tags):
         if not found.decomposed:
             found.decompose()
+    for found in soup.find_all(True):  # the parser behind this one takes quadratic time for the attributes of a tag
+        found.attrs = {name: value for name, value in found.attrs.items() if name in ATTRIBUTES}
     times: Counter[str] = Counter()
     for picture in soup.find_all("img"):
         src = str(picture.get("src", "")).strip()
@@ -181,24 +189,30 @@ def _without(
             name = pictures.find(src[len("attachment:") :], attachments)
             if name is None:
                 named = terminal(pictures.key(src[len("attachment:") :]), 80)
-                picture.replace_with(f"[the picture {named} is not shown: it is missing, or of a kind that is refused]")
+                _say(picture, f"[the picture {named} is not shown: it is missing, or of a kind that is refused]")
                 continue
             times[name] += 1
             if times[name] > pictures.MAX_TIMES:  # else a small file could become a page of gigabytes
-                picture.replace_with(f"[the picture {terminal(name, 80)} again]")
+                _say(picture, f"[the picture {terminal(name, 80)} again]")
                 continue
             mime, data = next(iter(attachments[name].items()))
             picture["src"] = src = f"data:{mime};base64,{secrets.token_hex(16)}"
             stands_for[src] = f"data:{mime};base64,{data}"
         elif not PICTURE.fullmatch(src):
-            picture.replace_with(_not_shown(src))
+            _say(picture, _not_shown(src))
             continue
         elif large := pictures.too_large(pictures.decoded(src.partition(",")[2])):
-            picture.replace_with(f"[a picture is not shown: {large}]")
+            _say(picture, f"[a picture is not shown: {large}]")
             continue
         if not picture.get("alt"):
             picture["alt"] = "a picture without a description"
     return str(soup)
+
+
+def _say(picture: Tag, sentence: str) -> None:
+    """Make a picture a sentence, where it stands: to take it out takes time for each of its neighbours."""
+    picture.name, picture.attrs = "span", {}
+    picture.string = sentence
 
 
 def _not_shown(src: str) -> str:
@@ -214,7 +228,9 @@ def _cleaner() -> bleach.Cleaner:
         return name == "alt" or (name == "src" and PICTURE.fullmatch(value.strip()) is not None)
 
     def style(_tag: str, name: str, value: str) -> bool:
-        return name == "style" and CSSSanitizer is not None and not re.search(r"url|expression|[\\@]|/\*", value, re.I)
+        if name != "style" or CSSSanitizer is None or len(value) > MAX_STYLE:
+            return False
+        return not re.search(r"url|expression|[\\@]|/\*", value, re.I)
 
     def cell(tag: str, name: str, value: str) -> bool:
         if name in ("colspan", "rowspan"):

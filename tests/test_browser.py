@@ -23,7 +23,7 @@ from browser import PATIENCE, NotebookPage, Server, jupyter_lab, picture_of
 from nbgrader.api import Gradebook
 from nbgrader.apps import NbGraderAPI
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 from traitlets.config import Config
 
 from autograder.build import RELEASE
@@ -40,15 +40,6 @@ EXERCISES = [exercise.id for exercise in LAB.exercises]
 FIRST, SECOND = EXERCISES[:2]
 FOR_README = os.environ.get("VITEDU_PICTURES") == "1"
 WRITTEN = {cell.grade_id: "Because the scores would grow with K." for cell in LAB.cells if cell.role == "written"}
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from sample_class import (
 from traitlets.config import Config
 
 from autograder import rendered
+from autograder.effort import Effort
 from autograder.feedback import configure
 from autograder.showable import showable
 
@@ -127,7 +128,7 @@ def test_the_course_text_is_left_out_but_for_its_headings(page):
 def test_outputs_of_other_kinds_are_named(name):
     cell = hostile_notebook().cells[3]
     cell.outputs = [{"output_type": "display_data", "data": {name: "<b>x</b>"}, "metadata": {}}]
-    (output,) = showable(cell, {}, {}).outputs
+    (output,) = showable(cell, {}, {}, Effort()).outputs
     assert output.text == "[an output that is neither text nor a picture is not shown]"
 
 
@@ -144,7 +145,7 @@ STRANGE = [
 def test_malformed_outputs_stop_nothing(outputs):
     cell = hostile_notebook().cells[3]
     cell["outputs"] = outputs
-    shown = showable(cell, {}, {})
+    shown = showable(cell, {}, {}, Effort())
     assert shown.source == cell.source
     json.dumps(shown).encode()
 
@@ -152,7 +153,7 @@ def test_malformed_outputs_stop_nothing(outputs):
 def test_an_answer_without_end_is_cut(tmp_path):
     cell = hostile_notebook().cells[3]
     cell["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "x" * 1_000_000}] * 100
-    shown = showable(cell, {}, {})
+    shown = showable(cell, {}, {}, Effort())
     assert len(json.dumps(shown)) < 1_000_000
     assert shown.outputs[-1].text == "[70 more outputs are not shown]"
 
@@ -195,14 +196,16 @@ def test_formgraders_page_is_sanitised_but_the_verdict_stays():
     verdict = new_output("display_data", data={"text/html": '<div class="kept">verdict</div>'})
     verdict.metadata["vitedu"] = {"verdict": True}
     shown = new_output("display_data", data={"text/html": "<img src=x onerror=alert(1)>shown"})
+    stream = new_output("stream", text="\x1b]0;title\x07\x1b[31mred\x1b[0m\u202e text")
     nb = new_notebook(cells=[
         new_markdown_cell("<script>alert(2)</script> my answer", metadata={"vitedu": {"role": "written"}}),
-        new_code_cell("1", outputs=[shown, verdict], metadata={"vitedu": {"role": "own"}}),
+        new_code_cell("1", outputs=[stream, shown, verdict], metadata={"vitedu": {"role": "own"}}),
     ])  # fmt: skip
     config = Config()
     configure(config)
     page, _ = HTMLExporter(config=config).from_notebook_node(nb)
     assert "alert(" not in page
+    assert "red text" in page and "title" not in page.partition("<body")[2]
     assert '<div class="kept">verdict</div>' in page and "my answer" in page and "shown" in page
 
 

@@ -12,11 +12,12 @@ import pytest
 from browser import PATIENCE, Server, jupyter_lab
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 from nbgrader.api import Gradebook
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 from sample_class import LAB, NOTEBOOK, database, hostile_notebook, make_course
 from test_pasted_pictures import encoded
 
 from autograder.folder import write_atomically
+from autograder.lab import find_lab
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.usefixtures("chromium")]
 
@@ -35,6 +36,13 @@ PLANTED = "\n\n".join(
         "<base href='https://evil.example/'>",
     ]
 )
+CONFIG = """from autograder.course import configure
+c = get_config()
+configure(c)
+c.CourseDirectory.root, c.CourseDirectory.course_id, c.Exchange.root = {root!r}, "vit", {exchange!r}
+c.GenerateAssignment.preprocessors = c.GenerateAssignment.preprocessors[1:]  # test_notebooks.py asks about secrets
+"""
+SECOND = find_lab("lab2_tokens")
 ODD = 'x"-alert(1)-"<img src=x: onerror=top.ran=1>'  # a student's id, as a folder can be named
 
 
@@ -42,8 +50,9 @@ ODD = 'x"-alert(1)-"<img src=x: onerror=top.ran=1>'  # a student's id, as a fold
 def server(tmp_path_factory) -> Iterator[Server]:
     """JupyterLab in a graded course: "carl" is honest, "mallory" plants scripts in each kind of cell."""
     course = make_course(tmp_path_factory.mktemp("course"))
-    config = "from autograder.course import configure\nc = get_config()\nconfigure(c)\n"
-    (course / "nbgrader_config.py").write_text(f"{config}c.CourseDirectory.root = {str(course)!r}\n")
+    (course / "nbgrader_config.py").write_text(CONFIG.format(root=str(course), exchange=str(course / "exchange")))
+    (course / "exchange").mkdir()
+    write_atomically(course / "course_secret", "7e57" * 16 + "\n")
     (course / "source" / LAB).mkdir(parents=True)
     with Gradebook(database(course)) as gradebook:
         gradebook.add_student(ODD, first_name="<img src=x: onerror=top.ran=1>", last_name="</script><script>top.ran=1")
@@ -69,15 +78,6 @@ def server(tmp_path_factory) -> Iterator[Server]:
         write_atomically(path, json.dumps(nb))
     with jupyter_lab(course, tmp_path_factory.mktemp("home")) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -151,9 +151,10 @@ def test_every_page_works_and_nothing_is_refused(page, server, said, tmp_path):
         comment.blur()
     page.screenshot(path=tmp_path / "submission.png", full_page=True)
     assert said == []
-    with page.expect_navigation():  # to the list, or to mallory's page, where much is refused: ids are random
-        page.get_by_role("link", name="Next").click()
-    page.goto(f"{server.url}/formgrader/submissions/{id}/")
+    for way in ("Next", "Prev"):  # to the list, or to mallory's page, where much is refused: ids are random
+        with page.expect_response(lambda r: r.ok and r.request.is_navigation_request()):
+            page.get_by_role("link", name=way).click()
+        page.goto(f"{server.url}/formgrader/submissions/{id}/")
     said.clear()
     expect(page.locator("#written-scale")).to_have_value("1")
     expect(page.locator("#written-heads")).to_have_value("0.25")
@@ -172,6 +173,52 @@ def test_every_page_works_and_nothing_is_refused(page, server, said, tmp_path):
     with gradebook(server) as there:
         marks = {g.name: g.manual_score for g in there.find_submission_notebook(NOTEBOOK, LAB, "carl").grades}
     assert (marks["written-scale"], marks["written-heads"]) == (0, 0.25)
+
+
+def press(page: Page, row: Locator, what: str, said: list[str]) -> None:
+    """A button of a list that does its work on the server, and the dialog that tells how it went."""
+    row.locator(f".{what} a").click()
+    dialog = page.locator(".modal-dialog")
+    expect(dialog).to_be_visible()
+    expect(dialog.locator(".modal-title")).to_have_text("Success")
+    dialog.get_by_role("button", name="OK").click()
+    expect(dialog).to_have_count(0)
+    assert said == []
+
+
+def test_every_button_does_its_work(page, server, said):
+    row = page.locator("tr", has_text=SECOND.assignment)
+    press(page, row, "assign", said)
+    press(page, row, "release", said)
+    row.locator(".edit a").click()
+    page.locator(".modal-duedate").fill("2030-01-02T03:04")
+    page.get_by_role("button", name="Save").click()
+    expect(row.locator(".duedate")).to_contain_text("2030-01-02")
+
+    # What nbgrader's Submit leaves in the exchange; the file is damaged, so that no kernel is needed.
+    handed_in = server.folder / "exchange" / "vit" / "inbound" / f"dora+{SECOND.assignment}+2030-01-01 00:00:00 UTC+x"
+    handed_in.mkdir(parents=True)
+    (handed_in / "timestamp.txt").write_text("2030-01-01 00:00:00 UTC")
+    (handed_in / "submission_secret.txt").write_text("s" * 64)
+    (handed_in / f"{SECOND.notebook}.ipynb").write_text(PLANTED)
+    press(page, row, "collect", said)
+    row.locator(".num-submissions a").click()
+    row = page.locator("tr", has=page.locator(".student-id", has_text="dora"))
+    for what in ("autograde", "generate-feedback", "release-feedback"):
+        press(page, row, what, said)
+    expect(row.locator(".status")).to_have_text("needs manual grading")
+    assert list((server.folder / "exchange" / "vit" / "feedback").glob("*.html"))
+
+    page.goto(f"{server.url}/formgrader/manage_students")
+    page.get_by_text("Add new student").click()
+    page.locator("input.id").fill("eve")
+    page.locator(".modal").get_by_role("button", name="Save").click()
+    row = page.locator("tr", has=page.locator(".id", has_text="eve"))
+    row.locator(".edit a").click()
+    page.locator(".modal-last-name").fill("<b>Eve</b>")
+    page.get_by_role("button", name="Save").click()
+    expect(row).to_contain_text("<b>Eve</b>")
+    assert said == [] and page.evaluate("top.ran") is None
 
 
 def test_nothing_that_a_submission_plants_runs(page, server, said):
@@ -205,6 +252,10 @@ def test_nothing_that_a_submission_plants_runs(page, server, said):
         page.wait_for_load_state("networkidle")
         assert page.evaluate("top.ran") is None, path
     assert before["written-scale"] is None
+    # Jupyter's own view of the file: scripts would run in an origin that is nobody's.
+    with urllib.request.urlopen(server.page(f"files/autograded/mallory/{LAB}/{NOTEBOOK}.ipynb")) as answer:
+        (sandbox,) = re.findall(r"sandbox[^;]*", answer.headers["Content-Security-Policy"])
+        assert "allow-same-origin" not in sandbox
 
 
 def test_the_policy_names_what_may_run_and_nothing_more(server):

@@ -130,6 +130,13 @@ def test_too_much_output_is_cut_and_the_cell_goes_on(kernel, code):
     assert shown(kernel.run("print(done); done = False", 20)) == ["True\n"]
 
 
+def test_all_outputs_of_a_notebook_have_a_limit_together(kernel, monkeypatch):
+    monkeypatch.setattr(kernel, "_output_left", 10_000)
+    printed = [shown(kernel.run("print('y' * 4_000)", 20)) for _ in range(4)]
+    assert [len("".join(said)) > 4_000 for said in printed] == [True, True, False, False]
+    assert all("was cut here" in said[-1] for said in printed[2:])
+
+
 def test_a_message_beyond_the_limit_costs_its_own_cell_only(kernel):
     run = kernel.run("publish_display_data({'text/plain': 'z' * 20_000_000})", 20)
     assert len(str(run.outputs)) < 2 * SMALL.output_bytes

@@ -16,6 +16,7 @@ from sample_class import assert_harmless
 from traitlets.config import Config
 
 from autograder import feedback, pictures, rendered, untrusted
+from autograder.effort import Effort
 from autograder.lab import ROOT, find_lab
 from autograder.rebuild import is_unchanged, parse_submission, rebuild
 from autograder.sample import Student, hand_in
@@ -152,7 +153,7 @@ def test_pictures_arrive_in_formgrader_and_feedback():
     expected = [[encoded("red"), large], [encoded("blue"), encoded(kind="JPEG")], [encoded("green")]]
     for cell, found in zip(cells, expected, strict=True):
         assert sources(formgraders_page(cell)) == found
-        shown = showable(cell, {}, {})
+        shown = showable(cell, {}, {}, Effort())
         assert sources(rendered.markdown(shown.source, shown.attachments)) == found
 
 
@@ -193,6 +194,12 @@ def test_a_picture_that_is_named_many_times_is_shown_a_few_times():
     attachments = {"a.png": {"image/png": encoded()}}
     shown = untrusted.html('<img src="attachment:a.png" alt="a">' * 100, attachments)
     assert shown.count("<img") == pictures.MAX_TIMES and shown.count("[the picture a.png again]") == 97
+
+
+def test_what_a_text_refers_to_is_found_in_one_go():
+    attachments = {"a b.png": {"image/png": encoded()}, "c.png": {"image/png": encoded()}}
+    assert list(pictures.referenced("![](attachment:a%20b.png) attachment:c", attachments)) == ["a b.png"]
+    assert list(pictures.referenced("attachment:" * 80_000 + "c.png", attachments)) == ["c.png"]
 
 
 def test_thousands_of_embedded_pictures_are_looked_at_once():

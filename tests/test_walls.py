@@ -150,7 +150,15 @@ RULES = {
         "test_formgrader.py::test_nothing_that_a_submission_plants_runs",
         "test_formgrader.py::test_the_policy_names_what_may_run_and_nothing_more",
         "test_formgrader.py::test_every_page_works_and_nothing_is_refused",
+        "test_formgrader.py::test_every_button_does_its_work",
         "test_feedback.py::test_nothing_hostile_survives",
+    ],
+    "what a submission wrote is shown in a time that grows with its length, and a page has an end": [
+        "test_colours.py::test_code_keeps_its_text_and_takes_time_by_its_length",
+        "test_colours.py::test_markdown_that_a_renderer_is_slow_at",
+        "test_colours.py::test_markup_that_a_cleaner_is_slow_at",
+        "test_colours.py::test_a_page_has_an_end_however_many_cells_there_are",
+        "test_colours.py::test_outputs_hold_as_many_pictures_as_a_page_does",
     ],
     "pictures in answers are PNG or JPEG of a sane size, and nothing else": [
         "test_pasted_pictures.py::test_what_is_refused_and_why",
