@@ -51,9 +51,7 @@ class WalledAutograde(Autograde):
                 super().init_assignment(assignment_id, student_id)
             except InvalidEntry:  # another grader made the same student or submission just now: it is there
                 super().init_assignment(assignment_id, student_id)
-        source, folder = (
-            Path(place(assignment_id, student_id)) for place in (self._format_source, self._format_dest)
-        )
+        source, folder = (Path(place(assignment_id, student_id)) for place in (self._format_source, self._format_dest))
         submitted_at = read_timestamp(source).time
         with Gradebook(self.coursedir.db_url) as gradebook:  # nbgrader keeps an earlier time where there is none now
             gradebook.update_or_create_submission(assignment_id, student_id, timestamp=submitted_at)
