@@ -19,7 +19,19 @@ from .arrange import answer_to
 from .cells import EXAMINED, Cells
 from .exam import Draw, Exercise, variant_of
 from .judge import Reply, judge, signature
-from .kernel import DIED, GONE, NO_MEMORY, OK, OUT_OF_MEMORY, TIMED_OUT, KernelStartError, Limits, Run, StudentKernel
+from .kernel import (
+    DIED,
+    GONE,
+    INTERRUPTED,
+    NO_MEMORY,
+    OK,
+    OUT_OF_MEMORY,
+    TIMED_OUT,
+    KernelStartError,
+    Limits,
+    Run,
+    StudentKernel,
+)
 from .lab import Lab
 from .reference import Reference
 from .verdict import ERROR, GRADED, NOT_ANSWERED, NOT_GRADED, CaseVerdict, Verdict
@@ -219,6 +231,7 @@ class _Sitting:
         started, most = time.monotonic(), self.cells.left(self.limits.probe)
         replies, run = ask_exercise(self.cells.kernel, cases, most)
         self.cells.ran(index, "", time.monotonic() - started)
+        run.lost |= any(r.answer is not None and r.answer.error.get("type") == INTERRUPTED for r in replies)
         if run.status == TIMED_OUT and most < self.limits.probe:
             run.error = run.error or self.cells.no_time()
         return replies, run

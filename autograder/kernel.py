@@ -102,12 +102,13 @@ class KernelStartError(RuntimeError):
 
 @dataclass
 class Run:
-    """How a cell ended and what it showed."""
+    """How a cell ended and what it showed; `lost`: it ended by itself, and not all that was asked was answered."""
 
     status: str
     outputs: list[NotebookNode] = field(default_factory=list)
     answers: dict[int, Answer] = field(default_factory=dict)
     error: str = ""
+    lost: bool = False
 
 
 def _raised(reply: dict[str, Any]) -> str:
@@ -317,6 +318,7 @@ class StudentKernel:
             run.error = text(f"{reply.get('ename', '')}: {reply.get('evalue', '')}", 300)
         if run.status == OK and nonce is not None and reply is not None and (said := _raised(reply)):
             run.status, run.error = ERROR, said
+        run.lost = run.status in (OK, ERROR) and len(run.answers) < count
         if run.status == ERROR and NO_MEMORY.search(run.error):
             run.status = OUT_OF_MEMORY
         run.outputs = kept.outputs

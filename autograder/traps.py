@@ -2,8 +2,8 @@
 
 A hook of IPython's, a patched function of torch, a callback of the garbage collector: no thread and no timer shows
 them. So the notebook is tried in fresh kernels in which suspected cells do no more than define their names. Where the
-answer still fails, it is to blame itself, after this one trial; where it does not, the first of them is found with
-which it fails.
+answer still fails, it is to blame itself, after this one trial; where it does not, it is tried without fewer of them,
+until it is known which one matters.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def interrupted(run: Run) -> bool:
 
 def ends(run: Run) -> bool:
     """Whether it ended in a way in which another cell's trap may end it."""
-    return run.status in (*GONE, TIMED_OUT) or interrupted(run)
+    return run.status in (*GONE, TIMED_OUT) or run.lost or interrupted(run)
 
 
 def without(cells: Cells, index: int, attempt: Attempt, run: Run, costly: bool = False) -> Found | None:
@@ -121,7 +121,8 @@ class _Trial:
         if len(suspects) == 1:
             self._convict(suspects)
             return self._pardoned(suspects[0], found)
-        slow = max(found[2], *(s for place, s in self.cells.took.items() if place not in self.cells.reduced), 0.0)
+        ahead = {place: s for place, s in self.cells.took.items() if place < self.index}
+        slow = max(found[2], *(s for place, s in ahead.items() if place not in self.cells.reduced), 0.0)
         quick, left = QUICK + 3 * slow, list(suspects)
         for _ in range(ROUNDS):
             if time.monotonic() > self.until:
@@ -132,7 +133,7 @@ class _Trial:
                 if not guilty:
                     return self._pardoned(min(set(suspects) - set(left), default=self.index), found)
             elif left:
-                guilty = [self._first(left, quick)]
+                guilty = [self._last(left, quick)]
             else:
                 return None
             self._convict(guilty)
@@ -143,7 +144,8 @@ class _Trial:
     def _holds(self, reduced: list[int], quick: float = math.inf) -> Found | None:
         """An attempt in a fresh kernel, in which some more cells only define; None where it fails, too."""
         cells, before = self.cells, self.cells.reduced
-        cells.reduced = before | {place: definitions(cells.notebook.cells[place].source) for place in reduced}
+        # Something is run in each one's place: a trap may count what runs.
+        cells.reduced = before | {p: definitions(cells.notebook.cells[p].source) or "pass" for p in reduced}
         cells.quick = quick
         try:
             if cells.replay(self.index) is not None:
@@ -154,16 +156,16 @@ class _Trial:
         finally:
             cells.reduced, cells.quick = before, math.inf
 
-    def _first(self, suspects: list[int], quick: float) -> int:
-        """The first of the suspects with which, and with those above it, the attempt fails."""
-        holds, fails = 0, len(suspects)
-        while fails - holds > 1 and time.monotonic() < self.until:
-            middle = (holds + fails) // 2
-            if self._holds(suspects[middle:], quick) is None:
+    def _last(self, suspects: list[int], quick: float) -> int:
+        """The last of the suspects without which, and without those above it, the attempt holds."""
+        fails, holds = 0, len(suspects)
+        while holds - fails > 1 and time.monotonic() < self.until:
+            middle = (fails + holds) // 2
+            if self._holds(suspects[:middle], quick) is None:
                 fails = middle
             else:
                 holds = middle
-        return suspects[fails - 1]
+        return suspects[holds - 1]
 
     def _unrepeated(self, suspects: list[int]) -> list[int]:
         """Who may have left what does not come again: cells too slow to be run again, or what looks like a trap."""
