@@ -9,6 +9,7 @@ formulas cannot be set: the course text is left out but for its headings; studen
 from __future__ import annotations
 
 import html as entities
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,13 +24,14 @@ from nbformat import NotebookNode
 from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets.config import Config
 
-from . import formgrader, rendered, untrusted, words
+from . import formgrader, interrupt, rendered, untrusted, words
 from .looks import look
 from .results import WAITING, Cell, Submission, read
 from .showable import MAX_TEXT, rich, showable
 from .verdict import GRADED, NOT_ANSWERED
 
 TEMPLATES = Path(__file__).parent / "templates"
+COLOURS = 1.0  # seconds; for some code (a.a.a.a...) Pygments takes the square of its length
 NO_FORMULAS = "tex2jax_ignore"  # the class by which MathJax leaves a text alone
 
 
@@ -65,6 +67,8 @@ class Harmless(Preprocessor):
             cell.source, cell.metadata = f"<pre>{entities.escape(untrusted.text(cell.source, MAX_TEXT))}</pre>", {}
         if cell.cell_type == "code":
             cell.outputs = [_shown(output) for output in cell.outputs]
+            if not _in_colours(cell.source):
+                cell.metadata["magics_language"] = "text"  # what nbconvert then takes its colours from
         return cell, resources
 
 
@@ -97,12 +101,14 @@ class _Compiled(BytecodeCache):
 
 @lru_cache(maxsize=512)
 def _in_colours(source: str) -> str:
-    """Code as HTML; the author's cells are the same in all submissions."""
-    return Highlight2HTML(pygments_lexer="ipython3")(source)
+    """Code as HTML; the author's cells are the same in all submissions. "" when that takes too long."""
+    with suppress(TimeoutError), interrupt.within(COLOURS, "to colour a cell"):
+        return Highlight2HTML(pygments_lexer="ipython3")(source) if len(source) <= MAX_TEXT else ""
+    return ""
 
 
 def _highlighted(source: str, metadata: Any = None) -> str:
-    return _in_colours(source)
+    return _in_colours(source) or f'<div class="highlight"><pre>{entities.escape(source)}</pre></div>'
 
 
 class FeedbackExporter(HTMLExporter):

@@ -14,8 +14,11 @@ from nbformat.v4 import new_notebook
 from nbgrader.api import Gradebook, InvalidEntry
 from nbgrader.converters import Autograde
 
+from . import interrupt
 from .rebuild import Unreadable, take_in
+from .stages import Examine
 from .timestamps import FILE, read_timestamp
+from .work import most_seconds
 
 SECRET = "submission_secret.txt"  # nbgrader's exchange gives feedback to whoever has it
 MOST = 1000  # bytes
@@ -60,6 +63,16 @@ class WalledAutograde(Autograde):
             (folder / FILE).write_text(f"{submitted_at.isoformat(' ')} UTC\n")
         if (secret := _secret(source)) is not None:
             (folder / SECRET).write_bytes(secret)
+
+    def convert_single_notebook(self, notebook_filename: str) -> None:
+        """One of nbgrader's two passes over a notebook, within the time after which it is stuck.
+
+        Raises:
+            TimeoutError: it took longer; nbgrader tells it, and goes on with the next submission.
+        """
+        most = most_seconds(self.coursedir.assignment_id, Examine(parent=self).limits)
+        with interrupt.within(most, "its grading"):
+            super().convert_single_notebook(notebook_filename)
 
     @contextmanager
     def _files_left_alone(self) -> Iterator[None]:

@@ -24,7 +24,7 @@ from sample_class import (
 )
 from traitlets.config import Config
 
-from autograder import rendered
+from autograder import feedback, rendered
 from autograder.feedback import configure
 from autograder.showable import showable
 
@@ -189,6 +189,15 @@ def test_the_command_line_and_the_formgrader_write_the_same_page(tmp_path, marku
     result = api.generate_feedback(LAB, "mallory", force=True)
     assert result["success"], result["log"]
     assert page_of(course) == markup["mallory"]
+
+
+def test_code_that_cannot_be_coloured_in_time_is_shown_without(monkeypatch):
+    monkeypatch.setattr(feedback, "COLOURS", 0.2)
+    codes = ["a." * length + "<a" for length in (9_900, 500_000)]  # Pygments takes seconds, and half a day
+    assert all(feedback._highlighted(code).endswith("a.&lt;a</pre></div>") for code in codes)
+    nb = new_notebook(cells=[new_code_cell(code) for code in (*codes, "def f(): pass")])
+    page, _ = HTMLExporter(preprocessors=[feedback.Harmless]).from_notebook_node(nb)
+    assert page.count("a.&lt;a") == 2 and '<span class="k">def</span>' in page
 
 
 def test_formgraders_page_is_sanitised_but_the_verdict_stays():
