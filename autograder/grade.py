@@ -35,7 +35,7 @@ from .recorded import Recorded, stored
 from .refused import NOT_YET, enter, read_refused, write_refused
 from .report import report_path, text_table, write_report
 from .results import read
-from .staged import record
+from .staged import RECORD_SECONDS, record
 from .stages import Examine, points_of
 from .stamp import code_hash as _code_hash
 from .stamp import executed, has_feedback, sources, stamp_of
@@ -46,8 +46,6 @@ from .verdict import NOT_GRADED
 from .warm import Template, modules_of
 from .words import labels
 from .work import OWN, Executed, Task
-
-RECORD_SECONDS = 300.0  # for one submission; a page of a thousand cells takes a few
 
 
 def course_api(course: Path, sandbox: bool = True) -> NbGraderAPI:

@@ -20,13 +20,16 @@ from nbgrader.converters.base import NbGraderException
 from nbgrader.coursedir import CourseDirectory
 from traitlets.config import Config
 
+from . import interrupt
 from .errors import UserError
 from .lab import Lab, all_labs, find_lab
 from .rebuild import Unreadable, take_in
 from .refused import enter
+from .stages import Examine
 from .submitted import Submission, folder_of, search, students
 from .timestamps import FILE, read_timestamp
 from .untrusted import shown, terminal
+from .work import most_seconds
 
 SECRET = "submission_secret.txt"  # nbgrader's exchange gives feedback to whoever has it
 MOST = 1000  # bytes
@@ -149,6 +152,16 @@ class WalledAutograde(Autograde):
         self.notebooks = [path for path in self.notebooks if Path(path).stem in known]
         if not self.notebooks:
             raise NbGraderException(f"no notebook that is known; run: nbgrader generate_assignment {assignment_id}")
+
+    def convert_single_notebook(self, notebook_filename: str) -> None:
+        """One of nbgrader's two passes over a notebook, within the time after which it is stuck.
+
+        Raises:
+            TimeoutError: it took longer; nbgrader tells it, and goes on with the next submission.
+        """
+        most = most_seconds(self.coursedir.assignment_id, Examine(parent=self).limits)
+        with interrupt.within(most, "its grading"):
+            super().convert_single_notebook(notebook_filename)
 
     @contextmanager
     def _timestamps_read(self, assignment_id: str, student_id: str) -> Iterator[None]:

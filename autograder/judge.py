@@ -26,10 +26,11 @@ from .verdict import ERROR, FOR_REVIEW, GRADED, NOT_ANSWERED, CaseVerdict, Diagn
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer as it came, and the dtype in which the case was asked; None: no answer came."""
+    """An answer as it came, and the dtype in which the case was asked; None: no answer came, and `why`, if known."""
 
     answer: Answer | None
     dtype: torch.dtype = torch.float64
+    why: str = ""
 
 
 NO_ANSWER = Answer("silent")
@@ -93,7 +94,7 @@ def judge(
     if verdict.status == GRADED and best.unseen:
         verdict.points, verdict.status, verdict.reason = 0.0, FOR_REVIEW, UNSEEN
     if verdict.status == GRADED and earned == 0:
-        states = {reply.answer.status if reply.answer else "silent" for reply in replies}
+        states = {r.answer.status if r.answer else "error" if r.why else "silent" for r in replies}
         verdict.status = NOT_ANSWERED if states <= {"undone", "missing"} else ERROR if states == {"error"} else GRADED
     if verdict.status == ERROR and not verdict.reason:
         verdict.reason = next(case.note for case in verdict.cases if not case.right)
@@ -110,7 +111,7 @@ def judge(
 def _note(reply: Reply, found: Facts, expected: Expected, case: Case) -> str:
     """What was found instead, without a single expected value."""
     if reply.answer is None:
-        return "no answer came back"
+        return f"no answer came back: {untrusted.text(reply.why, 300)}" if reply.why else "no answer came back"
     if case.raises is not None and found.status == "error" and set(case.raises) <= found.integers:
         return "counts only when another case of it is right"
     told = findings.note(reply.answer, found, expected.facts, case, TOLERANCE[reply.dtype], values=False)

@@ -41,6 +41,7 @@ SETTLE = 10.0  # seconds, within which a kernel must answer after a cell
 CUT = "it closed or damaged its own connection, or did not answer any more"
 ENDED_LATE = "it ended behind the cell that had just run"
 JUDGE = 600.0  # seconds for all that is not the student's process
+INTERRUPTED = "KeyboardInterrupt"
 NO_MEMORY = re.compile(r"MemoryError|can't allocate memory|Cannot allocate memory|bad_alloc")
 ENDED = {  # what the watch ended a kernel for -> status and reason
     watch.MEMORY: (OUT_OF_MEMORY, "its processes took more than {room.memory} bytes of memory"),
@@ -103,12 +104,24 @@ class KernelStartError(RuntimeError):
 
 @dataclass
 class Run:
-    """How a cell ended and what it showed."""
+    """How a cell ended and what it showed; `lost`: it ended by itself, and not all that was asked was answered."""
 
     status: str
     outputs: list[NotebookNode] = field(default_factory=list)
     answers: dict[int, Answer] = field(default_factory=dict)
     error: str = ""
+    lost: bool = False
+
+
+def _raised(reply: dict[str, Any]) -> str:
+    """What ended a probe before its last answer, as a kernel's reply tells it; "" where nothing did."""
+    found = reply.get("user_expressions")
+    found = found.get("answer") if isinstance(found, dict) else None
+    if not isinstance(found, dict) or found.get("status") != "error":
+        return ""
+    if found.get("ename") == "KeyboardInterrupt":  # the grader's own interrupts are time-outs
+        return f"{INTERRUPTED}: the code interrupted itself"
+    return text(f"{found.get('ename', '')}: {found.get('evalue', '')}", 300)
 
 
 class StudentKernel:
@@ -307,6 +320,9 @@ class StudentKernel:
             run.status = ERROR
             run.error = text(f"{reply.get('ename', '')}: {reply.get('evalue', '')}", 300)
         self._output_left = max(0, self._output_left - kept.size)
+        if run.status == OK and nonce is not None and reply is not None and (said := _raised(reply)):
+            run.status, run.error = ERROR, said
+        run.lost = run.status in (OK, ERROR) and len(run.answers) < count
         if run.status == ERROR and NO_MEMORY.search(run.error):
             run.status = OUT_OF_MEMORY
         run.outputs = kept.outputs

@@ -21,11 +21,14 @@ from nbgrader.converters import GenerateFeedback
 from nbgrader.converters.base import BaseConverter
 from nbgrader.utils import capture_log, temp_attrs
 
+from . import interrupt
 from .handed_in import WalledAutograde
 from .lab import find_lab
 from .stages import Examine
 from .submitted import Submission
 from .work import Executed
+
+RECORD_SECONDS = 300.0  # for one submission; a page of a thousand cells takes a few
 
 
 class _Staged(BaseConverter):
@@ -128,3 +131,8 @@ def record(api: NbGraderAPI, assignment: str, student: str, done: Executed, fold
 
 class StagedFeedback(_Staged, GenerateFeedback):
     """Writes a feedback page."""
+
+    def convert_single_notebook(self, notebook_filename: str) -> None:
+        """The page of one notebook; raises TimeoutError when it takes far too long."""
+        with interrupt.within(RECORD_SECONDS, "writing its feedback"):
+            super().convert_single_notebook(notebook_filename)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 import time
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from .untrusted import terminal
 
 OWN = ("own", "playground")  # roles of cells that earn nothing, and so must cost nothing
 SLOW = 2.0  # seconds; what took longer is not run again when nothing needs it
+BUILTINS = frozenset(dir(builtins))
 LONGEST = 20.0  # seconds to wait for what a cell may have left behind
 # What may end a kernel later, by something that cannot be counted, or that is gone again when somebody counts.
 LATER = re.compile(
@@ -46,19 +48,43 @@ def needed(cells: Sequence[NotebookNode], place: int) -> bool:
 
 
 def definitions(source: str) -> str:
-    """What a cell defines, without what it does: imports, functions, classes, and names for plain values."""
+    """What a cell defines, without what it does: imports, functions, classes, and names for plain values.
+
+    What would take the place of something that others use, of a builtin or in a module, is not among it.
+    """
     try:
         body = ast.parse(source).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ""
-    kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    kept = [
-        node
-        for node in body
-        if isinstance(node, kinds)
-        or (isinstance(node, ast.Assign) and not any(isinstance(part, ast.Call) for part in ast.walk(node)))
-    ]
-    return ast.unparse(ast.Module(kept, []))
+    return ast.unparse(ast.Module([node for node in body if _defines(node)], []))
+
+
+def acts(source: str) -> bool:
+    """Whether a cell does more than define something; True where that cannot be told."""
+    try:
+        body = ast.parse(source).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return bool(source.strip())
+    return not all(_defines(node) or _says(node) for node in body)
+
+
+def _says(node: ast.stmt) -> bool:
+    """Whether it is a text that stands alone, such as a docstring."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _defines(node: ast.stmt) -> bool:
+    """Whether a statement only gives something of its own a name."""
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        return True
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return node.name not in BUILTINS
+    if not isinstance(node, (ast.Assign, ast.AnnAssign)) or any(isinstance(part, ast.Call) for part in ast.walk(node)):
+        return False
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    plain = (ast.Name, ast.Tuple, ast.List, ast.Starred, ast.expr_context)
+    parts = [part for target in targets for part in ast.walk(target)]
+    return all(isinstance(p, plain) and not (isinstance(p, ast.Name) and p.id in BUILTINS) for p in parts)
 
 
 def _bound(tree: ast.AST) -> set[str]:

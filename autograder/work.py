@@ -72,7 +72,12 @@ class Task:
     @property
     def most(self) -> float:
         """Seconds after which whoever does it is stuck."""
-        return self.limits.whole(sum(3 for exercise in find_lab(self.lab).exercises if exercise.trained))
+        return most_seconds(self.lab, self.limits)
+
+
+def most_seconds(lab: str, limits: Limits) -> float:
+    """Seconds after which the grading of one submission of a lab is stuck."""
+    return limits.whole(sum(3 for exercise in find_lab(lab).exercises if exercise.trained))
 
 
 @dataclass

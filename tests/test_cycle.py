@@ -4,6 +4,7 @@ import copy
 import csv
 import os
 import shutil
+import threading
 
 import nbformat
 import pytest
@@ -16,8 +17,8 @@ import autograder.work
 from autograder.cli import main
 from autograder.errors import UserError
 from autograder.examiner import Examination
-from autograder.grade import grade
-from autograder.kernel import KernelStartError, StudentKernel
+from autograder.grade import course_api, grade
+from autograder.kernel import KernelStartError, Limits, StudentKernel
 from autograder.lab import ROOT
 from autograder.rebuild import is_unchanged
 from autograder.sample import model_codes, wrong
@@ -442,3 +443,11 @@ def test_nbgrader_without_our_configuration_gives_no_points(released, tmp_path):
     assert len(exams) == len(EXERCISES)
     for cell in exams:
         assert any("load autograder/nbgrader_config.py" in o.get("evalue", "") for o in cell.outputs)
+
+
+def test_nbgraders_own_command_ends_what_no_limit_ends(graded, tmp_path, monkeypatch):
+    course = graded.copy(tmp_path / "course", "ann")
+    monkeypatch.setattr(Limits, "whole", lambda *_: 0.5)
+    monkeypatch.setattr(autograder.stages, "execute", lambda *_: threading.Event().wait())
+    result = course_api(course.root).autograde(LAB.assignment, "ann", force=True)
+    assert not result["success"] and "its grading took more than 0.5 s" in result["log"]

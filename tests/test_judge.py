@@ -185,6 +185,8 @@ def test_no_answer_is_no_points(reference):
     exercise, draw, given = replies(reference, "attention_weights")
     silent = judged(reference, exercise, draw, [Reply(None)] * len(given))
     assert silent.points == 0 and {case.note for case in silent.cases} == {"no answer came back"}
+    known = judged(reference, exercise, draw, [Reply(None, why="it interrupted itself")] * len(given))
+    assert (known.points, known.status, known.reason) == (0, ERROR, "no answer came back: it interrupted itself")
     some = judged(reference, exercise, draw, [given[0]] + [Reply(None)] * (len(given) - 1), status="timed out")
     assert 0 < some.points < 4.0 and some.status == "timed out"
 

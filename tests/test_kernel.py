@@ -239,6 +239,14 @@ def test_exit_ends_its_cell_and_nothing_else(kernel):
     ]
 
 
+def test_code_that_interrupts_itself_is_told(kernel):
+    kernel.run("import os, signal\ndef halts(x):\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(1)", 20)
+    run, found = asked(kernel, "halts")
+    assert (run.status, run.error, run.lost, found) == (
+        ERROR, "KeyboardInterrupt: the code interrupted itself", True, {},
+    )  # fmt: skip
+
+
 def test_an_announced_end_ends_only_its_own_exercise(kernel):
     kernel.run(
         "def liar(x):\n"

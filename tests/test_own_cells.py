@@ -8,13 +8,13 @@ from conftest import missing
 from course_fixture import EXERCISES, LAB
 from nbformat.v4 import new_code_cell
 
-from autograder import sandbox
+from autograder import cells, sandbox
 from autograder.examiner import Examination, examine
-from autograder.kernel import Limits
+from autograder.kernel import Limits, StudentKernel
 from autograder.rebuild import parse_submission, rebuild
 from autograder.reference import Reference
 from autograder.sample import Student, hand_in, model_codes
-from autograder.trail import definitions, name_of, needed
+from autograder.trail import acts, definitions, name_of, needed
 from autograder.verdict import DIED, TIMED_OUT
 from autograder.warm import Template, modules_of
 
@@ -110,6 +110,42 @@ def test_answers_that_kill_cost_their_own_exercise(sat):
     assert len(done.told) == 1
 
 
+HOOK = "import os\nget_ipython().events.register('pre_run_cell', lambda info: os._exit(1))"
+COLLECTOR = "import gc, os\ngc.callbacks.append(lambda *a: os._exit(1))"
+HANGS = "def hang(*a, **k):\n    while True: pass\ntorch.Tensor.softmax = torch.softmax = hang"
+INTERRUPTS = (
+    "import signal\ndef ring(*a): raise KeyboardInterrupt\n"
+    "signal.signal(signal.SIGALRM, ring); signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)"
+)
+
+
+def test_traps_that_no_thread_shows_cost_nothing_and_are_named(sat):
+    own = {
+        WEIGHTS: ["print('harmless')", HOOK, "made = math.sqrt(4)"], ATTENTION: [COLLECTOR], HEAD: [INTERRUPTS],
+        EINSUM: ["print(made)", HANGS, "print(made)"],
+    }  # fmt: skip
+    done = sat(own, Limits(cell=4, probe=4), **{ATTENTION: MODEL[ATTENTION] + "\nassert made == 2.0"})
+    assert full(done) == {}
+    named = [next(trap for trap in ("get_ipython", "gc", "signal", "hang") if trap in said) for said in texts(done)]
+    assert named == ["get_ipython", "gc", "signal", "hang"], done.told
+
+
+def texts(done: Examination) -> list[str]:
+    """What is told, without "import os" in front of a cell's name."""
+    return [said.replace("import os)", "get_ipython)") for said in done.told]
+
+
+def test_an_answer_that_dies_by_itself_costs_one_kernel_more_where_own_cells_are(sat, monkeypatch):
+    made = []
+    monkeypatch.setattr(cells, "StudentKernel", lambda *args: made.append(1) or StudentKernel(*args))
+    asked = MODEL[HEAD] + "\nAttentionHead.forward = lambda self, x: __import__('os')._exit(1)"
+    for own, kernels in (([], 2), (["print('harmless')"], 3), (["def helper():\n    return 1"], 2)):
+        made.clear()
+        done = sat({WEIGHTS: own}, **{HEAD: asked})
+        assert {id: said.split(":")[0] for id, said in full(done).items()} == {HEAD: DIED}
+        assert (len(made), done.told) == (kernels, [])
+
+
 SLEEPS = "import time; started = time.monotonic()\nwhile time.monotonic() < started + {}: pass"
 
 
@@ -129,14 +165,17 @@ def test_who_took_the_time_is_named(sat):
 
 
 def test_a_slow_cell_is_not_run_again_for_nothing():
-    cells = [new_code_cell(source) for source in ("a, b = 1, 2", "print('only shown')", "%%time\nc = 1", "print(a)")]
-    for cell in cells:
+    some = [new_code_cell(source) for source in ("a, b = 1, 2", "print('only shown')", "%%time\nc = 1", "print(a)")]
+    for cell in some:
         cell.metadata.vitedu = {"role": "own"}
-    assert [needed(cells, i) for i in range(4)] == [True, False, True, False]
-    assert name_of(cells, 1) == "the student's own cell 2 (print('only shown'))"
+    assert [needed(some, i) for i in range(4)] == [True, False, True, False]
+    assert name_of(some, 1) == "the student's own cell 2 (print('only shown'))"
 
 
 def test_of_a_cell_that_kills_its_definitions_stay():
     source = "import os\nK = 3\nn = os.getpid()\ndef f():\n    return K\n@wrap\nclass A:\n    x = 1\nos._exit(f())"
     assert definitions(source) == "import os\nK = 3\n\ndef f():\n    return K\n\n@wrap\nclass A:\n    x = 1"
     assert definitions("%%time\nx = 1") == ""
+    for takes_a_place in ("torch.softmax = f", "print = f", "def len(x): pass", "gc.callbacks += [f]", "a, b.c = f"):
+        assert definitions(takes_a_place) == "" and acts(takes_a_place)
+    assert not acts("'a text'\nimport torch\nK: int = 3\na, (b, c) = 1, (2, 3)") and acts("%load_ext mine")

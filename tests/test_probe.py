@@ -270,7 +270,9 @@ def test_exceptions(error, status, kind, integers):
             "dim-13/heads-3", "(13,3)", "13x3", "dim=13,heads=3", "dim_13, heads_3.", "13%3", "[13]-[3]", "13-3",
             "dim 13.0, heads 3", "#13: not 3!", "13\n3",
         )),
-        ("got -3, want (-13)", [-3, -13]), ("x=-3", [-3]), ("13 / 3 is 4.33", [13, 3]), ("no number", []),
+        ("got -3, want (-13)", [-3, -13]), ("x=-3", [-3]), ("x = -3", [-3]),
+        ("(-3, 2)", [-3, 2]), ("13 / 3 is 4.33", [13, 3]), ("no number", []),
+        ("dim -13, heads -3", [13, -13, 3, -3]), ("13 -3", [13, -3]),  # a dash or a minus: either reading counts
     ],
 )  # fmt: skip
 def test_numbers_are_found_with_any_punctuation(message, integers):

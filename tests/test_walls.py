@@ -100,6 +100,8 @@ RULES = {
         "test_batch.py::test_one_that_no_limit_ends_is_named_and_the_others_go_on",
         "test_batch.py::test_work_that_hangs_in_a_worker_elsewhere_ends_the_worker",
         "test_batch.py::test_what_takes_too_long_in_the_grader_itself_is_ended",
+        "test_cycle.py::test_nbgraders_own_command_ends_what_no_limit_ends",
+        "test_feedback.py::test_code_that_cannot_be_coloured_in_time_is_shown_without",
         "test_rebuild.py::test_thousands_of_blank_lines_are_not_kept",
     ],
     "who ends a kernel is to blame, and nobody else; own cells cost nothing": [
@@ -107,6 +109,8 @@ RULES = {
         "test_own_cells.py::test_any_number_of_them_costs_nothing",
         "test_own_cells.py::test_answers_that_kill_cost_their_own_exercise",
         "test_own_cells.py::test_own_cells_have_a_time_of_their_own",
+        "test_own_cells.py::test_traps_that_no_thread_shows_cost_nothing_and_are_named",
+        "test_own_cells.py::test_an_answer_that_dies_by_itself_costs_one_kernel_more_where_own_cells_are",
         "test_kernel.py::test_exit_ends_its_cell_and_nothing_else",
         "test_kernel.py::test_what_would_end_a_process_ends_its_own_case_only",
     ],

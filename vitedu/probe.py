@@ -155,9 +155,7 @@ def _call(
     return Answer("ok", type(out).__name__, tensors=tensors, **facts)
 
 
-def _module(
-    cls: Callable[..., Any], case: Case, dtype: torch.dtype, use: Callable[..., Any] | None = None
-) -> Answer:
+def _module(cls: Callable[..., Any], case: Case, dtype: torch.dtype, use: Callable[..., Any] | None = None) -> Answer:
     """Ask a module, or a function `use` whose first argument it is."""
     module = cls(*map(encoders.made, case.init or ()), **case.init_kwargs)
     if not case.call:
@@ -253,10 +251,29 @@ def _named(name: str, value: Any) -> dict[str, Tensor]:
 NUMBER = re.compile(r"(?:(?<![^\s(\[{=:,;<>|/*+'\"])-)?\d+(?:\.\d+(?![\d.]))?")
 
 
+# After a noun, "dim -13" may be a dash or a minus; after these words it is a minus: "got -3", "to -3".
+_SAYING = re.compile(
+    r"\b(got|gets?|gives?|gave|given|found|is|was|are|were|be|not|and|or|to|of|from|by|than|at|wants?|wanted|"
+    r"expect(s|ed)?|received|returned|equals?|values?|numbers?|integers?)\s+$",
+    re.IGNORECASE,
+)
+
+
 def integers_in(message: str) -> list[int]:
-    """The whole numbers in a text, with any punctuation around them; 4.0 is one, 4.5 is none."""
-    found = (n.partition(".") for n in NUMBER.findall(message))
-    return [int(whole) for whole, _, rest in found if not rest.strip("0") and len(whole) < 18][:16]
+    """The whole numbers in a text, with any punctuation around them; 4.0 is one, 4.5 is none.
+
+    Where a minus may as well be a dash, as in "dim -13", both readings are in the list.
+    """
+    found: list[int] = []
+    for match in NUMBER.finditer(message):
+        whole, _, rest = match[0].partition(".")
+        if rest.strip("0") or len(whole) >= 18:
+            continue
+        number, before = int(whole), message[: match.start()]
+        if number < 0 and re.search(r"[^\W\d_]\s+$", before[-20:]) and not _SAYING.search(before[-20:]):
+            found.append(-number)
+        found.append(number)
+    return found[:16]
 
 
 def failed(error: BaseException) -> Answer:
