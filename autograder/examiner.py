@@ -141,6 +141,7 @@ class _Sitting:
         self.done = Examination(seconds=dict.fromkeys(("start", "cells", "probes", "judge", "replays"), 0.0))
         self.kernel: StudentKernel | None = None
         self.counted: StudentKernel | None = None  # whose CPU time is in `spent`
+        self.tried: StudentKernel | None = None  # in which the last cell was run for the first time
         self.trail = Trail(0)
         self.deadline = 0.0
         self.own_left, self.own_cpu = limits.own, limits.cpu / 2  # seconds that own cells may still take
@@ -346,7 +347,11 @@ class _Sitting:
         self.done.seconds["cells"] += taken
         self.done.outputs[index] = run.outputs
         if status == OK and run.status in GONE:
-            self._leave_out(index, f"ended the kernel ({': '.join(filter(None, (run.status, run.error)))})")
+            why = ": ".join(filter(None, (run.status, run.error)))
+            lasts = self.kernel is self.tried and self.kernel.alive
+            self._leave_out(index, f"was ended there ({why})" if lasts else f"ended the kernel ({why})")
+            if self.kernel is not self.tried and self.kernel.alive:  # a fresh one, in which this cell has not run
+                self._play(index)
         elif status == OK and run.status == TIMED_OUT:
             self._leave_out(index, f"was stopped: {run.error}")
         elif is_own(cell) and run.error.startswith(ASKED_TO_END):
@@ -368,8 +373,9 @@ class _Sitting:
         """
         while (status := self._ready(index)) == OK:
             started = time.monotonic()
+            self.tried = self.kernel
             run = self._play(index)
-            if run.status not in GONE or not self._culprit(index):
+            if run.status not in GONE or self.kernel.alive or not self._culprit(index):
                 return OK, run, time.monotonic() - started
         return status, Run(status), 0.0
 

@@ -110,6 +110,14 @@ def test_answers_that_kill_cost_their_own_exercise(sat):
     assert len(done.told) == 1
 
 
+def test_what_a_cell_that_kills_defines_is_there_though_others_have_left_threads(sat):
+    thread = "import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()"
+    helper = "def helper(x):\n    return x\nimport os; os._exit(1)"
+    codes = {HEAD: MODEL[HEAD].replace("        return ", "        x = helper(x)\n        return ", 1)}
+    done = sat({WEIGHTS: [thread], HEAD: [helper]}, **codes)
+    assert full(done) == {} and len(done.told) == 1
+
+
 SLEEPS = "import time; started = time.monotonic()\nwhile time.monotonic() < started + {}: pass"
 
 
