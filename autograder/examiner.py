@@ -16,8 +16,9 @@ from nbformat.v4 import new_output
 
 from vitedu.probe import Case, asks_for_float32
 
-from .advice import advice, unknown_name
+from .advice import advice, undefined, unknown_name
 from .arrange import answer_to, answers, runs
+from .bindings import defined
 from .exam import Draw, Exercise, variant_of
 from .judge import Reply, judge, signature
 from .kernel import DIED, GONE, NO_MEMORY, OK, OUT_OF_MEMORY, TIMED_OUT, KernelStartError, Limits, Run, StudentKernel
@@ -528,6 +529,9 @@ class _Sitting:
         unknown = any("NameError" in text for text in said)
         found += [told for told, any_name in self.advice if unknown or (any_name and verdict.status == NOT_ANSWERED)]
         found += [told for text in said if (told := unknown_name(text, self.notebook.cells, index))]
+        if verdict.status == NOT_ANSWERED:
+            stub = next(cell.source for cell in self.lab.cells if cell.grade_id == verdict.exercise)
+            found += filter(None, [undefined(defined(stub), self.notebook.cells, verdict.exercise)])
         return list(dict.fromkeys(found))[:3]
 
     def _add(self, cell: NotebookNode, status: str, points: float | None, reason: str) -> Verdict:
