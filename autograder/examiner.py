@@ -17,8 +17,8 @@ from nbformat.v4 import new_output
 from vitedu.probe import Case, asks_for_float32
 
 from .advice import advice, undefined, unknown_name
-from .arrange import answer_to, answers, runs
-from .bindings import defined
+from .arrange import again, answer_to, answers, runs
+from .bindings import defined, used
 from .exam import Draw, Exercise, variant_of
 from .judge import Reply, judge, signature
 from .kernel import DIED, GONE, NO_MEMORY, OK, OUT_OF_MEMORY, TIMED_OUT, KernelStartError, Limits, Run, StudentKernel
@@ -173,6 +173,7 @@ class _Sitting:
                     self._examine(index, cell)
                 else:
                     self._run(index, cell)
+                    self._ask_again(index, cell)
         finally:
             if self.kernel is not None:
                 self._leave()
@@ -213,7 +214,7 @@ class _Sitting:
             return TIMED_OUT
         if self.kernel.alive:
             return OK
-        if self.deaths > self.limits.replays or not any(c.metadata.vitedu.role in EXAMINED for c in self._from(index)):
+        if self.deaths > self.limits.replays or not self._has_more(index):
             return DIED
         while self._left(1) > 0:
             if self.spent + self.kernel.cpu_time() >= self.limits.cpu:
@@ -223,8 +224,16 @@ class _Sitting:
             self._leave_out(ended, "ended the kernel when it was run again")
         return TIMED_OUT
 
-    def _from(self, index: int) -> list[NotebookNode]:
-        return self.notebook.cells[index:]
+    def _has_more(self, index: int) -> bool:
+        """Whether anything is asked from this place on, behind the cell above it included."""
+        cells = self.notebook.cells
+        exams = any(cell.metadata.vitedu.role in EXAMINED for cell in cells[index:])
+        return exams or any(self._open(exercise) for cell in cells[max(index - 1, 0) :] for exercise in again(cell))
+
+    def _open(self, exercise: str) -> bool:
+        """Whether an exercise was asked and has points left to earn."""
+        found = [verdict for verdict in self.done.verdicts if verdict.exercise == exercise]
+        return any(v.points is not None and v.points < v.max_points for v in found)
 
     def _replay(self, index: int, waits: Mapping[int, float] | None = None) -> int | None:
         """Run the cells before this one in a fresh kernel; what an own cell has made necessary, own time pays.
@@ -392,7 +401,39 @@ class _Sitting:
             )
         self.reduced[index] = ""
 
-    def _examine(self, index: int, cell: NotebookNode) -> None:
+    def _ask_again(self, index: int, cell: NotebookNode) -> None:
+        """Ask what a cell makes something else of behind its exam, where that was not right; the better one counts.
+
+        What is wrong at its check may be put right further below; what is right there is no worse for experiments.
+        """
+        better: set[str] = set()  # names
+        for place, exam in enumerate(self.notebook.cells[: index + 1]):
+            if exam.metadata.vitedu.role not in EXAMINED or not self._open(exercise := exam.metadata.vitedu.exercise):
+                continue
+            at = next(i for i, verdict in enumerate(self.done.verdicts) if verdict.exercise == exercise)
+            uses = better and self.done.verdicts[at].status != NOT_ANSWERED
+            follows = uses and better & used(answer_to(self.notebook, exercise))
+            if self.lab.exercise(exercise).trained or not (follows or exercise in again(cell)):
+                continue
+            named = dict(self.named)
+            self.named.pop(exercise, None)
+            self._examine(place, exam, index + 1)
+            new = self.done.verdicts.pop()
+            if (new.points or 0) > self.done.verdicts[at].points:
+                self.done.verdicts[at] = new
+                better |= defined(answer_to(self.notebook, exercise))
+                self.done.told.append(f"{exercise} is better further below than at its check; the better one counts.")
+            else:
+                self.named = named
+
+    def _examine(self, index: int, cell: NotebookNode, place: int | None = None) -> None:
+        """Put an exam and judge it.
+
+        Args:
+            index: its place in the notebook.
+            place: where it is put, if elsewhere: when the cells before this one have run.
+        """
+        place = index if place is None else place
         exercise = self.lab.exercise(cell.metadata.vitedu.exercise)
         if exercise.trained:
             self._examine_trained(index, exercise, cell)
@@ -400,7 +441,7 @@ class _Sitting:
         draw = Draw(self.secret, exercise.id, variant_of(self.secret, self.student, exercise.id))
         cases = self.reference.cases(exercise, draw)
         try:
-            replies, run, taken = self._ask(index, exercise.id, cases)
+            replies, run, taken = self._ask(index, place, exercise.id, cases)
         except KernelStartError as error:
             self._add(cell, status=NOT_GRADED, points=None, reason=str(error))
             return
@@ -423,17 +464,20 @@ class _Sitting:
         verdict.seconds = {"probe": taken, "judge": time.monotonic() - probed}
         self.done.seconds["probes"] += verdict.seconds["probe"]
         self.done.seconds["judge"] += verdict.seconds["judge"]
-        self._ask_common(index, exercise, verdict)
+        self._ask_common(index, place, exercise, verdict)
 
-    def _ask(self, index: int, exercise: str, cases: list[Case]) -> tuple[list[Reply], Run, float]:
+    def _ask(self, index: int, place: int, exercise: str, cases: list[Case]) -> tuple[list[Reply], Run, float]:
         """Put the cases of an exam, as `_attempt` runs a cell; how that ended, with why, and its seconds.
+
+        Args:
+            index, place: see `_examine`.
 
         Raises:
             KernelStartError: there is no kernel.
         """
         nothing = [Reply(None)] * len(cases)
         while True:
-            status = self._ready(index)
+            status = self._ready(place)
             if exercise in self.fatal:  # its own affair, though what else it defines stays for the others
                 return nothing, Run(self.failures[exercise][0]), 0.0
             if status != OK:
@@ -448,7 +492,7 @@ class _Sitting:
                 if run.status == TIMED_OUT and most < self.limits.probe:
                     run.error = run.error or self._no_time()
                 return replies, run, taken
-            if not self._culprit(index):
+            if not self._culprit(place):
                 self.deaths += 1
                 return replies, run, taken
 
@@ -506,7 +550,7 @@ class _Sitting:
         self.done.seconds["probes"] += verdict.seconds["probe"]
         self.done.seconds["judge"] += verdict.seconds["judge"]
 
-    def _ask_common(self, index: int, exercise: Exercise, verdict: Verdict) -> None:
+    def _ask_common(self, index: int, place: int, exercise: Exercise, verdict: Verdict) -> None:
         """Put the variant common to the class, so that equal unexplained answers can be grouped."""
         if not self.kernel.alive or self._left(1) <= 0 or verdict.status in ENDINGS:
             return
@@ -517,7 +561,7 @@ class _Sitting:
         if self.kernel.alive:
             self.trail.ran(index, "", self.kernel.tasks())
         with contextlib.suppress(KernelStartError):  # the next exam tries again, and tells
-            self.deaths += run.status in GONE and not self._culprit(index)
+            self.deaths += run.status in GONE and not self._culprit(place)
         wrong = any(not case.right for case in verdict.cases)
         if wrong and not verdict.diagnoses and verdict.status == GRADED:
             verdict.signature = signature(replies, cases)
