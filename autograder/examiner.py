@@ -302,6 +302,15 @@ class _Sitting:
             run.error = f"it took more than {most:.0f} s" if most >= self.limits.cell or own else self._no_time()
         return run
 
+    def _is_lost(self, run: Run) -> bool:
+        """Whether a kernel is gone by what it ran, or had to be killed while an own cell had left something running.
+
+        What was left may have stopped the kernel or hold its lock, so that whoever runs then gets no answer.
+        """
+        if self.kernel.alive:
+            return False
+        return run.status in GONE or any(is_own(self.notebook.cells[place]) for place in self.trail.waits())
+
     def _culprit(self, index: int) -> bool:
         """Whether something earlier has ended the kernel that this cell or exam was in, which then gets another try.
 
@@ -385,7 +394,7 @@ class _Sitting:
             started = time.monotonic()
             self.tried = self.kernel
             run = self._play(index)
-            if run.status not in GONE or self.kernel.alive or not self._culprit(index):
+            if not self._is_lost(run) or not self._culprit(index):
                 return OK, run, time.monotonic() - started
         return status, Run(status), 0.0
 
@@ -487,14 +496,15 @@ class _Sitting:
             replies, run = ask_exercise(self.kernel, cases, most)
             taken = time.monotonic() - started
             self.took[index] = self.took.get(index, 0.0) + taken
-            if run.status not in GONE:
-                self.trail.ran(index, "", self.kernel.tasks())
-                if run.status == TIMED_OUT and most < self.limits.probe:
-                    run.error = run.error or self._no_time()
-                return replies, run, taken
-            if not self._culprit(place):
+            if self._is_lost(run) and self._culprit(place):
+                continue
+            if run.status in GONE:
                 self.deaths += 1
-                return replies, run, taken
+            elif self.kernel.alive:
+                self.trail.ran(index, "", self.kernel.tasks())
+            if run.status == TIMED_OUT and most < self.limits.probe:
+                run.error = run.error or self._no_time()
+            return replies, run, taken
 
     def _examine_trained(self, index: int, exercise: Exercise, cell: NotebookNode) -> None:
         """An accuracy exam: train in the student's kernel, or take what an earlier grading kept."""

@@ -110,6 +110,15 @@ def test_answers_that_kill_cost_their_own_exercise(sat):
     assert len(done.told) == 1
 
 
+def test_who_takes_the_kernel_away_from_later_cells_without_ending_it_is_named(sat, monkeypatch):
+    monkeypatch.setattr("autograder.kernel.SETTLE", 2.0)
+    lock_held = "import threading, re\nthreading.Timer(0.15, lambda: re.match('(a+)+$', 'a' * 50 + 'b')).start()"
+    done = sat({WEIGHTS: [lock_held]}, Limits(cell=4, probe=4))
+    assert full(done) == {}
+    (sentence,) = done.told
+    assert "own cell" in sentence and "ended the kernel behind itself" in sentence
+
+
 def test_what_a_cell_that_kills_defines_is_there_though_others_have_left_threads(sat):
     thread = "import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()"
     helper = "def helper(x):\n    return x\nimport os; os._exit(1)"

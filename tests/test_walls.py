@@ -107,6 +107,7 @@ RULES = {
         "test_own_cells.py::test_any_number_of_them_costs_nothing",
         "test_own_cells.py::test_answers_that_kill_cost_their_own_exercise",
         "test_own_cells.py::test_what_a_cell_that_kills_defines_is_there_though_others_have_left_threads",
+        "test_own_cells.py::test_who_takes_the_kernel_away_from_later_cells_without_ending_it_is_named",
         "test_own_cells.py::test_own_cells_have_a_time_of_their_own",
         "test_kernel.py::test_exit_ends_its_cell_and_nothing_else",
         "test_kernel.py::test_what_would_end_a_process_ends_its_own_case_only",
