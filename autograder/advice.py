@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from nbformat import NotebookNode
 
-from .bindings import defined
+from .bindings import defined, imported
+from .statements import is_kept, without_todo
+from .untrusted import terminal
 
 _NAME = re.compile(r"NameError: name '(\w{1,60})' is not defined")
-_MODULE = re.compile(r"ModuleNotFoundError: No module named '([\w.]{1,60})'")
-_UNKNOWN = re.compile(r"ImportError: cannot import name '\w{1,60}' from '([\w.]{1,60})' \(unknown location\)")
-_FILE = re.compile(r"FileNotFoundError: .{0,60}?No such file or directory: '([^']{1,60})")
+# A probe sends the kind of an error as one of a few names.
+_MODULE = re.compile(r"(?:ModuleNotFoundError|ImportError|Exception): No module named '([\w.]{1,60})'")
+_UNKNOWN = re.compile(
+    r"(?:ImportError|Exception): cannot import name '\w{1,60}' from '([\w.]{1,60})' \(unknown location\)"
+)
+_FILE = re.compile(r"(?:FileNotFoundError|OSError|Exception): .{0,60}?No such file or directory: '([^']{1,60})")
 
 
 def advice(error: str) -> str:
@@ -41,9 +46,30 @@ def unknown_name(error: str, cells: Sequence[NotebookNode], exam: int) -> str:
         return ""
     name = found[1]
     own = [i for i, cell in enumerate(cells) if cell.metadata.vitedu.role in ("own", "solution", "playground")]
-    places = [i for i in own if name in cells[i].source and name in defined(cells[i].source)]
+    said = [i for i in own if name in cells[i].source]
+    places = [i for i in said if name in defined(cells[i].source) | imported(cells[i].source)]
     if any(cells[i].cell_type == "code" and i < exam for i in places):
         return ""  # its cell failed, and shows why
     if any(cells[i].cell_type == "code" for i in places):
         return f"{name} is defined below the check of this exercise: move its cell above the answer."
     return f"{name} stands in a text cell, which is not run: make it a code cell." if places else ""
+
+
+def undefined(names: Collection[str], cells: Sequence[NotebookNode], exercise: str) -> str:
+    """Why there is no answer, though something was written; "" where nothing was.
+
+    Args:
+        names: what the exercise asks for.
+        cells: of the rebuilt notebook.
+    """
+    for cell in cells:
+        mine = cell.metadata.get("nbgrader", {}).get("grade_id") == exercise
+        here = defined(cell.source)
+        if cell.cell_type != "code" and cell.metadata.vitedu.role == "own" and here & set(names):
+            return f"{min(here & set(names))} stands in a text cell, which is not run: make it a code cell."
+        if cell.cell_type == "code" and not is_kept(cell.source) and here & set(names):
+            magic = terminal(cell.source.split()[0], 20)
+            return f"Under {magic} a cell defines nothing: take that line away above {min(here & set(names))}."
+        if mine and without_todo(cell.source, names).strip() and here and not here & set(names):
+            return f"The cell {exercise} defines {terminal(min(here), 60)}, but not {min(names)}: give it that name."
+    return ""

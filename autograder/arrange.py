@@ -1,7 +1,8 @@
 """The order in which a rebuilt notebook runs: that of the release, with the student's cells where they stood.
 
 Run from top to bottom it defines what the student's own notebook would have defined, but that a TODO never undoes
-an answer. An exercise is examined at its check's place, or behind its last attempt where that stands further below.
+an answer. An exercise is examined at its check's place, or behind its last attempt where that stands further below;
+one that is not right there is asked again behind the last cell that makes something else of it.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from dataclasses import dataclass, field
 
 from nbformat import NotebookNode
 
-from .bindings import bound, defined, used
+from .bindings import altered, bound, defined, used
 from .statements import guarded, statements, without_todo
 
 EXAMS = ("exam", "check")
+_OF_TORCH = re.compile(r"^[ \t]*from[ \t]+torch[\w.]*[ \t]+import[ \t]*\*", re.MULTILINE)  # see bindings.py
 _INDIRECT = re.compile(r"import[ \t]*\*|^[ \t]*%run\b|\bexec\(|\bimport_module\(|\b__import__\(", re.MULTILINE)
 
 
@@ -102,6 +104,7 @@ def arrange(pieces: list[Piece], names: dict[str, set[str]]) -> tuple[list[Noteb
     told += [f"{exercise} is answered below its check, so it was examined there." for exercise in below]
     order = _with_exams(pieces, asked)
     _tell_answers(order, names)
+    _tell_again(order, names)
     return [piece.cell for piece in order if piece.cell is not None], told
 
 
@@ -134,7 +137,7 @@ def _guard(pieces: list[Piece], every: set[str]) -> None:
     seen: set[str] = set()
     for piece in pieces:
         if piece.is_code:
-            source = guarded(piece.cell.source, every if piece.missing else every & seen)
+            source = guarded(piece.cell.source, every if piece.missing else every & (seen | piece.binds))
             if source != piece.cell.source:
                 piece.cell.metadata.vitedu["runs"] = source
         seen |= piece.binds
@@ -195,6 +198,18 @@ def _tell_answers(order: list[Piece], names: dict[str, set[str]]) -> None:
             piece.cell.metadata.vitedu["answers"] = answers
 
 
+def _tell_again(order: list[Piece], names: dict[str, set[str]]) -> None:
+    """Write into each cell which exercises it makes something else of behind their exam, as the last one to do so."""
+    at = {piece.exercise: i for i, piece in enumerate(order) if piece.role in EXAMS}
+    for exercise, exam in at.items():
+        those = names.get(exercise, set())
+        below = [p for p in order[exam + 1 :] if p.is_code and p.real and those]
+        indirect = [p for p in below if _INDIRECT.search(_OF_TORCH.sub("", p.real))]
+        changing = [p for p in below if p in indirect or p.binds & those or altered(p.real) & those]
+        if changing:
+            changing[-1].cell.metadata.vitedu.setdefault("again", []).append(exercise)
+
+
 def runs(cell: NotebookNode) -> str:
     """The code to run for a cell; what is shown of it is its source."""
     return cell.metadata.vitedu.get("runs", cell.source)
@@ -204,6 +219,15 @@ def answers(cell: NotebookNode) -> list[str]:
     """The exercises that a cell answers, its own first."""
     grade_id = cell.metadata.get("nbgrader", {}).get("grade_id")
     return [*([grade_id] if grade_id else []), *cell.metadata.vitedu.get("answers", {})]
+
+
+def again(cell: NotebookNode) -> list[str]:
+    """The exercises that a cell makes something else of behind their exam, as the last one to do so."""
+    return cell.metadata.vitedu.get("again", [])
+
+
+def _belongs(cell: NotebookNode, exercise: str) -> bool:
+    return exercise in answers(cell) or exercise in again(cell)
 
 
 def answered_elsewhere(notebook: NotebookNode) -> set[str]:
@@ -218,7 +242,7 @@ def answer_to(notebook: NotebookNode, exercise: str) -> str:
     """
     found = []
     for cell in notebook.cells:
-        if cell.cell_type != "code" or exercise not in answers(cell):
+        if cell.cell_type != "code" or not _belongs(cell, exercise):
             continue
         names = cell.metadata.vitedu.get("answers", {}).get(exercise)
         mine = [s.text for s in statements(cell.source) or [] if names and s.names & set(names)]
@@ -229,9 +253,9 @@ def answer_to(notebook: NotebookNode, exercise: str) -> str:
 def contributing(notebook: NotebookNode, exercise: str) -> list[str]:
     """The texts of all cells that may change an answer: those that answer it, and own ones that define what it uses."""
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    texts = [cell.source for cell in cells if exercise in answers(cell)]
-    real = [cell.source for cell in cells if exercise in answers(cell) and not cell.metadata.vitedu.get("stub")]
-    own = [c.source for c in cells if c.metadata.vitedu.role == "own" and exercise not in answers(c)]
+    texts = [cell.source for cell in cells if _belongs(cell, exercise)]
+    real = [cell.source for cell in cells if _belongs(cell, exercise) and not cell.metadata.vitedu.get("stub")]
+    own = [c.source for c in cells if c.metadata.vitedu.role == "own" and not _belongs(c, exercise)]
     needed = set().union(*map(used, real))
     while more := [source for source in own if defined(source) & needed]:
         own = [source for source in own if source not in more]

@@ -95,6 +95,21 @@ def _by_call(node: ast.Call) -> Iterator[str]:
         yield from (keyword.arg or "" for keyword in node.keywords)
 
 
+def altered(source: str) -> set[str]:
+    """The names whose object a cell changes: `Name.x = ...`, `setattr(Name, ...)`, `@add_to(Name)`, `self: Name`."""
+    found: list[ast.AST] = []
+    for statement in statements(source) or []:
+        for node in ast.walk(statement.node):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                found.append(node.value)
+            elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "setattr":
+                found += node.args[:1]
+            elif isinstance(node, ast.FunctionDef):
+                hints = [arg.annotation for arg in node.args.args if arg.annotation is not None]
+                found += [inner for each in (*node.decorator_list, *hints) for inner in ast.walk(each)]
+    return {node.id for node in found if isinstance(node, ast.Name)}
+
+
 def _of_torch(node: ast.ImportFrom) -> bool:
     return (node.module or "").split(".")[0] == "torch"
 

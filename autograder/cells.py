@@ -12,7 +12,7 @@ from nbformat.v4 import new_output
 
 from . import traps
 from .advice import advice
-from .arrange import answers, runs
+from .arrange import again, answers, runs
 from .kernel import DIED, GONE, OK, TIMED_OUT, KernelStartError, Limits, Run, StudentKernel
 from .trail import SLOW, Trail, definitions, is_own, name_of, needed
 from .untrusted import text
@@ -43,10 +43,14 @@ class Cells:
         took: cell or exam -> seconds.
         reduced: cells that ended a kernel or hung -> what a replay runs instead.
         blamed: own cells that were reduced because a kernel ended, or they hung.
+        is_open: whether an exercise was asked and has points left to earn.
         trials: seconds that are left for trials, see traps.py; in one, `quick` are those of a cell or probe.
     """
 
-    def __init__(self, notebook: NotebookNode, limits: Limits, sandbox: bool, template: str) -> None:
+    def __init__(
+        self, notebook: NotebookNode, limits: Limits, sandbox: bool, template: str, is_open: Callable[[str], bool]
+    ) -> None:
+        self.is_open = is_open
         self.notebook, self.limits, self.sandbox, self.template = notebook, limits, sandbox, template
         self.seconds = dict.fromkeys(("start", "cells", "probes", "judge", "replays"), 0.0)
         self.outputs: dict[int, list[NotebookNode]] = {}
@@ -58,6 +62,7 @@ class Cells:
         self.kernel: StudentKernel | None = None
         self.deadline = 0.0
         self._counted: StudentKernel | None = None  # whose CPU time is in `_spent`
+        self._tried: StudentKernel | None = None  # in which the last cell was run for the first time
         self._spent = 0.0  # CPU seconds of the kernels that are gone
         self.trail = Trail(0)
         self.own_left, self.own_cpu = limits.own, limits.cpu / 2
@@ -105,8 +110,7 @@ class Cells:
             return TIMED_OUT
         if self.kernel.alive:
             return OK
-        ahead = self.notebook.cells[index:]
-        if self.deaths > self.limits.replays or not any(c.metadata.vitedu.role in EXAMINED for c in ahead):
+        if self.deaths > self.limits.replays or not self._has_more(index):
             return DIED
         while self.left(1) > 0:
             if self.no_cpu():
@@ -116,6 +120,12 @@ class Cells:
             if traps.without(self, ended, lambda place=ended: (None, self.play(place)), Run(DIED)) is None:
                 self._leave_out(ended, "ended the kernel when it was run again")
         return TIMED_OUT
+
+    def _has_more(self, index: int) -> bool:
+        """Whether anything is asked from this place on, behind the cell above it included."""
+        cells = self.notebook.cells
+        exams = any(cell.metadata.vitedu.role in EXAMINED for cell in cells[index:])
+        return exams or any(self.is_open(exercise) for cell in cells[max(index - 1, 0) :] for exercise in again(cell))
 
     def no_cpu(self) -> bool:
         """Whether all the CPU time of the notebook is used up."""
@@ -195,29 +205,42 @@ class Cells:
         if self.kernel.alive:
             self.trail.ran(place, source, self.kernel.tasks())
 
-    def settle(self, index: int, attempt: Attempt, most: float, costly: bool = False) -> Found | None:
+    def settle(
+        self, index: int, attempt: Attempt, most: float, costly: bool = False, place: int | None = None
+    ) -> Found | None:
         """Make an attempt at a cell or exam, and find out who is to blame when it ends the kernel, or hangs.
 
         Args:
             most: seconds that it may take when there is time.
             costly: too long to be tried again and again.
+            place: where it is made, if elsewhere than at `index`: when the cells before this one have run.
 
         Returns:
             What came of it; None when something earlier had ended the kernel, which then gets another try.
         """
+        place = index if place is None else place
         full = self.left(most) >= most
         started = time.monotonic()
         found, run = attempt()
         taken = time.monotonic() - started
-        if run.status in GONE and self._culprit(index):
+        if self._is_lost(run) and self._culprit(place):
             return None
         hangs = run.status == TIMED_OUT and not full  # there was no time left: no wonder
         if traps.ends(run) and not hangs and not is_own(self.notebook.cells[index]):
-            better = traps.without(self, index, attempt, run, costly)
+            better = traps.without(self, index, attempt, run, costly, place)
             if better is not None:
                 self.deadline += 0.0 if costly else taken
                 return better
         return found, run, taken
+
+    def _is_lost(self, run: Run) -> bool:
+        """Whether a kernel is gone by what it ran, or had to be killed while an own cell had left something running.
+
+        What was left may have stopped the kernel or hold its lock, so that whoever runs then gets no answer.
+        """
+        if self.kernel.alive:
+            return False
+        return run.status in GONE or any(is_own(self.notebook.cells[place]) for place in self.trail.waits())
 
     def _culprit(self, index: int) -> bool:
         """Whether something earlier has ended the kernel that this cell or exam was in, which then gets another try.
@@ -280,7 +303,11 @@ class Cells:
         self.seconds["cells"] += taken
         self.outputs[index] = run.outputs
         if status == OK and run.status in GONE:
-            self._leave_out(index, f"ended the kernel ({': '.join(filter(None, (run.status, run.error)))})")
+            why = ": ".join(filter(None, (run.status, run.error)))
+            lasts = self.kernel is self._tried and self.kernel.alive
+            self._leave_out(index, f"was ended there ({why})" if lasts else f"ended the kernel ({why})")
+            if self.kernel is not self._tried and self.kernel.alive:  # a fresh one, in which this cell has not run
+                self.play(index)
         elif status == OK and run.status == TIMED_OUT:
             self._leave_out(index, f"was stopped: {run.error}")
         elif is_own(cell) and run.error.startswith(ASKED_TO_END):
@@ -301,6 +328,7 @@ class Cells:
             Whether there was a kernel, how it ended, and its seconds.
         """
         while (status := self.ready(index)) == OK:
+            self._tried = self.kernel
             found = self.settle(index, lambda: (None, self.play(index)), self.limits.cell)
             if found is not None:
                 return OK, found[1], found[2]

@@ -14,8 +14,9 @@ from nbformat import NotebookNode
 
 from vitedu.probe import Case, asks_for_float32
 
-from .advice import advice, unknown_name
-from .arrange import answer_to
+from .advice import advice, undefined, unknown_name
+from .arrange import again, answer_to
+from .bindings import defined, used
 from .cells import EXAMINED, Cells
 from .exam import Draw, Exercise, variant_of
 from .judge import Reply, judge, signature
@@ -145,8 +146,9 @@ class _Sitting:
     ) -> None:
         self.notebook, self.lab, self.reference, self.limits = notebook, lab, reference, limits
         self.student, self.secret, self.kept = student, secret, kept
-        self.cells = Cells(notebook, limits, sandbox, template)
+        self.cells = Cells(notebook, limits, sandbox, template, self._open)
         self.done = Examination(outputs=self.cells.outputs, seconds=self.cells.seconds)
+        self._better: list[str] = []  # sentences about exercises that were better when they were asked again
         self.named: dict[str, str] = {}  # exercise -> the idea found in it, see exam.Exercise
 
     def hold(self) -> Examination:
@@ -165,16 +167,54 @@ class _Sitting:
                     self._examine(index, cell)
                 else:
                     self.cells.run(index)
+                    self._ask_again(index, cell)
         finally:
             self.cells.leave()
         self.done.cpu, self.done.cold = self.cells.cpu, self.cells.cold
-        self.done.told = [sentence for _, sentence in self.cells.told]
+        self.done.told = [sentence for _, sentence in self.cells.told] + self._better
         return self.done
 
     def _exams(self) -> list[NotebookNode]:
         return [cell for cell in self.notebook.cells if cell.metadata.vitedu.role in EXAMINED]
 
-    def _examine(self, index: int, cell: NotebookNode) -> None:
+    def _open(self, exercise: str) -> bool:
+        """Whether an exercise was asked and has points left to earn."""
+        found = [verdict for verdict in self.done.verdicts if verdict.exercise == exercise]
+        return any(v.points is not None and v.points < v.max_points for v in found)
+
+    def _ask_again(self, index: int, cell: NotebookNode) -> None:
+        """Ask what a cell makes something else of behind its exam, where that was not right; the better one counts.
+
+        What is wrong at its check may be put right further below; what is right there is no worse for experiments.
+        """
+        better: set[str] = set()  # names
+        for place, exam in enumerate(self.notebook.cells[: index + 1]):
+            if exam.metadata.vitedu.role not in EXAMINED or not self._open(exercise := exam.metadata.vitedu.exercise):
+                continue
+            at = next(i for i, verdict in enumerate(self.done.verdicts) if verdict.exercise == exercise)
+            uses = better and self.done.verdicts[at].status != NOT_ANSWERED
+            follows = uses and better & used(answer_to(self.notebook, exercise))
+            if self.lab.exercise(exercise).trained or not (follows or exercise in again(cell)):
+                continue
+            named = dict(self.named)
+            self.named.pop(exercise, None)
+            self._examine(place, exam, index + 1)
+            new = self.done.verdicts.pop()
+            if (new.points or 0) > self.done.verdicts[at].points:
+                self.done.verdicts[at] = new
+                better |= defined(answer_to(self.notebook, exercise))
+                self._better.append(f"{exercise} is better further below than at its check; the better one counts.")
+            else:
+                self.named = named
+
+    def _examine(self, index: int, cell: NotebookNode, place: int | None = None) -> None:
+        """Put an exam and judge it.
+
+        Args:
+            index: its place in the notebook.
+            place: where it is put, if elsewhere: when the cells before this one have run.
+        """
+        place = index if place is None else place
         exercise = self.lab.exercise(cell.metadata.vitedu.exercise)
         if exercise.trained:
             self._examine_trained(index, exercise, cell)
@@ -182,7 +222,7 @@ class _Sitting:
         draw = Draw(self.secret, exercise.id, variant_of(self.secret, self.student, exercise.id))
         cases = self.reference.cases(exercise, draw)
         try:
-            replies, run, taken = self._ask(index, exercise.id, cases)
+            replies, run, taken = self._ask(index, place, exercise.id, cases)
         except KernelStartError as error:
             self._add(cell, status=NOT_GRADED, points=None, reason=str(error))
             return
@@ -205,23 +245,26 @@ class _Sitting:
         verdict.seconds = {"probe": taken, "judge": time.monotonic() - probed}
         self.done.seconds["probes"] += verdict.seconds["probe"]
         self.done.seconds["judge"] += verdict.seconds["judge"]
-        self._ask_common(index, exercise, verdict)
+        self._ask_common(index, place, exercise, verdict)
 
-    def _ask(self, index: int, exercise: str, cases: list[Case]) -> tuple[list[Reply], Run, float]:
+    def _ask(self, index: int, place: int, exercise: str, cases: list[Case]) -> tuple[list[Reply], Run, float]:
         """Put the cases of an exam, as `_attempt` runs a cell; how that ended, with why, and its seconds.
+
+        Args:
+            index, place: see `_examine`.
 
         Raises:
             KernelStartError: there is no kernel.
         """
         nothing = [Reply(None)] * len(cases)
         while True:
-            status = self.cells.ready(index)
+            status = self.cells.ready(place)
             if exercise in self.cells.fatal:  # its own affair, though what else it defines stays for the others
                 return nothing, Run(self.cells.failures[exercise][0]), 0.0
             if status != OK:
                 why = self.cells.no_time() if status == TIMED_OUT else ""
                 return nothing, Run(status, error=why), 0.0
-            found = self.cells.settle(index, lambda: self._put(index, cases), self.limits.probe)
+            found = self.cells.settle(index, lambda: self._put(index, cases), self.limits.probe, place=place)
             if found is not None:
                 self.cells.deaths += found[1].status in GONE
                 return found
@@ -294,13 +337,13 @@ class _Sitting:
         self.done.seconds["probes"] += verdict.seconds["probe"]
         self.done.seconds["judge"] += verdict.seconds["judge"]
 
-    def _ask_common(self, index: int, exercise: Exercise, verdict: Verdict) -> None:
+    def _ask_common(self, index: int, place: int, exercise: Exercise, verdict: Verdict) -> None:
         """Put the variant common to the class, so that equal unexplained answers can be grouped."""
         if not self.cells.kernel.alive or self.cells.left(1) <= 0 or verdict.status in ENDINGS:
             return
         cases = self.reference.cases(exercise, Draw(self.secret, exercise.id, COMMON))
         try:
-            found = self.cells.settle(index, lambda: self._put(index, cases), self.limits.probe)
+            found = self.cells.settle(index, lambda: self._put(index, cases), self.limits.probe, place=place)
         except KernelStartError:  # the next exam tries again, and tells
             return
         if found is None:
@@ -321,6 +364,9 @@ class _Sitting:
             told for told, any_name in self.cells.advice if unknown or (any_name and verdict.status == NOT_ANSWERED)
         ]
         found += [told for text in said if (told := unknown_name(text, self.notebook.cells, index))]
+        if verdict.status == NOT_ANSWERED:
+            stub = next(cell.source for cell in self.lab.cells if cell.grade_id == verdict.exercise)
+            found += filter(None, [undefined(defined(stub), self.notebook.cells, verdict.exercise)])
         return list(dict.fromkeys(found))[:3]
 
     def _add(self, cell: NotebookNode, status: str, points: float | None, reason: str) -> Verdict:

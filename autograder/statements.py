@@ -43,7 +43,7 @@ class Statement:
 
 def statements(source: str) -> list[Statement] | None:
     """The statements of a cell, without its magics; None where it is no Python or too long to look at."""
-    if len(source) > MAX_PARSED or (source.startswith("%%") and not _PYTHON_MAGIC.match(source)):
+    if len(source) > MAX_PARSED or not is_kept(source):
         return None
     covered = _ASSIGNED.sub(r"\1 None", _MAGIC.sub(r"\1pass", source))
     try:
@@ -62,6 +62,11 @@ def statements(source: str) -> list[Statement] | None:
             found.append(Statement(node, text.strip("\n"), start, end))
         last = max(last, end)
     return found
+
+
+def is_kept(source: str) -> bool:
+    """Whether a cell's definitions are the notebook's: not under %%timeit, %%bash, %%writefile, ..."""
+    return not source.startswith("%%") or bool(_PYTHON_MAGIC.match(source))
 
 
 def _unparsed(node: ast.stmt) -> str:

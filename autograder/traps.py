@@ -39,21 +39,25 @@ def ends(run: Run) -> bool:
     return run.status in (*GONE, TIMED_OUT) or run.lost or interrupted(run)
 
 
-def without(cells: Cells, index: int, attempt: Attempt, run: Run, costly: bool = False) -> Found | None:
+def without(
+    cells: Cells, index: int, attempt: Attempt, run: Run, costly: bool = False, place: int | None = None
+) -> Found | None:
     """What comes of a cell or an exam without the trap that another cell has left; such cells are left out and told.
 
     Args:
         run: how it ended.
         costly: too long to be tried again and again: all suspects are left out together.
+        place: where the attempt is made, if elsewhere than at `index`: when the cells before this one have run.
 
     Returns:
         None when no trap is to blame. Otherwise the kernel is there, and as it should be.
     """
-    suspects = _suspects(cells, index)
+    place = index if place is None else place
+    suspects = _suspects(cells, index, place)
     if not suspects or cells.trials <= 0 or cells.no_cpu():
         return None
     did = "ended the kernel" if run.status in GONE else "interrupted what ran after it"
-    trial = _Trial(cells, index, attempt, "held up what ran after it" if run.status == TIMED_OUT else did)
+    trial = _Trial(cells, place, attempt, "held up what ran after it" if run.status == TIMED_OUT else did)
     found = None
     try:
         found = trial.all_at_once(suspects) if costly else trial.one_by_one(suspects)
@@ -62,16 +66,16 @@ def without(cells: Cells, index: int, attempt: Attempt, run: Run, costly: bool =
     return found
 
 
-def _suspects(cells: Cells, index: int) -> list[int]:
+def _suspects(cells: Cells, index: int, place: int) -> list[int]:
     """The student's cells above this one that do more than define something, but for those that answer it."""
-    every, cell = cells.notebook.cells, cells.notebook.cells[index]
+    above, cell = cells.notebook.cells[:place], cells.notebook.cells[index]
     exam = cell.metadata.vitedu.role in EXAMS
     mine = {cell.metadata.vitedu.exercise} if exam else set(answers(cell))
     return [
-        place
-        for place, other in enumerate(every[:index])
+        number
+        for number, other in enumerate(above)
         if other.cell_type == "code" and other.metadata.vitedu.role in (*OWN, "solution")
-        and place not in cells.reduced and not mine & set(answers(other)) and acts(runs(other))
+        and number not in cells.reduced and not mine & set(answers(other)) and acts(runs(other))
     ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@ Each says what it must earn: full points everywhere but for what `less` names.
 from __future__ import annotations
 
 import copy
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -143,6 +144,7 @@ OTHER_WAYS = (
     f"%%capture\n{MODEL[HEADS]}",
     f"exec({MODEL[EINSUM]!r})",
 )
+FORWARD = {id: textwrap.dedent("    def forward" + MODEL[id].split("    def forward")[1]) for id in (HEAD, HEADS)}
 FILE = "%%writefile answers.py\nimport math, torch\nfrom torch import nn, Tensor\n" + in_one(MODEL)
 
 CLASS = [
@@ -166,6 +168,19 @@ CLASS = [
     Odd("mended-helper-and-check", each(fill(WEIGHTS, BY_SCORES), put("def _scores(q, k):\n    return q @ k.mT",
         after="imports"), put(SCORES, f'check("lab1/{WEIGHTS}", {WEIGHTS})', after=f"exam-{WEIGHTS}"))),
     Odd("experiment-below", put(ZEROS, "attention_weights = None", after=f"exam-{WEIGHTS}")),
+    Odd("torch-below", each(todo(ATTENTION), fill(WEIGHTS, ZEROS), put("from torch.nn.functional import *",
+        MODEL[WEIGHTS])), {ATTENTION: "not answered", HEAD: "not answered", HEADS: "graded"}),
+    Odd("todo-pasted-behind", lambda nb: [add(id, nb.metadata.stubs[id])(nb) for id in MODEL] and None),
+    Odd("better-below-in-five-ways", each(
+        fill(WEIGHTS, ZEROS), put(MODEL[WEIGHTS], after=f"exam-{WEIGHTS}"),
+        fill(ATTENTION, f"def {ATTENTION}(q, k, v, mask=None):\n    s = q\n    raise NotImplementedError('TODO')"),
+        put(MODEL[ATTENTION], after="playground"),
+        fill(HEAD, MODEL[HEAD].split("    def forward")[0]),
+        put(f"def to(cls):\n    return lambda f: setattr(cls, f.__name__, f)\n\n\n@to({HEAD})\n{FORWARD[HEAD]}"),
+        fill(HEADS, MODEL[HEADS].split("    def forward")[0]), put(f"{FORWARD[HEADS]}\n\n\n{HEADS}.forward = forward"),
+        fill(EINSUM, f"def {EINSUM}(*args):\n    pass"), put(f"CODE = {MODEL[EINSUM]!r}".replace(EINSUM, "E" + EINSUM),
+            f"exec(CODE.replace('E{EINSUM}', '{EINSUM}'))")),
+        told=tuple(f"{id} is better further below than at its check" for id in MODEL)),
     Odd("release-pasted-below", twice),
     # --- a cell split
     Odd("split-in-two", each(fill(WEIGHTS, SCORES), put(BY_SCORES, after=WEIGHTS, of=WEIGHTS))),

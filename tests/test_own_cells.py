@@ -146,6 +146,23 @@ def test_an_answer_that_dies_by_itself_costs_one_kernel_more_where_own_cells_are
         assert (len(made), done.told) == (kernels, [])
 
 
+def test_who_takes_the_kernel_away_from_later_cells_without_ending_it_is_named(sat, monkeypatch):
+    monkeypatch.setattr("autograder.kernel.SETTLE", 2.0)
+    lock_held = "import threading, re\nthreading.Timer(0.15, lambda: re.match('(a+)+$', 'a' * 50 + 'b')).start()"
+    done = sat({WEIGHTS: [lock_held]}, Limits(cell=4, probe=4))
+    assert full(done) == {}
+    (sentence,) = done.told
+    assert "own cell" in sentence and "ended the kernel behind itself" in sentence
+
+
+def test_what_a_cell_that_kills_defines_is_there_though_others_have_left_threads(sat):
+    thread = "import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()"
+    helper = "def helper(x):\n    return x\nimport os; os._exit(1)"
+    codes = {HEAD: MODEL[HEAD].replace("        return ", "        x = helper(x)\n        return ", 1)}
+    done = sat({WEIGHTS: [thread], HEAD: [helper]}, **codes)
+    assert full(done) == {} and len(done.told) == 1
+
+
 SLEEPS = "import time; started = time.monotonic()\nwhile time.monotonic() < started + {}: pass"
 
 

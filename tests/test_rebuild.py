@@ -8,7 +8,7 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from autograder.advice import advice
+from autograder.advice import advice, undefined, unknown_name
 from autograder.arrange import answer_to, slots
 from autograder.bindings import bound
 from autograder.examiner import library_remarks
@@ -523,11 +523,36 @@ def test_many_missing_cells_are_summed_up():
         ("ModuleNotFoundError: No module named 'my.own'", "The module my is not"),
         ("ImportError: cannot import name 'f' from 'utils' (unknown location)", "The module utils is not"),
         ("FileNotFoundError: [Errno 2] No such file or directory: 'data/my.csv'", "The file data/my.csv is not here"),
+        ("Exception: No module named 'helpers' (in f, line 2)", "The module helpers is not"),  # as a probe says it
+        ("OSError: [Errno 2] No such file or directory: 'w.pt' (in f, line 2)", "The file w.pt is not here"),
     ],
 )
 def test_what_to_do_about_a_file_that_was_not_handed_in(error, words):
     said = advice(error)
     assert said.startswith(words) and "hand it in again." in said
+
+
+@pytest.mark.parametrize(
+    ("answer", "own", "words"),
+    [
+        (STUB, new_markdown_cell("```python\ndef f():\n    return 1\n```"), "f stands in a text cell, which is not"),
+        ("%%timeit\ndef f():\n    return 1", new_code_cell("x = 1"), "Under %%timeit a cell defines nothing"),
+        ("def my_f():\n    return 1", new_code_cell("x = 1"), "The cell answer defines my_f, but not f"),
+        (STUB, new_markdown_cell("f is hard"), ""),
+        (STUB, new_code_cell("def helper(): ..."), ""),
+    ],
+)
+def test_why_there_is_no_answer(release, answer, own, words):
+    own.metadata.vitedu = {"role": "own"}
+    release.cells[2].source = answer
+    said = undefined({"f"}, [*release.cells, own], "answer")
+    assert said.startswith(words) and bool(said) == bool(words)
+
+
+def test_an_import_below_the_check_is_named_as_such(release):
+    own = new_code_cell("import numpy as np", metadata={"vitedu": {"role": "own"}})
+    said = unknown_name("error: NameError: name 'np' is not defined (in f, line 2)", [*release.cells, own], 3)
+    assert said.startswith("np is defined below the check of this exercise")
 
 
 def test_other_errors_need_no_such_advice():

@@ -108,6 +108,8 @@ RULES = {
         "test_own_cells.py::test_an_own_cell_that_ends_the_kernel_costs_nothing_and_is_named",
         "test_own_cells.py::test_any_number_of_them_costs_nothing",
         "test_own_cells.py::test_answers_that_kill_cost_their_own_exercise",
+        "test_own_cells.py::test_what_a_cell_that_kills_defines_is_there_though_others_have_left_threads",
+        "test_own_cells.py::test_who_takes_the_kernel_away_from_later_cells_without_ending_it_is_named",
         "test_own_cells.py::test_own_cells_have_a_time_of_their_own",
         "test_own_cells.py::test_traps_that_no_thread_shows_cost_nothing_and_are_named",
         "test_own_cells.py::test_an_answer_that_dies_by_itself_costs_one_kernel_more_where_own_cells_are",
@@ -199,6 +201,7 @@ RULES = {
     "a TODO undoes no answer, and to see that there is one calls nothing of the student's": [
         "test_rebuild.py::test_a_stub_undoes_nothing_and_stands_where_there_is_nothing",
         "test_rebuild.py::test_no_name_of_the_students_is_called_to_look_whether_a_stub_is_needed",
+        "test_odd_notebooks.py::test_it_earns_what_its_own_run_defines",
     ],
     "changed is decided after normalising": [
         "test_rebuild.py::test_line_ends_and_trailing_blanks_are_no_change",
