@@ -108,10 +108,10 @@ ATTACKS = [
     "<table background=https://evil.example><td background=x>x",
     "\x00<scr\x00ipt>alert(1)</scr\x00ipt>",
     "<img name=submission_id id=models src=x><p id=written-scale class=score data-toggle=tooltip title='<b>'>x</p>",
-    "<details open ontoggle=alert(1)>x</details><select autofocus onfocus=alert(1)><textarea autofocus onfocus=alert(1)>",
+    "<details open ontoggle=alert(1)>x</details><select autofocus onfocus=alert(1)><textarea onfocus=alert(1)>",
     "<svg><a xlink:href='javascript:alert(1)'>x</a></svg><math href='javascript:alert(1)'>x</math>",
     "<picture><source srcset=//evil.example><img src=x></picture><video poster=//evil.example></video>",
-    "<p title='a>b<img src=x onerror=alert(1)>'>x<!--><img src=x onerror=alert(1)>--><?x ><img src=x onerror=alert(1)>?>",
+    "<p title='a>b<img src=x onerror=alert(1)>'>x<!--><img src=x onerror=alert(1)>--><?x ><img onerror=alert(1)>?>",
     "<xmp><p title='</xmp><img src=x onerror=alert(1)>'></xmp><plaintext><img src=x onerror=alert(1)>",
 ]
 
