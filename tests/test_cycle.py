@@ -446,8 +446,8 @@ def test_nbgrader_without_our_configuration_gives_no_points(released, tmp_path):
 
 
 def test_nbgraders_own_command_ends_what_no_limit_ends(graded, tmp_path, monkeypatch):
-    course = graded.copy(tmp_path / "course", "ann")
+    course = graded.copy(tmp_path / "course", "solved")
     monkeypatch.setattr(Limits, "whole", lambda *_: 0.5)
     monkeypatch.setattr(autograder.stages, "execute", lambda *_: threading.Event().wait())
-    result = course_api(course.root).autograde(LAB.assignment, "ann", force=True)
+    result = course_api(course.root).autograde(LAB.assignment, "solved", force=True)
     assert not result["success"] and "its grading took more than 0.5 s" in result["log"]
