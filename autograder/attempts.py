@@ -45,7 +45,9 @@ class Way:
 LAB4 = Way()
 
 
-def hold(kernel: StudentKernel, draw: AccuracyDraw, limits: Limits, way: Way = LAB4) -> tuple[list[Attempt], str, str]:
+def hold(
+    kernel: StudentKernel, draw: AccuracyDraw, limits: Limits, way: Way = LAB4
+) -> tuple[list[Attempt], str, str]:
     """Train once, and after a near miss with further seeds.
 
     Returns:

@@ -38,8 +38,7 @@ WANTED = "only PNG and JPEG pictures are shown"
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _EMBEDDED = re.compile(
     r"data:image/([\w.+-]{1,30})(?:;[\w=-]{1,40}){0,3};base64,([A-Za-z0-9+/=]{16,}(?:\n[A-Za-z0-9+/=]+)*)"
-    r"(?=\n?[\"')>]|[ \t]+[\"'(/>])",
-    re.I,
+    r"(?=\n?[\"')>]|[ \t]+[\"'(/>])", re.I
 )
 _NAMED = re.compile(r"attachment:([^\s)>\"']+)")
 

@@ -187,7 +187,9 @@ def read_assignment(course: Path, assignment: str, db_url: str | None = None) ->
     return submissions
 
 
-def _assignment(gradebook: Gradebook, name: str, people: list[Any], verdicts: Path, only: set[str]) -> list[Submission]:
+def _assignment(
+    gradebook: Gradebook, name: str, people: list[Any], verdicts: Path, only: set[str]
+) -> list[Submission]:
     total = gradebook.find_assignment(name).max_score
     stored = _stored(gradebook, name, [person.id for person in people])
     submissions: dict[str, Submission] = {}

@@ -81,7 +81,11 @@ def executed(course: Path, lab: Lab, student: str, stamp: str) -> bool:
     path = verdict_path(course, student, lab.assignment, lab.notebook)
     notebook = course / "autograded" / student / lab.assignment / f"{lab.notebook}.ipynb"
     try:
-        return read_verdicts(path).get("stamp") == stamp and bool(read_record(path)) and _ends(notebook, b"}")
+        return (
+            read_verdicts(path).get("stamp") == stamp
+            and bool(read_record(path))
+            and _ends(notebook, b"}")
+        )
     except (UserError, OSError):
         return False
 

@@ -29,7 +29,10 @@ def text_table(course_dir: Path | str, assignment: str, width: int = 0, db_url: 
     heads += [["written", f"/{words.points(written)}"]] * bool(written)
     heads = [["student"], *heads, ["total", f"/{words.points(submissions[0].max_points)}"]]
     names = words.labels(s.student for s in submissions)
-    lines = [[names[s.student], *_points(s, columns), *_written(s)[: bool(written)], _total(s)] for s in submissions]
+    lines = [
+        [names[s.student], *_points(s, columns), *_written(s)[: bool(written)], _total(s)]
+        for s in submissions
+    ]
     widths = [max(map(len, [*head, *(line[i] for line in lines)])) for i, head in enumerate(heads)]
     left = sum(widths) + 2 * len(widths)
     # Too little room beside the points: the words go below, indented.

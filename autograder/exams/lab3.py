@@ -373,7 +373,9 @@ class TanhGELU(nn.Module):
 '''),
 )  # fmt: skip
 
-FF_CONVENTIONS = (Convention("tanh-gelu", "GELU in its tanh form", (("nn.GELU()", 'nn.GELU(approximate="tanh")'),)),)
+FF_CONVENTIONS = (
+    Convention("tanh-gelu", "GELU in its tanh form", (("nn.GELU()", 'nn.GELU(approximate="tanh")'),)),
+)
 
 # --- EncoderBlock --------------------------------------------------------------------------------
 
@@ -1011,7 +1013,7 @@ V_LOOP = """        for block in self.blocks:
 """
 V_NORM = "        x = self.norm(x)\n"
 V_POOL = 'x = x[:, 0] if self.pool == "cls" else x[:, 1:].mean(dim=1)  # (B, D)'
-V_CLS, V_MEAN = "x[:, 0] if", "x[:, 1:].mean(dim=1)  # (B, D)"
+V_CLS, V_MEAN = 'x[:, 0] if', 'x[:, 1:].mean(dim=1)  # (B, D)'
 V_DROPOUT = "self.dropout = nn.Dropout(dropout)"
 
 
@@ -1479,16 +1481,13 @@ class VisionTransformer(nn.Module):
         self.pool = pool
         self.embedding = TokenEmbedding(image_size, patch_size, in_channels, dim)
 """
-VIT_INIT = (
-    VIT_SIGNATURE
-    + """        self.drop = nn.Dropout(dropout)
+VIT_INIT = VIT_SIGNATURE + """        self.drop = nn.Dropout(dropout)
         self.blocks = nn.ModuleList()
         for _ in range(depth):
             self.blocks.append(EncoderBlock(dim, num_heads, mlp_dim, head_dim, dropout, qkv_bias))
         self.norm = nn.LayerNorm(dim)
         self.head = nn.Linear(dim, num_classes)
 """
-)
 
 VIT_OTHER = (
     Alternative("in the style of timm: blocks in a Sequential, eps 1e-6, dropout before the head", VIT_SIGNATURE + '''

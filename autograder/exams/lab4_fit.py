@@ -126,7 +126,7 @@ WATCHED = "        if on_epoch is not None:\n            on_epoch(epoch, history
 RECORDED = V[V.index('        for name, value in (("train"') : V.index(f"        {BETTER}")]
 
 # Everything in one function, without train_one_epoch and evaluate: right as it stands.
-INLINE = """
+INLINE = '''
 def fit(model, train_loader, val_loader, optimizer, epochs, device, scheduler=None, on_epoch=None):
     history = {"train_loss": [], "train_accuracy": [], "val_loss": [], "val_accuracy": []}
     best, best_accuracy = None, -1.0
@@ -165,7 +165,7 @@ def fit(model, train_loader, val_loader, optimizer, epochs, device, scheduler=No
             on_epoch(epoch, history)
     model.load_state_dict(best)
     return history
-"""
+'''
 
 FIT_WRONG = (
     Misconception(

@@ -193,7 +193,7 @@ def _others() -> tuple[Alternative, ...]:
 MODEL_OTHER = _others()
 
 # A decorator changes every GELU of a model, whichever classes it was made from.
-TANH = """
+TANH = '''
 def _with_tanh_gelu(build):
     def built(*args, **kwargs):
         model = build(*args, **kwargs)
@@ -206,5 +206,5 @@ def _with_tanh_gelu(build):
 
 
 @_with_tanh_gelu
-def build_model("""
+def build_model('''
 MODEL_CONVENTIONS = (Convention("tanh-gelu", "GELU in its tanh form", (("def build_model(", TANH),)),)

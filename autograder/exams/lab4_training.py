@@ -582,7 +582,9 @@ def evaluate_cases(draw: Draw) -> list[Case]:
         height, width, hidden, classes = draw.sizes(4, 3, 6)
         layers, weights = small_net(draw, height * width, hidden, classes, "LayerNorm")
         layers = (*layers[:-1], ("drop", "Dropout", (0.5,)), layers[-1])
-        return case("a model with dropout", (layers, weights), batches(draw, (4, 4, 3), (1, height, width), classes))
+        return case(
+            "a model with dropout", (layers, weights), batches(draw, (4, 4, 3), (1, height, width), classes)
+        )
 
     def elsewhere() -> Case:
         height, width, hidden, classes = draw.sizes(4, 3, 6)

@@ -52,7 +52,9 @@ def encoder_cases(draw: Draw) -> list[Case]:
     ]
 
 
-def model_weights(draw: Draw, patch: int, channels: int, classes: int, line: tuple[Any, ...]) -> dict[str, Tensor]:
+def model_weights(
+    draw: Draw, patch: int, channels: int, classes: int, line: tuple[Any, ...]
+) -> dict[str, Tensor]:
     """Random values for everything in an EncoderViT, around 1 for the scales of LayerNorms."""
     dim = line[2]
     shapes = {

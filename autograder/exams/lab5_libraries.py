@@ -27,7 +27,6 @@ def libraries_cases(draw: Draw) -> list[Case]:
     """Three models for each library, each with another eps, and six configurations that torchvision does not have."""
     cases = []
     for thing, library in (("to_torchvision", "torchvision"), ("to_timm", "timm")):
-
         def case(name: str, grid: int, depth: int, thing: str = thing, library: str = library, **asked: Any) -> Case:
             config = drawn_config(draw, grid, depth) | asked
             if config["head_dim"]:
@@ -104,7 +103,7 @@ TV_LOAD = 'model.to(state_dict["norm.weight"].dtype).load_state_dict(moved)'
 TIMM_LOAD = 'library.to(state_dict["norm.weight"].dtype).load_state_dict(filled)'
 TV_EPS = 'norm_layer=partial(nn.LayerNorm, eps=config["eps"]),\n    )  # fmt: skip\n    layers'
 TIMM_EPS = 'norm_layer=partial(nn.LayerNorm, eps=config["eps"]),\n        act_layer'
-TV_REFUSE = next(line for line in L.split("\n") if 'raise ValueError(f"torchvision' in line)
+TV_REFUSE = next(line for line in L.split("\n") if "raise ValueError(f\"torchvision" in line)
 TV_CLS = '        "class_token": state_dict["embedding.cls_token"],\n'
 TV_POSITION = 'state_dict["embedding.position"],'
 

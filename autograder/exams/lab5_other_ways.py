@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..exam import Alternative
 
 # What every other way has in common: the refusals, and the two empty models.
-COMMON = """
+COMMON = '''
 def _refuse(config):
     size = config["image_size"]
     if not isinstance(size, int) and size[0] != size[1]:
@@ -33,10 +33,10 @@ def _empty(library, config):
         img_size=side, patch_size=config["patch_size"], num_classes=config["num_classes"], embed_dim=config["dim"],
         depth=config["depth"], num_heads=config["num_heads"], mlp_ratio=config["mlp_dim"] / config["dim"],
         norm_layer=norm)
-"""
+'''
 
 # A move that works on both libraries, given how their names are made; `_filled` is what each way brings.
-BY_NAME = """
+BY_NAME = '''
 
 TORCHVISION = {"cls_token": "class_token", "pos_embed": "encoder.pos_embedding", "patch_embed.proj": "conv_proj",
                "norm": "encoder.ln", "head": "heads.head", "block": "encoder.layers.encoder_layer_", "norm1": "ln_1",
@@ -54,7 +54,7 @@ def to_torchvision(state_dict, config):
 
 def to_timm(state_dict, config):
     return _filled(_empty("timm", config), state_dict, config, TIMM)
-"""
+'''
 
 LIBRARIES_OTHER = (
     Alternative(

@@ -276,19 +276,19 @@ PAPER_WRONG = (
     ),
 )  # fmt: skip
 
-DENSE = """
+DENSE = '''
 def dense_block_count(layers, in_channels, growth, bottleneck):
     total = 2 * (in_channels + layers * growth)
     for c in range(in_channels, in_channels + layers * growth, growth):
         total += c * (2 + bottleneck) + bottleneck * (2 + 9 * growth)
     return total
-"""
-VIT = """
+'''
+VIT = '''
 def vit_block_count(dim, mlp_dim, hidden, num_classes, heads, layer_scale=False):
     linear = lambda a, b: (a + 1) * b
     block = 4 * linear(dim, dim) + linear(dim, mlp_dim) + linear(mlp_dim, dim) + 4 * dim
     return block + 2 * dim * (1 + bool(layer_scale)) + heads * (linear(dim, hidden) + linear(hidden, num_classes))
-"""
+'''
 
 PAPER_OTHER = (
     Alternative("plain sums", DENSE + VIT),

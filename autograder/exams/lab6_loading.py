@@ -329,7 +329,7 @@ LOADING_WRONG = (
     ),
 )  # fmt: skip
 
-SPLIT = """
+SPLIT = '''
 class Seen(Dataset):
     def __init__(self, dataset, indices, transform):
         self.dataset, self.indices, self.transform = dataset, list(indices), transform
@@ -347,8 +347,8 @@ def make_loaders(dataset, train_transform, val_transform, batch_size, val_fracti
     order = np.random.default_rng(seed).permutation(len(dataset))
     train, val = Seen(dataset, order[n_val:], train_transform), Seen(dataset, order[:n_val], val_transform)
     return DataLoader(train, batch_size=batch_size, shuffle=True), DataLoader(val, batch_size=batch_size)
-"""
-RANDOM_SPLIT = """
+'''
+RANDOM_SPLIT = '''
 def make_loaders(dataset, train_transform, val_transform, batch_size, val_fraction, seed):
     from torch.utils.data import random_split
 
@@ -366,8 +366,8 @@ def make_loaders(dataset, train_transform, val_transform, batch_size, val_fracti
         DataLoader(train, batch_size, shuffle=True, collate_fn=collate(train_transform)),
         DataLoader(val, batch_size, shuffle=False, collate_fn=collate(val_transform)),
     )
-"""
-DEEP = """
+'''
+DEEP = '''
 def make_loaders(dataset, train_transform, val_transform, batch_size, val_fraction, seed):
     from sklearn.model_selection import train_test_split
     from torch.utils.data import RandomSampler
@@ -378,7 +378,7 @@ def make_loaders(dataset, train_transform, val_transform, batch_size, val_fracti
     one.transform, two.transform = train_transform, val_transform
     train, val = Subset(one, train_idx), Subset(two, sorted(val_idx))
     return DataLoader(train, batch_size, sampler=RandomSampler(train)), DataLoader(val, batch_size)
-"""
+'''
 
 LOADING_OTHER = (
     Alternative("torchvision's first transforms, a wrapper around the data set", '''

@@ -271,7 +271,7 @@ HEADS_WRONG = (
     ),
 )  # fmt: skip
 
-LOSS = """
+LOSS = '''
 def two_head_loss(outputs, labels):
     if torch.is_tensor(outputs):
         return F.cross_entropy(outputs, labels)
@@ -284,8 +284,8 @@ def head_accuracy(outputs, labels, heads="both"):
         first, second = outputs
         outputs = first if heads == "first" else second if heads == "second" else first + second
     return (outputs.max(1).indices == labels).float().mean().item()
-"""
-STACKED = """
+'''
+STACKED = '''
 def two_head_loss(outputs, labels):
     logits = torch.stack(outputs) if isinstance(outputs, (tuple, list)) else outputs[None]  # (heads, B, C)
     log_p = logits.log_softmax(-1)
@@ -297,7 +297,7 @@ def head_accuracy(outputs, labels, heads="both"):
         chosen = {"both": slice(None), "first": slice(0, 1), "second": slice(1, 2)}[heads]
         outputs = torch.stack(outputs)[chosen].sum(0)
     return int((outputs.argmax(-1) == labels).sum()) / len(labels)
-"""
+'''
 
 HEADS_OTHER = (
     Alternative("named children, normal weights", '''
@@ -510,7 +510,7 @@ MOVED = "                    x, y = x.to(device), y.to(device)\n"
 MODE = "            model.train(learn)\n"
 FORWARD = "                    outputs = model(x)\n"
 STARTED = 'learn, started = part == "train", time.perf_counter()'
-SECONDS = '            history[f"{part}_seconds"].append(time.perf_counter() - started)\n'
+SECONDS = "            history[f\"{part}_seconds\"].append(time.perf_counter() - started)\n"
 ZERO = "                        adamw.zero_grad()\n"
 PARTS = '(("train", train_loader), ("val", val_loader))'
 BACK = "    return history"
@@ -797,7 +797,7 @@ TUNE_WRONG = (
     ),
 )  # fmt: skip
 
-ONE_PASS = """
+ONE_PASS = '''
 def one_pass(model, loader, device, step=None):
     started = time.perf_counter()
     losses, hits, count = 0.0, 0.0, 0
@@ -811,12 +811,12 @@ def one_pass(model, loader, device, step=None):
         hits += float(HITS)
         count += labels.size(0)
     return losses / count, hits / count, time.perf_counter() - started
-"""
+'''
 PLAIN = ONE_PASS.replace("LOSS", "two_head_loss(logits, labels)").replace(
     "HITS", "head_accuracy(logits, labels) * labels.size(0)"
 )
 OWN = ONE_PASS.replace("LOSS", "own_loss(logits, labels)").replace("HITS", "own_hits(logits, labels)")
-EPOCHS = """
+EPOCHS = '''
 
 def fine_tune(model, train_loader, val_loader, module_names, epochs, lr, device):
     freeze_all_but(model, module_names)
@@ -839,7 +839,7 @@ def fine_tune(model, train_loader, val_loader, module_names, epochs, lr, device)
         for name, number in zip(names, numbers):
             history[name].append(number)
     return history
-"""
+'''
 
 
 def epochs(optimizer: str) -> str:
