@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -23,6 +22,8 @@ import torch
 
 from vitedu.compare import TOLERANCE, Expected, facts, same
 from vitedu.probe import Case, ask
+from vitedu.stored import pack_expected, unpack_expected
+from vitedu.wire import WireError
 
 from .exam import Draw, Exercise
 from .lab import Lab, without_marks
@@ -35,8 +36,8 @@ class Reference:
     """Answers of a lab's own code, each computed once per variant and kept.
 
     Attributes:
-        shelf: a folder in which processes that grade the same class leave their answers for each other, and to which
-            no submission can write; None without one.
+        shelf: a folder in which processes that grade the same class leave their answers for each other, and for the
+            next time, and to which no submission can write; None without one.
     """
 
     def __init__(self, lab: Lab) -> None:
@@ -121,12 +122,12 @@ class Reference:
             return compute()
         path = self.shelf / hashlib.sha256(repr(key).encode()).hexdigest()
         try:
-            return pickle.loads(path.read_bytes())
-        except (OSError, EOFError, pickle.UnpicklingError):
+            return unpack_expected(path.read_bytes())
+        except (OSError, WireError):  # not there, or of a process that was killed while it wrote
             answers = compute()
         with suppress(OSError):  # then the next process computes it, too
             mine = path.with_suffix(f".{os.getpid()}")
-            mine.write_bytes(pickle.dumps(answers, protocol=5))
+            mine.write_bytes(pack_expected(answers))
             os.replace(mine, path)
         return answers
 

@@ -23,6 +23,7 @@ from autograder.lab import ROOT
 from autograder.rebuild import is_unchanged
 from autograder.sample import model_codes, wrong
 from autograder.verdict import Verdict
+from vitedu.stored import unpack_expected
 
 MODEL = model_codes(LAB)
 SECONDS = {"probe_seconds": 4.0, "replays": 2}
@@ -319,6 +320,17 @@ def test_ctrl_c_keeps_what_is_finished(graded, tmp_path, monkeypatch, capsys):
     assert "same command goes on" in capsys.readouterr().err
     examined = canned(monkeypatch, {"muddled": graded.verdicts("muddled")})
     assert main(command) == 0 and examined == ["muddled"]
+
+
+def test_reference_answers_stay_for_the_next_command_where_no_submission_comes_to_them(graded, tmp_path, monkeypatch):
+    left = list((graded.root / autograder.grade.REFERENCES).glob("lab1-*/*"))
+    assert left and all(unpack_expected(path.read_bytes()) for path in left)
+    course = graded.copy(tmp_path / "course", "blank")
+    mine, theirs = (each.root / autograder.grade.REFERENCES for each in (course, graded))
+    shutil.copytree(theirs, mine, dirs_exist_ok=True)
+    canned(monkeypatch, {"blank": graded.verdicts("blank")})
+    assert grade(course.root, LAB.assignment, regrade=True, sandbox=False) == 0
+    assert not mine.exists()
 
 
 def test_one_failure_does_not_stop_the_class(graded, tmp_path, monkeypatch, capsys):

@@ -7,7 +7,7 @@ idea by its result, and holds no line of code that solves an exercise or gets it
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,25 @@ def load(lab: str) -> dict[str, Fingerprint]:
         raise ValueError(f"The checks of {lab} cannot be read ({error!r}): install vitedu again.") from None
 
 
+def pack_expected(answers: Sequence[Expected]) -> bytes:
+    """What some code gives for the cases of an exam, one `Expected` a case, as bytes that nothing is run to read."""
+    shelf = _Shelf()
+    return wire.pack({"expected": [_expected_json(each, shelf.put) for each in answers]}, shelf.tensors)
+
+
+def unpack_expected(data: bytes) -> list[Expected]:
+    """The answers of `pack_expected`.
+
+    Raises:
+        WireError: the bytes are not whole, or something else.
+    """
+    header, tensors = wire.unpack(data, MAX_BYTES, MAX_TENSORS, max_header=MAX_BYTES)
+    try:
+        return [_expected(each, tensors) for each in header["expected"]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise wire.WireError(f"these are no answers ({error!r})") from None
+
+
 def source(path: Path) -> str:
     """The hash of what a file of fingerprints was made from."""
     return _read(path)[0]["source"]
@@ -136,9 +155,7 @@ def _exercise_json(exercise: Fingerprint, shelf: _Shelf) -> dict[str, Any]:
         "misconceptions": [
             {
                 "id": id, "idea": named.idea, "question": named.question, "earlier": named.earlier,
-                "expected": [
-                    {"facts": _facts_json(e.facts, shelf.put_rounded), "by_chance": e.by_chance} for e in named.expected
-                ],
+                "expected": [_expected_json(each, shelf.put_rounded) for each in named.expected],
             }
             for id, named in exercise.misconceptions.items()
         ],
@@ -153,7 +170,7 @@ def _exercise(data: dict[str, Any], tensors: dict[str, Tensor]) -> Fingerprint:
         misconceptions={
             m["id"]: Named(
                 m["idea"], m["question"],
-                [Expected(_facts(e["facts"], tensors), e["by_chance"]) for e in m["expected"]], m["earlier"],
+                [_expected(each, tensors) for each in m["expected"]], m["earlier"],
             )
             for m in data["misconceptions"]
         },
@@ -179,6 +196,14 @@ COMMON = {
     "status": "ok", "kind": "Tensor", "error": "", "message": "", "integers": [], "keys": [[], [], []],
     "repeatable": True, "changed": [], "values": {},
 }  # fmt: skip
+
+
+def _expected_json(expected: Expected, put: Callable[[Tensor], str]) -> dict[str, Any]:
+    return {"facts": _facts_json(expected.facts, put), "by_chance": expected.by_chance}
+
+
+def _expected(data: dict[str, Any], tensors: dict[str, Tensor]) -> Expected:
+    return Expected(_facts(data["facts"], tensors), data["by_chance"])
 
 
 def _facts_json(facts: Facts, put: Callable[[Tensor], str]) -> dict[str, Any]:
