@@ -101,7 +101,7 @@ RULES = {
         "test_batch.py::test_work_that_hangs_in_a_worker_elsewhere_ends_the_worker",
         "test_batch.py::test_what_takes_too_long_in_the_grader_itself_is_ended",
         "test_cycle.py::test_nbgraders_own_command_ends_what_no_limit_ends",
-        "test_feedback.py::test_code_that_cannot_be_coloured_in_time_is_shown_without",
+        "test_colours.py::test_code_keeps_its_text_and_takes_time_by_its_length",
         "test_rebuild.py::test_thousands_of_blank_lines_are_not_kept",
     ],
     "who ends a kernel is to blame, and nobody else; own cells cost nothing": [
