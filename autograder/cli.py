@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from .errors import UserError
+from autograder.errors import UserError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -113,8 +113,8 @@ def _count(text: str) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    from .lab import all_labs, find_lab
-    from .verify import alternatives, table, verify, write_json
+    from autograder.authoring.prove_exams import alternatives, table, verify, write_json
+    from autograder.labs.lab import all_labs, find_lab
 
     labs = [find_lab(name) for name in args.labs] or all_labs()
     if args.json:  # a file that cannot be written shows now, not after minutes
@@ -132,8 +132,8 @@ def _verify(args: argparse.Namespace) -> int:
 
 def _demo(args: argparse.Namespace) -> int:
     _one_thread()
-    from .demo import demo
-    from .lab import all_labs, find_lab
+    from autograder.authoring.demo import demo
+    from autograder.labs.lab import all_labs, find_lab
 
     labs = all_labs() if args.all else [find_lab(name) for name in args.labs or ("lab1", "lab2")]
     return demo(args.folder.resolve(), labs, sandbox=not args.no_sandbox)
@@ -151,15 +151,16 @@ def _start_quickly() -> None:
 
 
 def _grade(args: argparse.Namespace) -> int:
-    from . import interrupt, warm
-    from .folder import sweep
+    from autograder import interrupts
+    from autograder.execution import preload
+    from autograder.sandbox.scratch import sweep
 
     _one_thread()
     _start_quickly()
     sweep()  # first of all: a command that is killed while it still imports would else leave more each time
     # It imports what kernels need while this process imports what grading needs.
-    with interrupt.heard(), warm.early(args.lab, not (args.no_sandbox or args.scheduler)) as template:
-        from .grade import grade
+    with interrupts.heard(), preload.early(args.lab, not (args.no_sandbox or args.scheduler)) as template:
+        from autograder.grading.grade_class import grade
 
         gc.freeze()  # what is imported stays: neither this process nor its forks look through it again
         try:
@@ -172,8 +173,8 @@ def _grade(args: argparse.Namespace) -> int:
 
 
 def _sandbox(args: argparse.Namespace) -> int:
-    from .provisioner import install
-    from .sandbox import unavailable
+    from autograder.sandbox.bubblewrap import unavailable
+    from autograder.sandbox.provisioner import install
 
     if why := unavailable():
         raise UserError(why)
@@ -184,16 +185,18 @@ def _sandbox(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from .train import train
+    from autograder.reproduction.train import train
 
     return train(args.name, args.epochs, args.data, args.folder.resolve(), args.device)
 
 
 def _report(args: argparse.Namespace) -> int:
-    from .course import read_config
-    from .lab import find_lab
-    from .overview import overview_path, text_overview, write_overview
-    from .report import report_path, text_table, write_report
+    from autograder.labs.lab import find_lab
+    from autograder.nbgrader_integration.instructor_config import read_config
+    from autograder.reporting.course_report import text_overview, write_overview
+    from autograder.reporting.lab_report import write_report
+    from autograder.reporting.terminal_table import text_table
+    from autograder.storage.course_folder import overview_path, report_path
 
     course, assignment = args.course.resolve(), find_lab(args.lab).assignment if args.lab else ""
     db_url = read_config(course).CourseDirectory.get("db_url")

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
 from pathlib import Path
 
-from nbgrader.apps import api, autogradeapp, generatefeedbackapp
+from nbgrader.apps import NbGraderAPI, api, autogradeapp, generatefeedbackapp
 from nbgrader.converters import GenerateAssignment
 from nbgrader.preprocessors import AssignLatePenalties
 from sqlalchemy.exc import SAWarning
-from traitlets import TraitError
-from traitlets.config import Config, PyFileConfigLoader
+from traitlets.config import Config
 
-from . import database, exchange, export, feedback, handed_in, staged, stages
-from .errors import UserError
-from .lab import SOLUTIONS
-from .untrusted import terminal
+from autograder.labs.lab import SOLUTIONS, STUB
+from autograder.nbgrader_integration import converters, exchange, formgrader, preprocessors, submission_reader
+from autograder.nbgrader_integration.instructor_config import read_config
+from autograder.reporting import feedback_page, score_export
+from autograder.storage import gradebook
 
-STEPS = ("release", "submitted", "autograded", "feedback")
-FILE = "nbgrader_config.py"
-STUB = '# TODO: your code here\nraise NotImplementedError("TODO")'
+
+def course_api(course: Path, sandbox: bool = True) -> NbGraderAPI:
+    """nbgrader's own functions on a course folder, with the instructor's configuration and ours.
+
+    Args:
+        sandbox: the command's choice; c.Examine.sandbox of the configuration is for nbgrader's own commands.
+
+    Raises:
+        UserError: the course's nbgrader_config.py is broken.
+    """
+    config = read_config(course)
+    configure(config, course)  # after the instructor's: what is set here is what grading stands on
+    config.Examine.sandbox = sandbox
+    config.NbGraderAPI.log_level = logging.ERROR  # kept in the results, from which why() takes one sentence
+    logging.getLogger("tornado.application").setLevel(logging.CRITICAL)  # nbgrader's gradebook writes tracebacks there
+    return NbGraderAPI(config=config)
 
 
 def configure(c: Config, root: Path | None = None) -> None:
@@ -37,59 +51,21 @@ def configure(c: Config, root: Path | None = None) -> None:
     c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", ".pytest_cache", "*.py"]
     c.ClearSolutions.code_stub = {"python": STUB}
     c.GenerateAssignment.preprocessors = [
-        stages.CheckSecret,
+        preprocessors.CheckSecret,
         *GenerateAssignment.class_traits()["preprocessors"].default_args[0],
     ]
-    c.Autograde.exporter_class = handed_in.SubmissionExporter
-    c.Autograde.sanitize_preprocessors = [stages.Rebuild]
-    c.Autograde.autograde_preprocessors = [stages.Examine, stages.Record, AssignLatePenalties]
-    c.ExportApp.plugin_class = export.ScoresExporter
+    c.Autograde.exporter_class = submission_reader.SubmissionExporter
+    c.Autograde.sanitize_preprocessors = [preprocessors.Rebuild]
+    c.Autograde.autograde_preprocessors = [preprocessors.Examine, preprocessors.Record, AssignLatePenalties]
+    c.ExportApp.plugin_class = score_export.ScoresExporter
     c.ExchangeFactory.collect = exchange.Collect
     c.ExchangeFactory.release_feedback = exchange.ReleaseFeedback
-    feedback.configure(c)
-    handed_in.configure(c)
-    database.open_patiently()
+    feedback_page.configure(c)
+    formgrader.configure(c)
+    submission_reader.configure(c)
+    gradebook.open_patiently()
     warnings.filterwarnings("ignore", category=SAWarning)  # of nbgrader's own database code, at every submission
     # nbgrader names its converter classes in two modules each and offers no setting for them.
-    autogradeapp.Autograde = api.Autograde = staged.StagedAutograde
-    generatefeedbackapp.GenerateFeedback = api.GenerateFeedback = staged.StagedFeedback
+    autogradeapp.Autograde = api.Autograde = converters.StagedAutograde
+    generatefeedbackapp.GenerateFeedback = api.GenerateFeedback = converters.StagedFeedback
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-
-
-def read_config(root: Path) -> Config:
-    """What the instructor set in the course folder's nbgrader_config.py; empty where there is none.
-
-    Raises:
-        UserError: the file is broken, or sets what cannot be meant.
-    """
-    path = root / FILE
-    if not path.exists():
-        return Config()
-    try:
-        config = PyFileConfigLoader(FILE, path=str(root)).load_config()
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # any program may stand there, also one that calls exit()
-        what = terminal(f"{type(error).__name__}: {error}", 200)
-        raise UserError(f"{path} cannot be read ({what}); mend it and run the same command again.") from None
-    check_config(path, config)
-    return config
-
-
-def check_config(path: Path, config: Config) -> None:
-    """Refuse a misspelled limit, which would have no effect, a limit that is no number, and folders moved elsewhere."""
-    known = stages.Examine.class_traits(config=True)
-    for name in config.Examine:
-        if name not in known:
-            there = ", ".join(sorted(known))
-            raise UserError(f"{path} sets c.Examine.{name}, which does not exist; mend the name (there are {there}).")
-    try:
-        stages.Examine(config=config)
-    except TraitError as error:
-        raise UserError(f"{path}: {terminal(str(error), 200)}") from None
-    for name in (*(f"{step}_directory" for step in STEPS), "directory_structure"):
-        if name in config.CourseDirectory:
-            raise UserError(
-                f"{path} sets c.CourseDirectory.{name}, but a vitedu course uses nbgrader's own folders; "
-                "remove that line and run the same command again."
-            )

@@ -24,11 +24,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, in th
 
 from trainings import trained
 
-from autograder.accuracy import needs_rerun
-from autograder.exams import lab4_accuracy
-from autograder.exams.accuracy_variants import VARIANTS, Variant, codes, find
-from autograder.exams.accuracy_visible import VISIBLE
-from autograder.lab import all_labs, find_lab, without_marks
+from autograder.exams.lab4 import accuracy_exam
+from autograder.exams.lab4.broken_variants import VARIANTS, VISIBLE, Variant, codes, find
+from autograder.judging.accuracy import needs_rerun
+from autograder.labs import training_draw
+from autograder.labs.lab import all_labs, find_lab, without_marks
 from vitedu.learn import RECIPE, TEST, THINGS, TIERS, learn, logits_of, tier
 
 MODEL = "model answer"
@@ -50,8 +50,8 @@ def _space(variant: str) -> dict[str, Any]:
 
 
 @cache
-def _draw(seed: int) -> lab4_accuracy.AccuracyDraw:
-    return lab4_accuracy.draw(SECRET, seed, f"submission {seed}")
+def _draw(seed: int) -> training_draw.AccuracyDraw:
+    return accuracy_exam.draw(SECRET, seed, f"submission {seed}")
 
 
 def train(variant: str, seed: int) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def train(variant: str, seed: int) -> dict[str, Any]:
 
 def state_of_things() -> str:
     """A digest of what decides the numbers: the exam's version and the code of the cells, without their docstrings."""
-    parts = [lab4_accuracy.version(), *(repr((v.id, sorted(v.edits.items()))) for v in VARIANTS)]
+    parts = [accuracy_exam.version(), *(repr((v.id, sorted(v.edits.items()))) for v in VARIANTS)]
     for cell in find_lab("lab4").cells:
         if cell.grade_id in USED and cell.kind == "code":
             tree = ast.parse(without_marks(cell.source))

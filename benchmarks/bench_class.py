@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from autograder.lab import find_lab
-from autograder.sample import Student, sample_class
+from autograder.authoring.sample_class import Student, sample_class
+from autograder.labs.lab import find_lab
 
 LAB = find_lab("lab1_attention")
 POINTS = {exercise.id: LAB.points(exercise.id) for exercise in LAB.exercises}

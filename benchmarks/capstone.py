@@ -29,10 +29,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, in th
 from torch import nn
 from trainings import trained
 
-from autograder.exams import lab7_capstone
-from autograder.exams.lab4_accuracy import AccuracyDraw
-from autograder.lab import find_lab, without_marks
-from autograder.reference import Reference
+from autograder.exams.lab7 import capstone_exam
+from autograder.judging.reference_answers import Reference
+from autograder.labs.lab import find_lab, without_marks
+from autograder.labs.training_draw import AccuracyDraw
 from vitedu.capstone import BUDGET, TEST, TIERS, Capstone, train
 from vitedu.learn import logits_of, tier
 
@@ -74,7 +74,7 @@ def entries() -> dict[str, tuple[Capstone, float]]:
 
 @cache
 def _draw(seed: int) -> AccuracyDraw:
-    return lab7_capstone.draw(SECRET, seed, f"submission {seed}")
+    return capstone_exam.draw(SECRET, seed, f"submission {seed}")
 
 
 def run_one(entry: str, seed: int) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def run_one(entry: str, seed: int) -> dict[str, Any]:
 
 def state_of_things() -> str:
     """A digest of what decides the numbers: the exam's version, the lab's code cells, and this file."""
-    parts = [lab7_capstone.version(), Path(__file__).read_text()]
+    parts = [capstone_exam.version(), Path(__file__).read_text()]
     for cell in find_lab("lab7").cells:
         if cell.kind == "code" and cell.role in ("setup", "solution"):
             parts.append(without_marks(cell.source))

@@ -27,9 +27,11 @@ from opponents import LAB, CannotRun, Otter, Ours, Stock, environment, otter_pyt
 from tqdm import tqdm
 from watched import Watched, share, watched
 
-from autograder.kernel import Limits, StudentKernel
-from autograder.sandbox import unavailable
-from autograder.warm import Template, modules_of
+from autograder.execution.limits import Limits
+from autograder.execution.preload import modules_of
+from autograder.execution.student_kernel import StudentKernel
+from autograder.sandbox.bubblewrap import unavailable
+from autograder.sandbox.forked_kernel import Template
 
 ROOM, RESULT = Path(".run/bench/grading"), Path(".run/bench/grading.json")
 Runs = list[dict[str, Any]]

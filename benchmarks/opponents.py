@@ -21,9 +21,9 @@ from nbformat.v4 import new_code_cell, new_raw_cell
 from nbgrader.api import Gradebook
 from twin import as_function
 
-from autograder.grade import course_api
-from autograder.lab import SOLUTIONS
-from autograder.sample import hand_in
+from autograder.authoring.sample_class import hand_in
+from autograder.course import course_api
+from autograder.labs.lab import SOLUTIONS
 
 OTTER = "otter-grader==7.0.0"
 HERE = Path(__file__).resolve().parent

@@ -23,8 +23,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from autograder.train import loaders, optimizer_of, solutions
-from vitedu.configs import Training
+from autograder.reproduction.configs import Training
+from autograder.reproduction.train import loaders, optimizer_of, solutions
 from vitedu.data import Dataset, load
 from vitedu.devices import best_device, describe
 from vitedu.progress import watch

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from autograder.timing import table
+from autograder.grading.stage_times import table
 
 if __name__ == "__main__":
     print(table(Path(sys.argv[1] if len(sys.argv) > 1 else ".run/demo")))

@@ -13,13 +13,14 @@ from tempfile import TemporaryDirectory
 import nbformat
 from tqdm import tqdm
 
-from autograder.examiner import examine
-from autograder.grade import course_api
-from autograder.lab import find_lab
-from autograder.rebuild import read_submission, rebuild
-from autograder.reference import Reference
-from autograder.sample import Student, hand_in, model_codes
-from autograder.sandbox import unavailable
+from autograder.authoring.sample_class import Student, hand_in, model_codes
+from autograder.course import course_api
+from autograder.execution.examiner import examine
+from autograder.judging.reference_answers import Reference
+from autograder.labs.lab import find_lab
+from autograder.sandbox.bubblewrap import unavailable
+from autograder.submission.parse_notebook import read_submission
+from autograder.submission.rebuild import rebuild
 
 SECRET = bytes(32)
 STAGES = ("start", "cells", "probes", "judge")

@@ -196,4 +196,3 @@ def picture_of(page: Page, *parts: Locator) -> bytes:
     left, top = (min(box[at] for box in boxes) for at in ("x", "y"))
     right, bottom = (max(box[at] + box[size] for box in boxes) for at, size in (("x", "width"), ("y", "height")))
     return page.screenshot(clip={"x": left, "y": top, "width": right - left, "height": bottom - top})
-

@@ -9,8 +9,8 @@ import pytest
 import torch
 from inline import Here
 
-from autograder import batch
-from autograder.sandbox import unavailable
+from autograder.grading import worker_pool
+from autograder.sandbox.bubblewrap import unavailable
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -25,7 +25,7 @@ def missing(what: str):
 def graded_here():
     """`grade` called in a test's own process works there, too; commands that tests start have workers of their own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batch, "Processes", Here)
+        patch.setattr(worker_pool, "Processes", Here)
         yield
 
 

@@ -14,10 +14,10 @@ import nbformat
 from nbformat import NotebookNode
 from nbgrader.api import Gradebook
 
-from autograder.folder import write_atomically
-from autograder.grade import course_api
-from autograder.lab import find_lab
-from autograder.sample import Codes, Student, hand_in, model_codes
+from autograder.authoring.sample_class import Codes, Student, hand_in, model_codes
+from autograder.course import course_api
+from autograder.labs.lab import find_lab
+from autograder.storage.atomic_files import write_atomically
 
 LAB = find_lab("lab1_attention")
 SECRET = "7e57" * 16

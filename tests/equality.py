@@ -26,10 +26,10 @@ import nbformat
 import torch
 from safetensors import safe_open
 
-from autograder.build import FINGERPRINTS
-from autograder.demo import demo
-from autograder.exam import VARIANTS, Draw
-from autograder.lab import ROOT, Lab, all_labs
+from autograder.authoring.build import FINGERPRINTS
+from autograder.authoring.demo import demo
+from autograder.labs.lab import ROOT, Lab, all_labs
+from autograder.labs.variants import VARIANTS, Draw
 
 RECORD = Path(__file__).with_suffix(".json")
 SECRET = b"equality"

@@ -20,7 +20,7 @@ class Inline(Executor):
 
 
 class Here:
-    """See autograder.batch.Workers."""
+    """See autograder.grading.worker_pool.Workers."""
 
     def __init__(self, count: int) -> None:
         self.count = 1

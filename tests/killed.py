@@ -100,25 +100,27 @@ def main(moment: str, student: str, *argv: str) -> int:
     from sqlalchemy import event
     from sqlalchemy.orm import Session
 
-    from autograder import course, grade, staged, stages
+    from autograder import course
     from autograder.cli import main
+    from autograder.grading import grade_class
+    from autograder.nbgrader_integration import converters, preprocessors
 
     def die(*_: Any) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    class Record(stages.Record):
+    class Record(preprocessors.Record):
         def preprocess(self, nb: Any, resources: Any) -> Any:
             if resources["nbgrader"]["student"] == student:
                 if moment == "recording":  # the statements are with the database, which is not told to keep them
                     event.listen(Session, "after_flush_postexec", die)
                 elif moment == "recorded":
-                    stages.write_atomically = die
+                    preprocessors.write_atomically = die
                 elif moment == "moving":
-                    staged.os = type("os", (), {**vars(os), "replace": die})
+                    converters.os = type("os", (), {**vars(os), "replace": die})
             return super().preprocess(nb, resources)
 
-    assert moment in MOMENTS and course.stages is stages
-    stages.Record, grade._code_hash = Record, lambda *_: "the same all the time"
+    assert moment in MOMENTS and course.stages is preprocessors
+    preprocessors.Record, grade_class._code_hash = Record, lambda *_: "the same all the time"
     return main(list(argv))
 
 

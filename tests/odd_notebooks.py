@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
-from autograder.lab import Lab, find_lab
-from autograder.sample import model_codes, wrong
+from autograder.authoring.sample_class import model_codes, wrong
+from autograder.labs.lab import Lab, find_lab
 
 LAB1, LAB2 = find_lab("lab1"), find_lab("lab2")
 MODEL, TOKENS = model_codes(LAB1), model_codes(LAB2)

@@ -17,8 +17,17 @@ from bleach._vendor import html5lib  # parses as browsers do
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from nbgrader.api import Gradebook
 
-from autograder import untrusted
-from autograder.verdict import ERROR, GRADED, NOT_ANSWERED, NOT_GRADED, TIMED_OUT, CaseVerdict, Diagnosis, Verdict
+from autograder.judging.verdict import (
+    ERROR,
+    GRADED,
+    NOT_ANSWERED,
+    NOT_GRADED,
+    TIMED_OUT,
+    CaseVerdict,
+    Diagnosis,
+    Verdict,
+)
+from autograder.sanitize import untrusted
 
 LAB, NOTEBOOK = "lab1_attention", "attention"
 EXERCISES = {
@@ -36,7 +45,7 @@ INVERTED = Diagnosis(
     "mask-inverted", "scaled_dot_product_attention", "the mask forbids where it should allow",
     "What does True mean in this mask?",
 )  # fmt: skip
-HOSTILE = '<script>alert(1)</script><img src=x onerror=alert(2)>"\'& \x1b[31mred\x1b[0m \ud800 \x00'
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'& \x1b[31mred\x1b[0m \ud800 \x00"
 
 
 def verdict(exercise: str, points: float | None, status: str = GRADED, wrong: int = 0, note: str = "", **rest):
@@ -152,9 +161,7 @@ def write_record(root: Path, student: str, content: str) -> Path:
     return path
 
 
-PIXEL = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)  # a PNG of one pixel
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
 def hostile_notebook() -> nbformat.NotebookNode:

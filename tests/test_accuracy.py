@@ -13,22 +13,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from autograder import accuracy as module
-from autograder import trained
-from autograder.accuracy import FOR_REVIEW, MARGIN, NEAR_MISS, AccuracyExam, accuracy_of, needs_rerun, next_seed
-from autograder.exam import Exercise, Misconception, changed
-from autograder.exams import lab4_accuracy, lab7_capstone
-from autograder.exams.accuracy_variants import VARIANTS, codes, find
-from autograder.exams.accuracy_visible import VISIBLE
-from autograder.exams.lab4_accuracy import ATTEMPTS, AccuracyDraw
-from autograder.lab import Lab, all_labs, solution_cells
-from autograder.reference import Reference
-from autograder.same_model import same_model
-from autograder.trained import Attempt
-from autograder.verdict import ERROR, GRADED, NOT_ANSWERED
+from autograder.exams.lab4 import accuracy_exam
+from autograder.exams.lab4.broken_variants import VARIANTS, VISIBLE, codes, find
+from autograder.exams.lab7 import capstone_exam
+from autograder.execution import training_store
+from autograder.judging import accuracy as module
+from autograder.judging.accuracy import MARGIN, NEAR_MISS, AccuracyExam, accuracy_of, needs_rerun, next_seed
+from autograder.judging.check_weights import same_model
+from autograder.judging.reference_answers import Reference
+from autograder.judging.training_attempt import Attempt
+from autograder.judging.verdict import ERROR, FOR_REVIEW, GRADED, NOT_ANSWERED
+from autograder.labs.exam import Exercise, Misconception, changed
+from autograder.labs.lab import Lab, all_labs, solution_cells
+from autograder.labs.training_draw import ATTEMPTS, AccuracyDraw
 from vitedu import capstone, learn
+from vitedu.cases import Answer
 from vitedu.learn import TEST, TIERS, exam_settings, logits_of
-from vitedu.probe import Answer
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 sys.path.append(str(BENCHMARKS))  # for what the benchmark imports
@@ -105,8 +105,8 @@ def changed_answer(attempt: Attempt, **tensors: Tensor | None) -> Attempt:
 @pytest.mark.parametrize(
     ("exam", "train", "test", "classes"),
     [
-        (lab4_accuracy, 3000, 600, 6),
-        (lab7_capstone, capstone.TRAIN, capstone.TEST, capstone.CLASSES),
+        (accuracy_exam, 3000, 600, 6),
+        (capstone_exam, capstone.TRAIN, capstone.TEST, capstone.CLASSES),
     ],
 )
 def test_a_draw_is_fixed_by_secret_variant_and_submission_and_by_each_of_them(exam, train, test, classes):
@@ -123,15 +123,15 @@ def test_a_draw_is_fixed_by_secret_variant_and_submission_and_by_each_of_them(ex
 
 
 def test_the_version_changes_with_the_recipe_and_not_with_a_threshold(monkeypatch):
-    before = lab4_accuracy.version()
-    lab4_accuracy.version.cache_clear()
+    before = accuracy_exam.version()
+    accuracy_exam.version.cache_clear()
     monkeypatch.setitem(learn.TIERS, "gold", 0.999)
-    assert lab4_accuracy.version() == before
-    lab4_accuracy.version.cache_clear()
+    assert accuracy_exam.version() == before
+    accuracy_exam.version.cache_clear()
     monkeypatch.setattr(learn, "RECIPE", learn.Recipe(epochs=99))
-    assert lab4_accuracy.version() != before
+    assert accuracy_exam.version() != before
     monkeypatch.undo()
-    lab4_accuracy.version.cache_clear()
+    accuracy_exam.version.cache_clear()
 
 
 # --- the judge ---
@@ -431,29 +431,29 @@ def test_garbage_never_raises_and_earns_nothing(reference, images, honest):
 
 def test_stored_answers_come_back(tmp_path, honest, images):
     draw = with_labels(images, honest, 1.0)
-    name = trained.key("notebook", draw, 3)
+    name = training_store.key("notebook", draw, 3)
     attempts = [honest, Attempt(6, error("ValueError", "x"), None)]
-    assert trained.load(tmp_path / "trained", name) is None
-    trained.store(tmp_path / "trained", name, attempts)
+    assert training_store.load(tmp_path / "trained", name) is None
+    training_store.store(tmp_path / "trained", name, attempts)
     (path,) = (tmp_path / "trained").iterdir()
-    first, second = trained.load(tmp_path / "trained", name)
+    first, second = training_store.load(tmp_path / "trained", name)
     assert torch.equal(first.tested.tensors["logits"], honest.tested.tensors["logits"])
     assert first.tested.tensors.keys() == honest.tested.tensors.keys() and first.seed == 5
     assert (second.trained.status, second.trained.error["type"], second.tested) == ("error", "ValueError", None)
     path.rename(path.with_stem("0" * 64))
-    assert trained.load(tmp_path / "trained", "0" * 64) is None, "of another submission"
+    assert training_store.load(tmp_path / "trained", "0" * 64) is None, "of another submission"
     path.write_bytes(b"half of a file")
-    assert trained.load(tmp_path / "trained", name) is None
+    assert training_store.load(tmp_path / "trained", name) is None
 
 
 def test_the_key_of_stored_answers(images, honest, monkeypatch):
     draw = with_labels(images, honest, 1.0)
-    keys = {trained.key("a", draw, 3), trained.key("b", draw, 3), trained.key("a", draw, 4)}
-    keys.add(trained.key("a", dataclasses.replace(draw, id="other"), 3))
+    keys = {training_store.key("a", draw, 3), training_store.key("b", draw, 3), training_store.key("a", draw, 4)}
+    keys.add(training_store.key("a", dataclasses.replace(draw, id="other"), 3))
     monkeypatch.setattr(torch, "__version__", "9.9")
-    keys.add(trained.key("a", draw, 3))
-    monkeypatch.setattr(trained, "version", lambda: "newer")
-    keys.add(trained.key("a", draw, 3))
+    keys.add(training_store.key("a", draw, 3))
+    monkeypatch.setattr(training_store, "version", lambda: "newer")
+    keys.add(training_store.key("a", draw, 3))
     assert len(keys) == 6
 
 
@@ -513,7 +513,7 @@ def test_the_table_of_the_benchmark():
 def test_the_model_answer_gets_gold_and_a_broken_one_is_carried_over(reference):
     found = bench.train(bench.MODEL, 990)
     assert max(found["accuracies"]) >= GOLD and found["cpu"] < 60
-    draw = lab4_accuracy.draw(b"slow", 1, "one")
+    draw = accuracy_exam.draw(b"slow", 1, "one")
     space = reference.namespace([("train_one_epoch", NO_STEP)])
     model, _ = learn.learn(space["exam_model"], space["train_one_epoch"], draw.train_images, draw.train_labels, 5)
     attempt, exam = answers(model, draw.test_images), AccuracyExam(reference)

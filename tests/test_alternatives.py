@@ -7,11 +7,11 @@ import warnings
 import pytest
 import torch
 
-from autograder.exam import Draw
-from autograder.judge import Reply, judge
-from autograder.lab import all_labs
-from autograder.reference import Reference
-from autograder.verdict import GRADED, Verdict
+from autograder.judging.judge import Reply, judge
+from autograder.judging.reference_answers import Reference
+from autograder.judging.verdict import GRADED, Verdict
+from autograder.labs.lab import all_labs
+from autograder.labs.variants import Draw
 from vitedu.probe import ask, asks_for_float32
 
 LABS = all_labs()

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from autograder.lab import find_lab
-from autograder.reference import Reference
+from autograder.judging.reference_answers import Reference
+from autograder.labs.lab import find_lab
 from vitedu.anatomy import Table, anatomy
 
 

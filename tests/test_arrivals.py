@@ -20,12 +20,13 @@ import pytest
 from course_fixture import LAB, MAX, Course, solved
 from nbformat.v4 import new_code_cell, new_notebook
 
-from autograder.arrivals import arrivals, files
-from autograder.grade import course_api, grade
-from autograder.lab import find_lab
-from autograder.refused import read_refused
-from autograder.sample import Student, hand_in, model_codes
-from autograder.submitted import folder_of, handed_in, students
+from autograder.authoring.sample_class import Student, hand_in, model_codes
+from autograder.course import course_api
+from autograder.grading.grade_class import grade
+from autograder.labs.lab import find_lab
+from autograder.storage.find_submissions import folder_of, handed_in, students
+from autograder.storage.refused import read_refused
+from autograder.submission.arrivals import arrivals, files
 
 OTHER = find_lab("lab2")
 TIDY = f"{LAB.assignment}/{LAB.notebook}.ipynb"
@@ -172,7 +173,7 @@ def test_the_one_that_can_be_meant_is_graded(place, texts, files, content, note)
 
 @pytest.mark.parametrize("files, said", NAMED.values(), ids=NAMED)
 def test_what_cannot_be_graded_has_no_score_and_a_sentence(place, released, files, said):
-    from autograder.work import rebuilt
+    from autograder.execution.submission_task import rebuilt
 
     root = place(files)
     submission = handed_in(root, LAB, None).found["ada"]
@@ -217,7 +218,9 @@ def test_a_folder_for_a_section_is_named_and_so_is_everybody_in_it(place):
     assert found.found.keys() == {"ada", "section B"} and found.found["ada"].file is not None
     assert "another student's, move it to submitted/STUDENT" in found.found["section B"].problem
     assert found.unreadable.keys() == {"section A", "carl", "dora"} and len(set(found.unreadable.values())) == 1
-    assert "the folder section A holds several" in found.unreadable["carl"] and "(carl, dora)" in found.unreadable["dora"]
+    assert (
+        "the folder section A holds several" in found.unreadable["carl"] and "(carl, dora)" in found.unreadable["dora"]
+    )
 
 
 def test_the_timestamp_that_belongs_to_a_misplaced_notebook(place, texts):
@@ -251,7 +254,9 @@ def test_names_that_cannot_be_are_named(place, texts):
     assert found.unreadable.keys() == {*names, *astray, "attention.ipynb"}
     assert all("rename" in found.unreadable[name] for name in names)
     assert all("nobody knows whose it is" in found.unreadable[name] for name in (*astray, "attention.ipynb"))
-    assert "129 characters, the gradebook takes 128" in handed_in(root, LAB, None, "postgresql://").unreadable["a" * 129]
+    assert (
+        "129 characters, the gradebook takes 128" in handed_in(root, LAB, None, "postgresql://").unreadable["a" * 129]
+    )
 
 
 def test_links_and_bombs_are_not_followed(place, texts, tmp_path):
@@ -280,9 +285,9 @@ def test_what_is_read_of_one_student_has_bounds(place, monkeypatch):
     size = (root / "submitted" / "ada" / "000.ipynb").stat().st_size
     for name, limit, count in (("NOTEBOOKS", 5, 5), ("BYTES", size + 5, 6), ("PACKED", 0, 3), ("FILES", 2, 10)):
         with monkeypatch.context() as patch:
-            patch.setattr(f"autograder.arrivals.{name}", limit)
+            patch.setattr(f"autograder.submission.arrivals.{name}", limit)
             assert len(list(arrivals(root / "submitted" / "ada"))) == count, name
-    monkeypatch.setattr("autograder.arrivals.ENTRIES", 4)
+    monkeypatch.setattr("autograder.submission.arrivals.ENTRIES", 4)
     assert len(files(root / "submitted" / "ada")) <= 4  # in no order
 
 

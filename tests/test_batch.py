@@ -17,9 +17,9 @@ from course_fixture import LAB, Course
 from killed import environment, temporary_folder
 from sqlalchemy import inspect
 
-from autograder import interrupt
-from autograder.lab import ROOT
-from autograder.sample import sample_class
+from autograder import interrupts
+from autograder.authoring.sample_class import sample_class
+from autograder.labs.lab import ROOT
 
 RANDOM = {"id", "cell_id", "notebook_id", "assignment_id"}  # what nbgrader draws anew for each row
 CLASS = ("ada", "blaise", "carl", "emmy", "grace", "karl", "lena", "nora")
@@ -153,8 +153,8 @@ def test_a_worker_that_is_killed_costs_a_retry_and_no_result(handed_in, batch, t
 
 KILLER = """
 import os, signal, sys
-from autograder import batch
-from autograder.work import Executed, Task
+from autograder.grading import worker_pool as batch
+from autograder.execution.submission_task import Executed, Task
 from multiprocessing.connection import Connection
 
 def half(line, content):
@@ -188,7 +188,9 @@ def test_one_that_kills_its_worker_again_and_again_takes_no_other_with_it():
     assert told == dict.fromkeys("abcdef", "done") and done.returncode == 0 and not done.stderr
 
 
-STUCK = KILLER.split("def half")[0] + """
+STUCK = (
+    KILLER.split("def half")[0]
+    + """
 import threading, time, types
 
 def work(task):
@@ -211,6 +213,7 @@ if __name__ == "__main__":
     assert workers.executor() is pool
     workers.close()
 """
+)
 
 
 def test_one_that_no_limit_ends_is_named_and_the_others_go_on(tmp_path):
@@ -226,7 +229,7 @@ def test_one_that_no_limit_ends_is_named_and_the_others_go_on(tmp_path):
 @pytest.mark.parametrize("swallows", [False, True])
 def test_what_takes_too_long_in_the_grader_itself_is_ended(swallows):
     heard = []
-    with pytest.raises(TimeoutError, match=r"colouring took more than 0\.1 s"), interrupt.within(0.1, "colouring"):
+    with pytest.raises(TimeoutError, match=r"colouring took more than 0\.1 s"), interrupts.within(0.1, "colouring"):
         while True:
             try:
                 re.match(r"(a+)+$", "a" * 60 + "b")
@@ -237,7 +240,7 @@ def test_what_takes_too_long_in_the_grader_itself_is_ended(swallows):
 
 
 def test_work_that_hangs_in_a_worker_elsewhere_ends_the_worker():
-    code = "import ctypes\nfrom autograder import work\nwith work._alive_until(1): ctypes.PyDLL(None).sleep(3600)"
+    code = "import ctypes\nfrom autograder.execution import submission_task as work\nwith work._alive_until(1): ctypes.PyDLL(None).sleep(3600)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 1
 
 

@@ -20,9 +20,9 @@ import opponents
 import twin
 import watched
 
-from autograder.exam import Draw
-from autograder.lab import find_lab
-from autograder.sample import model_codes
+from autograder.authoring.sample_class import model_codes
+from autograder.labs.lab import find_lab
+from autograder.labs.variants import Draw
 
 LAB = find_lab("lab1_attention")
 

@@ -26,11 +26,11 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 from traitlets.config import Config
 
-from autograder.build import RELEASE
+from autograder.authoring.build import RELEASE
+from autograder.authoring.sample_class import Student, hand_in, model_codes, sample_class
 from autograder.course import configure
-from autograder.folder import verdict_path
-from autograder.lab import ROOT, find_lab
-from autograder.sample import Student, hand_in, model_codes, sample_class
+from autograder.labs.lab import ROOT, find_lab
+from autograder.storage.course_folder import verdict_path
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.usefixtures("chromium")]
 

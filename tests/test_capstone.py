@@ -11,23 +11,28 @@ import torch
 from nbformat import NotebookNode
 from torch import Tensor, nn
 
-from autograder import attempts, capstone
-from autograder.build import source_notebook
-from autograder.examiner import examine
-from autograder.exams import lab4_accuracy, lab7_capstone
-from autograder.exams.lab4_accuracy import AccuracyDraw
-from autograder.kernel import Limits, StudentKernel
-from autograder.lab import find_lab, without_marks
-from autograder.reference import Reference
-from autograder.trained import Attempt, key
-from autograder.trained_exams import EXAMS
-from autograder.verdict import ERROR, GRADED, NOT_ANSWERED, TIMED_OUT, Verdict
+from autograder.authoring.build import source_notebook
+from autograder.exams.lab4 import accuracy_exam
+from autograder.exams.lab7 import capstone_exam
+from autograder.execution import capstone as capstone_clock
+from autograder.execution import training_runs
+from autograder.execution.examiner import examine
+from autograder.execution.limits import Limits
+from autograder.execution.student_kernel import StudentKernel
+from autograder.execution.training_exams import EXAMS
+from autograder.execution.training_store import key
+from autograder.judging import capstone as capstone_judge
+from autograder.judging.reference_answers import Reference
+from autograder.judging.training_attempt import Attempt
+from autograder.judging.verdict import ERROR, GRADED, NOT_ANSWERED, TIMED_OUT, Verdict
+from autograder.labs.lab import find_lab, without_marks
+from autograder.labs.training_draw import AccuracyDraw
 from vitedu import capstone as inside
 from vitedu import capstone_rehearsal, wire
 from vitedu.capstone import BUDGET, CLASSES, TEST, TIERS, Clock, answer_capstone
+from vitedu.cases import Answer
 from vitedu.checks import CheckFailed
 from vitedu.learn import request_logits, request_training
-from vitedu.probe import Answer
 
 LEAST = list(TIERS.values())
 LAB = find_lab("lab7")
@@ -42,22 +47,22 @@ def linear(images: Tensor, labels: Tensor, clock: Clock) -> nn.Module:
 
 
 def test_its_version_changes_with_the_budget_and_not_with_a_threshold(monkeypatch):
-    before = lab7_capstone.version()
-    assert before != lab4_accuracy.version()
-    lab7_capstone.version.cache_clear()
+    before = capstone_exam.version()
+    assert before != accuracy_exam.version()
+    capstone_exam.version.cache_clear()
     monkeypatch.setitem(inside.TIERS, "gold", 0.999)
-    assert lab7_capstone.version() == before
-    lab7_capstone.version.cache_clear()
+    assert capstone_exam.version() == before
+    capstone_exam.version.cache_clear()
     monkeypatch.setattr(inside, "BUDGET", 99.0)
-    assert lab7_capstone.version() != before
+    assert capstone_exam.version() != before
     monkeypatch.undo()
-    lab7_capstone.version.cache_clear()
+    capstone_exam.version.cache_clear()
 
 
 def test_stored_answers_of_the_two_exams_have_different_names():
     draw = AccuracyDraw("id", *(torch.zeros(1),) * 4, (1,))
-    assert len({key("hash", draw, 3), key("hash", draw, 3, lab7_capstone.version())}) == 2
-    assert key("hash", draw, 3) == key("hash", draw, 3, lab4_accuracy.version())
+    assert len({key("hash", draw, 3), key("hash", draw, 3, capstone_exam.version())}) == 2
+    assert key("hash", draw, 3) == key("hash", draw, 3, accuracy_exam.version())
     assert [exam.tiers for exam in EXAMS.values()] == [3, 4]
 
 
@@ -97,16 +102,16 @@ LOGITS = torch.randn(TEST, CLASSES, generator=torch.Generator().manual_seed(0))
     [(1.0, 4), *((least + 0.001, i) for i, least in enumerate(LEAST, 1)), (LEAST[0] - 0.01, 0), (LEAST[3] - 0.01, 3)],
 )
 def test_points_by_tier(accuracy, points):
-    outcome = capstone.judge(draw_with(LOGITS, accuracy), [attempt(LOGITS)])
+    outcome = capstone_judge.judge(draw_with(LOGITS, accuracy), [attempt(LOGITS)])
     assert (outcome.points, outcome.status, outcome.diagnoses) == (points, GRADED, [])
     assert f"{round(accuracy * TEST)} of {TEST} hidden images right" in outcome.notes[0]
 
 
 def test_the_best_training_counts():
     draw, bad = draw_with(LOGITS, 1.0), attempt(-LOGITS)
-    outcome = capstone.judge(draw, [bad, attempt(LOGITS)])
+    outcome = capstone_judge.judge(draw, [bad, attempt(LOGITS)])
     assert outcome.points == 4 and "best of 2" in outcome.notes[1]
-    assert capstone.judge(draw, [bad, bad, bad, attempt(LOGITS)]).points == 0, "three trainings at most"
+    assert capstone_judge.judge(draw, [bad, bad, bad, attempt(LOGITS)]).points == 0, "three trainings at most"
 
 
 @pytest.mark.parametrize(
@@ -120,15 +125,15 @@ def test_the_best_training_counts():
     ],
 )
 def test_without_logits(answers, status, note):
-    outcome = capstone.judge(draw_with(LOGITS, 1.0), [Attempt(5, *answers)])
+    outcome = capstone_judge.judge(draw_with(LOGITS, 1.0), [Attempt(5, *answers)])
     assert (outcome.points, outcome.status) == (0, status) and note in outcome.notes[0]
 
 
 def test_further_seeds_are_for_near_misses():
     near = draw_with(LOGITS, LEAST[2] - 0.01)
-    assert capstone.WAY.next_seed(near, []) == 5 and capstone.WAY.next_seed(near, [attempt(LOGITS)]) == 6
-    assert capstone.WAY.next_seed(draw_with(LOGITS, LEAST[3]), [attempt(LOGITS)]) is None
-    assert capstone.WAY.next_seed(draw_with(LOGITS, LEAST[0] - 0.1), [attempt(LOGITS)]) is None
+    assert capstone_clock.WAY.next_seed(near, []) == 5 and capstone_clock.WAY.next_seed(near, [attempt(LOGITS)]) == 6
+    assert capstone_clock.WAY.next_seed(draw_with(LOGITS, LEAST[3]), [attempt(LOGITS)]) is None
+    assert capstone_clock.WAY.next_seed(draw_with(LOGITS, LEAST[0] - 0.1), [attempt(LOGITS)]) is None
 
 
 # --- the budget ---
@@ -145,13 +150,13 @@ class FakeTimes:
 
 
 def test_what_was_computed_before_counts_beyond_what_is_free():
-    whole = capstone.GRACE * BUDGET
+    whole = capstone_clock.GRACE * BUDGET
     limits = Limits()
-    assert capstone.seconds_for(FakeTimes(0.0), limits) == whole
-    assert capstone.seconds_for(FakeTimes(capstone.FREE), limits) == whole
-    assert capstone.seconds_for(FakeTimes(capstone.FREE + 6), limits) == pytest.approx(whole - 6)
-    assert capstone.seconds_for(FakeTimes(1000.0), limits) == 1.0
-    assert capstone.seconds_for(FakeTimes(0.0), Limits(learn_cpu=4.0)) == 4.0
+    assert capstone_clock.seconds_for(FakeTimes(0.0), limits) == whole
+    assert capstone_clock.seconds_for(FakeTimes(capstone_clock.FREE), limits) == whole
+    assert capstone_clock.seconds_for(FakeTimes(capstone_clock.FREE + 6), limits) == pytest.approx(whole - 6)
+    assert capstone_clock.seconds_for(FakeTimes(1000.0), limits) == 1.0
+    assert capstone_clock.seconds_for(FakeTimes(0.0), Limits(learn_cpu=4.0)) == 4.0
 
 
 def notebook(**replaced: str) -> NotebookNode:
@@ -170,23 +175,22 @@ def sit(nb: NotebookNode, kept=None, **limits) -> Verdict:
 
 
 ENDLESS = "def capstone(images, labels, clock):\n    while True:\n        pass"
-LINEAR = (
-    "def capstone(images, labels, clock):\n"
-    "    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 6))"
-)
+LINEAR = "def capstone(images, labels, clock):\n    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 6))"
 LYING = LINEAR.replace("    return", "    clock.seconds = 1e9\n    while clock.left > 0:\n        pass\n    return")
 
 
 @pytest.mark.parametrize("code", [ENDLESS, LYING], ids=["endless", "sets its clock back"])
 def test_who_goes_on_is_cut_off_from_outside(code, tmp_path, monkeypatch):
-    monkeypatch.setattr(capstone, "BUDGET", 2.0)  # outside; in the kernel the clock still says 20
+    monkeypatch.setattr(capstone_clock, "BUDGET", 2.0)  # outside; in the kernel the clock still says 20
     verdict = sit(notebook(capstone=code), tmp_path)
     assert (verdict.status, verdict.points) == (TIMED_OUT, 0.0)
     assert "s of CPU time" in verdict.reason and not list(tmp_path.iterdir())
 
 
 def test_training_while_it_is_tested_is_cut_off(monkeypatch):
-    monkeypatch.setattr(capstone, "WAY", attempts.Way(capstone.WAY.entry, capstone.WAY.next_seed, test_cpu=1.0))
+    monkeypatch.setattr(
+        capstone_clock, "WAY", training_runs.Way(capstone_clock.WAY.entry, capstone_clock.WAY.next_seed, test_cpu=1.0)
+    )
     late = (
         "class Late(nn.Module):\n    def forward(self, images):\n        while True:\n            pass\n\n\n"
         "def capstone(images, labels, clock):\n    return Late()"
@@ -203,16 +207,18 @@ def test_a_training_is_kept_and_judged_again_without_another_one(tmp_path, monke
     def refuse(*_):
         raise AssertionError("it was trained again")
 
-    monkeypatch.setattr(attempts, "hold", refuse)
-    monkeypatch.setattr(capstone, "points_of", lambda accuracy, tiers: 4)
+    monkeypatch.setattr(training_runs, "hold", refuse)
+    monkeypatch.setattr(capstone_clock, "points_of", lambda accuracy, tiers: 4)
     assert sit(notebook(capstone=LINEAR), tmp_path).points == 4.0, "by today's thresholds"
     with pytest.raises(AssertionError, match="trained again"):  # another notebook has another draw
         sit(notebook(capstone=LINEAR + "\n"), tmp_path)
 
 
 def test_neither_labels_nor_entropy_enter_the_kernel(monkeypatch):
-    sent, draws, hold = [], [], attempts.hold
-    monkeypatch.setattr(attempts, "hold", lambda kernel, draw, *rest: draws.append(draw) or hold(kernel, draw, *rest))
+    sent, draws, hold = [], [], training_runs.hold
+    monkeypatch.setattr(
+        training_runs, "hold", lambda kernel, draw, *rest: draws.append(draw) or hold(kernel, draw, *rest)
+    )
     put = StudentKernel.put
 
     def listen(self, entry, make, *rest, **named):

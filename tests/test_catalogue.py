@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import autograder
-from autograder.lab import all_labs
+from autograder.labs.lab import all_labs
 
 PATH = Path(autograder.__file__).with_name("catalogue.csv")
 COLUMNS = ["row", "idea", "state", "where", "note"]

@@ -12,11 +12,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from vitedu import check, display, examine, stored, when_ready
-from vitedu.checks import CheckFailed
+from vitedu import display, stored
+from vitedu.cases import Case
+from vitedu.checks import CheckFailed, check, examine, when_ready
 from vitedu.compare import TOLERANCE, Expected, facts
 from vitedu.findings import note
-from vitedu.probe import Case, ask
+from vitedu.probe import ask
 from vitedu.stored import Fingerprint, Named
 
 T = TOLERANCE[torch.float64]

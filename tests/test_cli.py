@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-import autograder.grade
-import autograder.verify
-from autograder import interrupt
+import autograder.authoring.prove_exams
+import autograder.grading.grade_class
+from autograder import interrupts
+from autograder.authoring.prove_exams import Proof
 from autograder.cli import main
-from autograder.lab import ROOT, find_lab
-from autograder.verify import Proof
+from autograder.labs.lab import ROOT, find_lab
 
 LAB = find_lab("lab1")
 
@@ -158,20 +158,20 @@ def proofs(*problems: str):
 
 
 def test_verify_prints_a_table_writes_json_and_says_how_it_ended(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(autograder.verify, "verify", proofs())
+    monkeypatch.setattr(autograder.authoring.prove_exams, "verify", proofs())
     path = tmp_path / "new" / "table.json"
     assert main(["verify", "lab1", "--json", str(path)]) == 0
     said = capsys.readouterr().out
     assert "lab1/attention_weights" in said and "Every exam holds." in said
     assert '"misconceptions": 20' in path.read_text()
-    monkeypatch.setattr(autograder.verify, "verify", proofs("no-scale gets full marks"))
+    monkeypatch.setattr(autograder.authoring.prove_exams, "verify", proofs("no-scale gets full marks"))
     assert main(["verify"]) == 1
     assert "no-scale gets full marks" in capsys.readouterr().out
 
 
 def test_a_table_that_cannot_be_written_is_told_before_the_proof(capsys, tmp_path, monkeypatch):
     begun = []
-    monkeypatch.setattr(autograder.verify, "verify", lambda *_: begun.append(1) or proofs()(None, 1))
+    monkeypatch.setattr(autograder.authoring.prove_exams, "verify", lambda *_: begun.append(1) or proofs()(None, 1))
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file" / "table.json", tmp_path):
         assert str(tmp_path) in refused(capsys, "verify", "--json", path)
@@ -197,14 +197,14 @@ def test_the_program_ends_with_the_commands_status_and_with_all_that_it_said():
 
 def test_ctrl_c_counts_though_somebody_swallows_it():
     before = signal.getsignal(signal.SIGINT)
-    with interrupt.heard():
-        interrupt.check()
+    with interrupts.heard():
+        interrupts.check()
         try:
             signal.raise_signal(signal.SIGINT)
         except:  # noqa: E722 as libraries have it
             pass
         with pytest.raises(KeyboardInterrupt):
-            interrupt.check()
+            interrupts.check()
     assert signal.getsignal(signal.SIGINT) is before
-    with interrupt.heard():
-        interrupt.check()
+    with interrupts.heard():
+        interrupts.check()

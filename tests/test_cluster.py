@@ -21,15 +21,15 @@ from course_fixture import EXERCISES, LAB, SECRET, WRITTEN, Course, solved
 from dask_parts import Workplace, processes_of, until
 from killed import environment, scores
 
-from autograder import batch
-from autograder import cluster as cluster_module
-from autograder.cluster import _refusal
+from autograder.authoring.sample_class import model_codes
 from autograder.errors import UserError
-from autograder.kernel import Limits
-from autograder.lab import ROOT
-from autograder.sample import model_codes
-from autograder.stamp import sources
-from autograder.work import OWN, Task, work
+from autograder.execution.code_version import sources
+from autograder.execution.limits import Limits
+from autograder.execution.submission_task import OWN, Task, work
+from autograder.grading import dask_workers as cluster_module
+from autograder.grading import worker_pool
+from autograder.grading.dask_workers import _refusal
+from autograder.labs.lab import ROOT
 
 pytest.importorskip("distributed")
 MODEL = model_codes(LAB)
@@ -129,7 +129,7 @@ def test_a_class_is_graded_though_a_worker_is_killed(cluster, released, tmp_path
     grading = start(course, "--scheduler", cluster.address)
     busy = until(lambda: len(found := cluster.busy()) == 3 and found)
     victim = sorted(busy)[0]
-    assert until(lambda: any("warm.py" in p.cmdline()[-2] for p in _below(pids[victim]))), "it has begun"
+    assert until(lambda: any("fork_server" in p.cmdline()[-2] for p in _below(pids[victim]))), "it has begun"
     os.kill(pids[victim], signal.SIGSTOP)  # it says nothing more
     time.sleep(0.2)
     held = cluster.busy()[victim]
@@ -255,12 +255,12 @@ def test_a_worker_of_several_threads_or_without_vitedu_is_told_what_to_do():
 
 def test_where_all_workers_are_gone_for_good_the_command_ends(empty, released, monkeypatch):
     monkeypatch.setattr(cluster_module, "AGAIN", 1.0)
-    monkeypatch.setattr(batch, "LOOK", 0.2)
+    monkeypatch.setattr(worker_pool, "LOOK", 0.2)
     empty.worker("last", "--no-nanny")
     empty.wait(1)
     workers, (pid,) = cluster_module.Cluster(empty.address), empty.pids().values()
     try:
-        coming = batch.run(workers, iter([task_of(released, "ada")]))
+        coming = worker_pool.run(workers, iter([task_of(released, "ada")]))
         stop = threading.Thread(target=lambda: until(empty.busy) and os.kill(pid, signal.SIGKILL))
         stop.start()
         with pytest.raises(UserError, match="has no workers any more that can grade; what is graded so far is kept"):
@@ -281,7 +281,7 @@ def task_of(course: Course, student: str, kept: dict[str, bytes] | None = None) 
 
 def test_trained_answers_travel_along_and_new_ones_come_back(released, monkeypatch, tmp_path):
     """An exam that trains finds what it has been sent, and what it adds comes back."""
-    from autograder import work as module
+    from autograder.execution import submission_task as module
 
     real, seen = module.execute, {}
 

@@ -10,11 +10,12 @@ from sample_class import assert_harmless
 from test_pasted_pictures import encoded
 from traitlets.config import Config
 
-from autograder import colours, feedback, pictures, rendered, untrusted
-from autograder.effort import MOST, Effort
-from autograder.formgrader import SubmissionPage
-from autograder.lab import ROOT
-from autograder.showable import showable
+from autograder.labs.lab import ROOT
+from autograder.nbgrader_integration.formgrader import SubmissionPage
+from autograder.reporting import feedback_page
+from autograder.reporting.feedback_cells import showable
+from autograder.sanitize import code_colours, markdown, pictures, untrusted
+from autograder.sanitize.effort import MOST, Effort
 
 
 def text_of(markup: str) -> str:
@@ -44,26 +45,26 @@ SLOW = [
 
 @pytest.mark.parametrize("unit", SLOW, ids=repr)
 def test_code_keeps_its_text_and_takes_time_by_its_length(unit, monkeypatch):
-    monkeypatch.setattr(colours, "MAX_COLOURED", sys.maxsize)
+    monkeypatch.setattr(code_colours, "MAX_COLOURED", sys.maxsize)
     code = unit * (100_000 // len(unit)) + "x"
-    assert text_of(colours.coloured(code)) == code.strip("\n")
+    assert text_of(code_colours.coloured(code)) == code.strip("\n")
 
 
 def test_code_has_the_colours_of_nbconverts_style_sheets():
     code = '@wraps(f)\ndef f(x: int = 3.5e-3):\n    """doc"""\n    return x.sum is not None  # why\n'
-    shown = colours.coloured(code)
+    shown = code_colours.coloured(code)
     for kind, token in [
         ("nd", "@wraps"), ("k", "def"), ("nf", "f"), ("nb", "int"), ("mi", "3.5e-3"), 
         ("s2", "&quot;&quot;&quot;doc&quot;&quot;&quot;"), ("ow", "is"), ("kc", "None"), ("c1", "# why"),
     ]:  # fmt: skip
         assert f'<span class="{kind}">{token}</span>' in shown
     assert ".</span>sum" in shown  # a method is no builtin
-    own = (ROOT / "autograder" / "rebuild.py").read_text()[: colours.MAX_COLOURED]
-    assert text_of(colours.coloured(own)) == own.strip("\n")
+    own = (ROOT / "autograder" / "rebuild.py").read_text()[: code_colours.MAX_COLOURED]
+    assert text_of(code_colours.coloured(own)) == own.strip("\n")
 
 
 def test_long_code_is_plain_and_escaped():
-    shown = colours.coloured("<b>x</b>" * 5_000)
+    shown = code_colours.coloured("<b>x</b>" * 5_000)
     assert "<b>" not in shown and shown.count("<span") == 1 and text_of(shown) == "<b>x</b>" * 5_000
 
 
@@ -77,7 +78,7 @@ MARKDOWN = {
 
 @pytest.mark.parametrize("text", MARKDOWN.values(), ids=MARKDOWN)
 def test_markdown_that_a_renderer_is_slow_at(text):
-    shown = rendered.markdown(text)
+    shown = markdown.markdown(text)
     assert_harmless(shown)
     assert text.split()[-1].strip("`")[:20] in html.unescape(shown)
 
@@ -90,12 +91,12 @@ def own(cell):
 def pages(*cells) -> tuple[str, str]:
     """What formgrader and the feedback show of cells."""
     config, effort = Config(), Effort()
-    feedback.configure(config)
+    feedback_page.configure(config)
     shown = [showable(cell, {}, {}, effort) for cell in cells]
     names = ("assignment_id", "notebook_id", "submission_id", "student", "last_name", "first_name", "notebook_path")
     resources = dict.fromkeys(names, "x") | {"index": 0, "total": 1, "base_url": ""}
     page = SubmissionPage(config).from_notebook_node(new_notebook(cells=list(map(own, cells))), resources)[0]
-    exporter = feedback.FeedbackExporter(config=config)
+    exporter = feedback_page.FeedbackExporter(config=config)
     told = dict.fromkeys(("student", "assignment", "notebook", "style", "total", "max_points", "note"), "")
     told |= {"rows": [], "mended": [], "lost": "", "unsandboxed": False}
     return page, exporter.from_notebook_node(new_notebook(cells=shown), {"vitedu": told})[0]

@@ -5,8 +5,9 @@ import dataclasses
 import pytest
 import torch
 
+from vitedu.cases import Answer, Case
 from vitedu.compare import Expected, Facts, close, explain, facts, right, same
-from vitedu.probe import Answer, Case, ask
+from vitedu.probe import ask
 
 T = 1e-6
 X = torch.arange(1.0, 7.0, dtype=torch.float64).view(2, 3)

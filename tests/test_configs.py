@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from autograder.lab import find_lab
-from autograder.reference import Reference
+from autograder.judging.reference_answers import Reference
+from autograder.labs.lab import find_lab
+from autograder.reproduction.configs import BASELINE, CONFIGS, Config
 from vitedu import homework
-from vitedu.configs import BASELINE, CONFIGS, Config
 from vitedu.data import load
 
 

@@ -19,11 +19,12 @@ from course_fixture import EXERCISES, LAB, MAX, Course, solved
 from killed import environment, grading, orphans, run, run_until, scores, start, temporary_folder, unfinished
 from nbgrader.api import MissingEntry
 
+from autograder.authoring.sample_class import model_codes
 from autograder.cli import main
-from autograder.folder import scratch_folder, sweep, write_atomically
-from autograder.lab import ROOT
-from autograder.sample import model_codes
-from autograder.sandbox import unavailable
+from autograder.labs.lab import ROOT
+from autograder.sandbox.bubblewrap import unavailable
+from autograder.sandbox.scratch import scratch_folder, sweep
+from autograder.storage.atomic_files import write_atomically
 
 MODEL = model_codes(LAB)
 FIRST, SECOND = EXERCISES[:2]
@@ -135,7 +136,10 @@ def test_nbgraders_own_command_takes_no_half_written_folder_for_finished(release
 
 def test_scratch_folders_of_the_living_stay(temporary, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
-    mine, code = scratch_folder(), "from autograder.folder import scratch_folder; print(scratch_folder(), flush=True)"
+    mine, code = (
+        scratch_folder(),
+        "from autograder.sandbox.scratch import scratch_folder; print(scratch_folder(), flush=True)",
+    )
     other = subprocess.Popen(
         [sys.executable, "-c", f"{code}; input()"], env=environment(temporary), stdin=subprocess.PIPE,
         stdout=subprocess.PIPE, text=True,
@@ -154,7 +158,7 @@ def test_scratch_folders_of_the_living_stay(temporary, monkeypatch):
 
 def test_a_file_that_cannot_be_written_keeps_its_old_content(tmp_path, small_disk):
     done = small_disk("""
-        from autograder.folder import write_atomically
+        from autograder.storage.atomic_files import write_atomically
         path = disk / "verdict.json"
         write_atomically(path, "old")
         try:
@@ -256,8 +260,8 @@ def test_one_command_at_a_time(undisturbed, tmp_path, temporary, capsys):
 
 @pytest.mark.parametrize("content", ["", '{"exercises": ', "[" * 100_000, '{"stamp": "STAMP"}', b"\xff\xfe\x00"])
 def test_a_damaged_verdict_file_is_graded_again(undisturbed, tmp_path, temporary, content):
-    from autograder.grade import course_api
-    from autograder.stamp import executed
+    from autograder.course import course_api
+    from autograder.grading.cache_key import executed
 
     course = undisturbed.copy(tmp_path / "course")
     path, stamp = course.root / "verdicts" / "bob" / f"{VERDICT}.json", course.record("bob")["stamp"]

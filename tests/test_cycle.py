@@ -11,18 +11,20 @@ import pytest
 from course_fixture import EXERCISES, LAB, MAX, WRITTEN, Course, solved
 from nbformat.v4 import new_code_cell
 
-import autograder.grade
-import autograder.stages
-import autograder.work
+import autograder.execution.submission_task
+import autograder.grading.grade_class
+import autograder.nbgrader_integration.preprocessors
+from autograder.authoring.sample_class import model_codes, wrong
 from autograder.cli import main
+from autograder.course import course_api
 from autograder.errors import UserError
-from autograder.examiner import Examination
-from autograder.grade import course_api, grade
-from autograder.kernel import KernelStartError, Limits, StudentKernel
-from autograder.lab import ROOT
-from autograder.rebuild import is_unchanged
-from autograder.sample import model_codes, wrong
-from autograder.verdict import Verdict
+from autograder.execution.examiner import Examination
+from autograder.execution.limits import Limits
+from autograder.execution.student_kernel import KernelStartError, StudentKernel
+from autograder.grading.grade_class import grade
+from autograder.judging.verdict import Verdict
+from autograder.labs.lab import ROOT
+from autograder.submission.pieces import is_unchanged
 from vitedu.stored import unpack_expected
 
 MODEL = model_codes(LAB)
@@ -98,15 +100,17 @@ def released(tmp_path_factory) -> Course:
 @pytest.fixture(scope="module", autouse=True)
 def short_limits():
     """Nobody in this class needs long; a hanging probe shall not hold up the tests."""
-    configure = autograder.grade.configure
+    configure = autograder.grading.grade_class.configure
 
     def configure_short(c, root=None):
         configure(c, root)
         c.Examine.update(SECONDS)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(autograder.grade, "configure", configure_short)
-        patch.setattr(autograder.grade, "_code_hash", lambda *_: "the same all the time")  # also while somebody edits
+        patch.setattr(autograder.grading.grade_class, "configure", configure_short)
+        patch.setattr(
+            autograder.grading.grade_class, "_code_hash", lambda *_: "the same all the time"
+        )  # also while somebody edits
         yield
 
 
@@ -269,7 +273,7 @@ def canned(monkeypatch, verdicts: dict[str, dict]) -> list[str]:
         examined.append(student)
         return Examination([Verdict.from_json(verdict) for verdict in verdicts[student].values()])
 
-    monkeypatch.setattr(autograder.work, "examine", examine)
+    monkeypatch.setattr(autograder.execution.submission_task, "examine", examine)
     return examined
 
 
@@ -315,7 +319,7 @@ def test_ctrl_c_keeps_what_is_finished(graded, tmp_path, monkeypatch, capsys):
     command = ["grade", LAB.assignment, "--course", str(course.root)]
     shutil.rmtree(course.root / "autograded" / "muddled")
     with monkeypatch.context() as patch:
-        patch.setattr(autograder.work, "examine", interrupted)
+        patch.setattr(autograder.execution.submission_task, "examine", interrupted)
         assert main(command) == 130
     assert "same command goes on" in capsys.readouterr().err
     examined = canned(monkeypatch, {"muddled": graded.verdicts("muddled")})
@@ -323,10 +327,10 @@ def test_ctrl_c_keeps_what_is_finished(graded, tmp_path, monkeypatch, capsys):
 
 
 def test_reference_answers_stay_for_the_next_command_where_no_submission_comes_to_them(graded, tmp_path, monkeypatch):
-    left = list((graded.root / autograder.grade.REFERENCES).glob("lab1-*/*"))
+    left = list((graded.root / autograder.grading.grade_class.REFERENCES).glob("lab1-*/*"))
     assert left and all(unpack_expected(path.read_bytes()) for path in left)
     course = graded.copy(tmp_path / "course", "blank")
-    mine, theirs = (each.root / autograder.grade.REFERENCES for each in (course, graded))
+    mine, theirs = (each.root / autograder.grading.grade_class.REFERENCES for each in (course, graded))
     shutil.copytree(theirs, mine, dirs_exist_ok=True)
     canned(monkeypatch, {"blank": graded.verdicts("blank")})
     assert grade(course.root, LAB.assignment, regrade=True, sandbox=False) == 0
@@ -433,7 +437,9 @@ def test_nbgraders_own_command_takes_the_same_way(graded, released, tmp_path):
 
 
 def test_a_release_is_refused_when_a_mistake_would_escape(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(autograder.stages, "escapes", lambda *_: ["the misconception x of y on variant 3"])
+    monkeypatch.setattr(
+        autograder.nbgrader_integration.preprocessors, "escapes", lambda *_: ["the misconception x of y on variant 3"]
+    )
     assert main(["demo", "--folder", str(tmp_path)]) == 2
     assert not (tmp_path / "release" / LAB.assignment).exists()
     (said,) = capsys.readouterr().err.strip().split("\n")
@@ -460,6 +466,6 @@ def test_nbgrader_without_our_configuration_gives_no_points(released, tmp_path):
 def test_nbgraders_own_command_ends_what_no_limit_ends(graded, tmp_path, monkeypatch):
     course = graded.copy(tmp_path / "course", "solved")
     monkeypatch.setattr(Limits, "whole", lambda *_: 0.5)
-    monkeypatch.setattr(autograder.stages, "execute", lambda *_: threading.Event().wait())
+    monkeypatch.setattr(autograder.nbgrader_integration.preprocessors, "execute", lambda *_: threading.Event().wait())
     result = course_api(course.root).autograde(LAB.assignment, "solved", force=True)
     assert not result["success"] and "its grading took more than 0.5 s" in result["log"]

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from vitedu import shapes
-from vitedu.data import DataError, Dataset, digits, gallery, load
+from vitedu.data import Dataset, digits, gallery, load
+from vitedu.errors import DataError
 
 GENERATORS = {"pairs": shapes.pairs, "oddone": shapes.oddone}
 

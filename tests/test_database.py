@@ -29,16 +29,16 @@ from postgres import Postgres, postgres
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
+from autograder.authoring.sample_class import model_codes
 from autograder.cli import main
-from autograder.course import FILE
-from autograder.database import on_network, open_patiently
-from autograder.export import scores_table, write_csv
-from autograder.grade import course_api
-from autograder.lab import ROOT
-from autograder.sample import model_codes
-from autograder.sandbox import unavailable
-from autograder.staged import StagedAutograde
-from autograder.trouble import gradebook_trouble
+from autograder.course import course_api
+from autograder.labs.lab import ROOT
+from autograder.nbgrader_integration.converters import StagedAutograde
+from autograder.nbgrader_integration.instructor_config import FILE
+from autograder.reporting.score_export import scores_table, write_csv
+from autograder.sandbox.bubblewrap import unavailable
+from autograder.storage.diagnose import gradebook_trouble
+from autograder.storage.gradebook import on_network, open_patiently
 
 FIRST = EXERCISES[0]
 MODEL = model_codes(LAB)

@@ -15,7 +15,7 @@ import pytest
 from nbgrader.apps import NbGraderApp
 
 from autograder.cli import _parser
-from autograder.lab import ROOT
+from autograder.labs.lab import ROOT
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 TOP = {path.name for path in ROOT.iterdir() if path.name not in (".venv", ".run")}

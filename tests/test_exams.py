@@ -5,9 +5,9 @@ CI also proves all 16 variants of one secret (`make proofs`); `make verify` prov
 
 import pytest
 
-from autograder.exam import VARIANTS, Draw
-from autograder.lab import all_labs
-from autograder.verify import SECRETS, prove, table
+from autograder.authoring.prove_exams import SECRETS, prove, table
+from autograder.labs.lab import all_labs
+from autograder.labs.variants import VARIANTS, Draw
 
 EXAMS = [(lab.assignment, exercise.id) for lab in all_labs() for exercise in lab.exercises if not exercise.trained]
 

@@ -16,10 +16,10 @@ import pytest
 from course_fixture import LAB, MAX, Course, solved
 from nbgrader.exchange import ExchangeError
 
-from autograder.exchange import Collect
-from autograder.grade import course_api
-from autograder.sample import Student, hand_in, wrong
-from autograder.timestamps import read_timestamp
+from autograder.authoring.sample_class import Student, hand_in, wrong
+from autograder.course import course_api
+from autograder.nbgrader_integration.exchange import Collect
+from autograder.submission.timestamps import read_timestamp
 
 CONFIG = """
 from autograder.course import configure

@@ -7,7 +7,7 @@ from nbgrader.api import Gradebook
 from sample_class import LAB, NOTEBOOK, database, make_course, nbgrader, write_record
 
 from autograder.errors import UserError
-from autograder.export import FIRST, scores_table, write_csv
+from autograder.reporting.score_export import FIRST, scores_table, write_csv
 
 
 @pytest.fixture(scope="module")

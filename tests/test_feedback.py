@@ -24,10 +24,10 @@ from sample_class import (
 )
 from traitlets.config import Config
 
-from autograder import rendered
-from autograder.effort import Effort
-from autograder.feedback import configure
-from autograder.showable import showable
+from autograder.reporting.feedback_cells import showable
+from autograder.reporting.feedback_page import configure
+from autograder.sanitize import markdown
+from autograder.sanitize.effort import Effort
 
 
 def settings(course) -> Config:
@@ -176,7 +176,7 @@ def test_the_command_line_and_the_formgrader_write_the_same_page(tmp_path, marku
     course = make_course(tmp_path)
     write_autograded(course, "mallory")
     (course / "nbgrader_config.py").write_text(
-        "from autograder.feedback import configure\nc = get_config()\nconfigure(c)\n"
+        "from autograder.reporting.feedback_page import configure\nc = get_config()\nconfigure(c)\n"
         f"c.CourseDirectory.root = {str(course)!r}\n"
     )
     nbgrader(course, "generate_feedback", LAB)
@@ -257,14 +257,14 @@ def formgraders_page(*cells) -> str:
 @pytest.mark.parametrize("markup", LINKS)
 def test_what_markdown_makes_of_a_text_is_cleaned(markup):
     answer = new_markdown_cell(f"before\n\n{markup}\n\nafter", metadata={"vitedu": {"role": "written"}})
-    displayed = new_output("display_data", data={"text/markdown": markup, "text/html": rendered.markdown(markup)})
+    displayed = new_output("display_data", data={"text/markdown": markup, "text/html": markdown.markdown(markup)})
     only = new_output("display_data", data={"text/markdown": markup})
     own = new_code_cell("1", outputs=[displayed, only], metadata={"vitedu": {"role": "own"}})
     page = formgraders_page(answer, own, new_raw_cell(markup, metadata={"raw_mimetype": "text/html"}))
     shown = [str(box) for box in BeautifulSoup(page, "html.parser").select('[style*="contain: content"]')]
     assert len(shown) == 2 and "before" in shown[0] and "after" in shown[0]
-    for clean in (*shown, rendered.markdown(markup)):
-        inner = clean.removeprefix(shown[0][: len(rendered.BOX)])
+    for clean in (*shown, markdown.markdown(markup)):
+        inner = clean.removeprefix(shown[0][: len(markdown.BOX)])
         assert_harmless(inner)
         assert not BeautifulSoup(inner, "html.parser").find(["a", "base", "meta"])
         assert not BeautifulSoup(clean, "html.parser").find(id=True) and "padding: 9999px" not in clean
@@ -288,7 +288,7 @@ def test_what_markdown_makes_of_a_text_is_cleaned(markup):
     ],
 )
 def test_commands_of_formulas_that_make_links_are_broken(formula):
-    clean = rendered.markdown(formula)
+    clean = markdown.markdown(formula)
     text = re.sub(r"<(?!span></span)[^>]*>", "", clean)
     assert not re.search(r"\\(href|style|class|cssId|require|mmlToken)", text), clean
     # The reader still sees them.

@@ -16,8 +16,8 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from sample_class import LAB, NOTEBOOK, database, hostile_notebook, make_course
 from test_pasted_pictures import encoded
 
-from autograder.folder import write_atomically
-from autograder.lab import find_lab
+from autograder.labs.lab import find_lab
+from autograder.storage.atomic_files import write_atomically
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.usefixtures("chromium")]
 

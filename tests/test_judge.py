@@ -9,15 +9,16 @@ import pytest
 import torch
 from nbformat.v4 import new_code_cell, new_notebook
 
-from autograder.exam import VARIANTS, Draw, variant_of
-from autograder.examiner import library_remarks
-from autograder.judge import Reply, judge, signature
-from autograder.lab import find_lab
-from autograder.reference import Reference, differ
-from autograder.verdict import ERROR, FOR_REVIEW, GRADED, NOT_ANSWERED, Verdict
-from autograder.verdict_cell import verdict_output
+from autograder.execution.examiner import library_remarks
+from autograder.judging.judge import Reply, judge, signature
+from autograder.judging.reference_answers import Reference, differ
+from autograder.judging.verdict import ERROR, FOR_REVIEW, GRADED, NOT_ANSWERED, Verdict
+from autograder.judging.verdict_output import verdict_output
+from autograder.labs.lab import find_lab
+from autograder.labs.variants import VARIANTS, Draw, variant_of
+from vitedu.cases import Answer
 from vitedu.compare import close
-from vitedu.probe import Answer, ask
+from vitedu.probe import ask
 
 SECRET = b"a secret for tests"
 
@@ -384,7 +385,7 @@ def test_processes_that_grade_a_class_share_reference_answers(tmp_path, monkeypa
 
     computed = answers(one)
     with monkeypatch.context() as patch:
-        patch.setattr("autograder.reference.ask", lambda *_, **__: pytest.fail("it is there already"))
+        patch.setattr("vitedu.probe.ask", lambda *_, **__: pytest.fail("it is there already"))
         assert not differ(computed, answers(other))
     (left,) = tmp_path.iterdir()
     left.write_bytes(left.read_bytes()[:50])  # of a process that was killed, or a disk that was full

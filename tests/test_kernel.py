@@ -9,10 +9,11 @@ import psutil
 import pytest
 import torch
 
-from autograder.kernel import DIED, ERROR, OK, TIMED_OUT, KernelStartError, Limits, Run, StudentKernel
-from autograder.sandbox import unavailable
-from autograder.warm import Template
-from vitedu.probe import Case
+from autograder.execution.limits import Limits
+from autograder.execution.student_kernel import DIED, ERROR, OK, TIMED_OUT, KernelStartError, Run, StudentKernel
+from autograder.sandbox.bubblewrap import unavailable
+from autograder.sandbox.forked_kernel import Template
+from vitedu.cases import Case
 
 SMALL = Limits(output_bytes=50_000, outputs=20, message_bytes=2**23)
 X = torch.arange(6, dtype=torch.float64).view(2, 3)
@@ -358,7 +359,7 @@ DEAF = {
 @pytest.mark.parametrize("way", ["cold", "warm", "no sandbox"])
 def test_whatever_a_kernel_does_to_itself_the_grader_goes_on(way, template, monkeypatch):
     """Each is the cell's own affair, and nobody waits longer than that cell may take (a test that hangs times out)."""
-    monkeypatch.setattr("autograder.kernel.SETTLE", 2.0)
+    monkeypatch.setattr("autograder.execution.student_kernel.SETTLE", 2.0)
     for code, (status, error) in DEAF.items():
         with StudentKernel(SMALL, way != "no sandbox", template=template if way == "warm" else "") as kernel:
             assert kernel.cold == ""

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autograder.exam import changed
-from autograder.lab import solution_cells
+from autograder.labs.exam import changed
+from autograder.labs.lab import solution_cells
 
 CODE = solution_cells("lab1_attention")
 Shape = tuple[int, ...]

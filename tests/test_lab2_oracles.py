@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
-from autograder.exam import changed
-from autograder.lab import solution_cells
+from autograder.labs.exam import changed
+from autograder.labs.lab import solution_cells
 
 CODE = solution_cells("lab2_tokens")
 GRIDS = [(2, 3, 4, 3, 5), (3, 1, 2, 4, 2), (1, 2, 5, 3, 3), (4, 3, 3, 1, 6)]  # B, C, P, h, w

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import vision_transformer as torchvision_vit
 
-from autograder.exam import changed
-from autograder.exams.lab3 import REPORT, VIT_B_16
-from autograder.lab import find_lab, solution_cells
-from autograder.reference import Reference
+from autograder.exams.lab3.parameter_counts import REPORT, VIT_B_16
+from autograder.judging.reference_answers import Reference
+from autograder.labs.exam import changed
+from autograder.labs.lab import find_lab, solution_cells
 
 CODE = solution_cells("lab3_vit")
 LAB = Reference(find_lab("lab3"))

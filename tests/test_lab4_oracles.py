@@ -14,12 +14,13 @@ import torch.nn.functional as F
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 from torch import Tensor, nn
 
-from autograder.exam import Draw, changed
-from autograder.exams.lab4_fit import fit_cases
-from autograder.exams.lab4_model import with_classes
-from autograder.exams.lab4_problems import solved
-from autograder.lab import find_lab, solution_cells
-from autograder.reference import Reference
+from autograder.exams.lab4.build_model import with_classes
+from autograder.exams.lab4.fit import fit_cases
+from autograder.exams.lab4.training_problems import solved
+from autograder.judging.reference_answers import Reference
+from autograder.labs.exam import changed
+from autograder.labs.lab import find_lab, solution_cells
+from autograder.labs.variants import Draw
 from vitedu.compare import facts, right
 from vitedu.probe import ask
 
@@ -77,8 +78,7 @@ def model_oracle(space: Space) -> None:
         attention = mine.attention
         into = (attention.to_q, attention.to_k, attention.to_v)
         weights = {
-            f"self_attn.in_proj_{kind}": torch.cat([getattr(to, kind) for to in into])
-            for kind in ("weight", "bias")
+            f"self_attn.in_proj_{kind}": torch.cat([getattr(to, kind) for to in into]) for kind in ("weight", "bias")
         }
         names = {"self_attn.out_proj": attention.to_out, "linear1": mine.mlp.fc1, "linear2": mine.mlp.fc2,
                  "norm1": mine.norm1, "norm2": mine.norm2}  # fmt: skip

@@ -17,9 +17,9 @@ from timm.models.vision_transformer import VisionTransformer as TimmViT  # noqa:
 from torchvision.models import VisionTransformer as TorchvisionViT  # noqa: E402
 from transformers.modeling_outputs import BaseModelOutput  # noqa: E402
 
-from autograder.exam import changed  # noqa: E402
-from autograder.lab import find_lab, solution_cells  # noqa: E402
-from autograder.reference import Reference  # noqa: E402
+from autograder.judging.reference_answers import Reference  # noqa: E402
+from autograder.labs.exam import changed  # noqa: E402
+from autograder.labs.lab import find_lab, solution_cells  # noqa: E402
 from vitedu import encoders  # noqa: E402
 
 CODE = solution_cells("lab5_libraries")

@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision import models, transforms
 from torchvision.transforms import v2
 
-from autograder.exam import changed
-from autograder.lab import find_lab, solution_cells
+from autograder.labs.exam import changed
+from autograder.labs.lab import find_lab, solution_cells
 from vitedu import transfer
 from vitedu.transfer_data import RELATIVE, STATISTICS, Pictures, as_pictures, relative
 from vitedu.transfer_models import stand_in

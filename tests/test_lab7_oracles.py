@@ -10,9 +10,9 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor, nn
 
-from autograder.exam import changed
-from autograder.lab import find_lab, solution_cells
-from autograder.reference import Reference
+from autograder.judging.reference_answers import Reference
+from autograder.labs.exam import changed
+from autograder.labs.lab import find_lab, solution_cells
 
 CODE = solution_cells("lab7_vit_or_cnn")["SmallCNN"]
 LAB = Reference(find_lab("lab7"))

@@ -12,6 +12,7 @@ from torch import nn
 
 from vitedu import learn as module
 from vitedu import rehearsal, shapes, wire
+from vitedu.cases import Answer
 from vitedu.checks import CheckFailed
 from vitedu.learn import (
     CLASSES,
@@ -29,7 +30,6 @@ from vitedu.learn import (
     request_training,
     tier,
 )
-from vitedu.probe import Answer
 
 SHORT = Recipe(epochs=3, batch_size=16)
 IMAGES, LABELS = shapes.pairs(40, 1)

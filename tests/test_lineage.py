@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from autograder.lab import ROOT
+from autograder.labs.lab import ROOT
+from autograder.reproduction.configs import BASELINE, CONFIGS
 from vitedu import homework
-from vitedu.configs import BASELINE, CONFIGS
 
 PAGE = (ROOT / "docs" / "lineage.md").read_text(encoding="utf-8")
 REPORTS = ("homework-vit", "homework-einsum", "lab-report-28", "lab-sheet")

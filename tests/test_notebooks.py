@@ -16,10 +16,10 @@ from nbformat import NotebookNode
 from nbgrader.apps import NbGraderAPI
 from traitlets.config import Config
 
-from autograder import build
+from autograder.authoring import build
 from autograder.course import configure
 from autograder.errors import UserError
-from autograder.lab import ROOT, Lab, all_labs
+from autograder.labs.lab import ROOT, Lab, all_labs
 from vitedu import stored
 
 LABS = pytest.mark.parametrize("lab", all_labs(), ids=lambda lab: lab.assignment)
@@ -157,7 +157,7 @@ def test_a_display_cell_that_binds_a_name_is_refused(tmp_path, monkeypatch):
     source = tmp_path / "lab9_wrong" / "wrong.py"
     source.parent.mkdir()
     source.write_text('# %% grade_id="shown" role="display"\nfound = 1\n')
-    monkeypatch.setattr("autograder.lab.SOLUTIONS", tmp_path)
+    monkeypatch.setattr("autograder.labs.lab.SOLUTIONS", tmp_path)
     with pytest.raises(UserError, match="shown binds found"):
         build.source_notebook(Lab("lab9_wrong"))
 

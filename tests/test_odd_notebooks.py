@@ -10,9 +10,10 @@ from bs4 import BeautifulSoup
 from course_fixture import Course
 from odd_notebooks import CLASS, LAB1, LAB2, WORDS, made
 
-from autograder import sandbox
-from autograder.folder import write_atomically
-from autograder.grade import course_api, grade
+from autograder.course import course_api
+from autograder.grading.grade_class import grade
+from autograder.sandbox import bubblewrap
+from autograder.storage.atomic_files import write_atomically
 
 pytestmark = pytest.mark.timeout(1800)  # the first test grades both classes
 
@@ -29,7 +30,7 @@ def graded(tmp_path_factory) -> Course:
             for odd in CLASS:
                 if odd.lab == lab:
                     write_atomically(path_of(course, "submitted", odd), nbformat.writes(made(odd, release)))
-            assert grade(course.root, lab.assignment, sandbox=not sandbox.unavailable()) == 0
+            assert grade(course.root, lab.assignment, sandbox=not bubblewrap.unavailable()) == 0
     return course
 
 

@@ -7,7 +7,7 @@ from sample_class import LAB, assert_harmless, database, make_course
 
 from autograder.cli import main
 from autograder.errors import UserError
-from autograder.overview import text_overview, write_overview
+from autograder.reporting.course_report import text_overview, write_overview
 
 SECOND = "lab2_tokens"
 

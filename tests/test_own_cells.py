@@ -8,15 +8,19 @@ from conftest import missing
 from course_fixture import EXERCISES, LAB
 from nbformat.v4 import new_code_cell
 
-from autograder import cells, sandbox
-from autograder.examiner import Examination, examine
-from autograder.kernel import Limits, StudentKernel
-from autograder.rebuild import parse_submission, rebuild
-from autograder.reference import Reference
-from autograder.sample import Student, hand_in, model_codes
-from autograder.trail import acts, definitions, name_of, needed
-from autograder.verdict import DIED, TIMED_OUT
-from autograder.warm import Template, modules_of
+from autograder.authoring.sample_class import Student, hand_in, model_codes
+from autograder.execution import notebook_cells
+from autograder.execution.examiner import Examination, examine
+from autograder.execution.limits import Limits
+from autograder.execution.own_cells import acts, definitions, name_of, needed
+from autograder.execution.preload import modules_of
+from autograder.execution.student_kernel import StudentKernel
+from autograder.judging.reference_answers import Reference
+from autograder.judging.verdict import DIED, TIMED_OUT
+from autograder.sandbox import bubblewrap
+from autograder.sandbox.forked_kernel import Template
+from autograder.submission.parse_notebook import parse_submission
+from autograder.submission.rebuild import rebuild
 
 MODEL = model_codes(LAB)
 SECRET = bytes(range(32))
@@ -41,7 +45,7 @@ CHILD = (
 
 @pytest.fixture(scope="module")
 def reference() -> Reference:
-    if why := sandbox.unavailable():
+    if why := bubblewrap.unavailable():
         missing(why)
     return Reference(LAB)
 
@@ -137,7 +141,7 @@ def texts(done: Examination) -> list[str]:
 
 def test_an_answer_that_dies_by_itself_costs_one_kernel_more_where_own_cells_are(sat, monkeypatch):
     made = []
-    monkeypatch.setattr(cells, "StudentKernel", lambda *args: made.append(1) or StudentKernel(*args))
+    monkeypatch.setattr(notebook_cells, "StudentKernel", lambda *args: made.append(1) or StudentKernel(*args))
     asked = MODEL[HEAD] + "\nAttentionHead.forward = lambda self, x: __import__('os')._exit(1)"
     for own, kernels in (([], 2), (["print('harmless')"], 3), (["def helper():\n    return 1"], 2)):
         made.clear()
@@ -147,7 +151,7 @@ def test_an_answer_that_dies_by_itself_costs_one_kernel_more_where_own_cells_are
 
 
 def test_who_takes_the_kernel_away_from_later_cells_without_ending_it_is_named(sat, monkeypatch):
-    monkeypatch.setattr("autograder.kernel.SETTLE", 2.0)
+    monkeypatch.setattr("autograder.execution.student_kernel.SETTLE", 2.0)
     lock_held = "import threading, re\nthreading.Timer(0.15, lambda: re.match('(a+)+$', 'a' * 50 + 'b')).start()"
     done = sat({WEIGHTS: [lock_held]}, Limits(cell=4, probe=4))
     assert full(done) == {}

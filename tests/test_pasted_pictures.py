@@ -15,13 +15,16 @@ from PIL import Image
 from sample_class import assert_harmless
 from traitlets.config import Config
 
-from autograder import feedback, pictures, rendered, untrusted
-from autograder.effort import Effort
-from autograder.lab import ROOT, find_lab
-from autograder.rebuild import is_unchanged, parse_submission, rebuild
-from autograder.sample import Student, hand_in
-from autograder.showable import showable
-from autograder.stages import _answers
+from autograder.authoring.sample_class import Student, hand_in
+from autograder.labs.lab import ROOT, find_lab
+from autograder.nbgrader_integration.preprocessors import _answers
+from autograder.reporting import feedback_page
+from autograder.reporting.feedback_cells import showable
+from autograder.sanitize import markdown, pictures, untrusted
+from autograder.sanitize.effort import Effort
+from autograder.submission.parse_notebook import parse_submission
+from autograder.submission.pieces import is_unchanged
+from autograder.submission.rebuild import rebuild
 
 LAB = find_lab("lab1_attention")
 
@@ -100,14 +103,14 @@ def test_a_picture_is_kept_under_its_true_type_and_a_cell_holds_so_many():
     ],
 )
 def test_however_it_is_named_it_is_shown_once(name, text):
-    shown = rendered.markdown(text, {name: {"image/png": encoded()}})
+    shown = markdown.markdown(text, {name: {"image/png": encoded()}})
     assert sources(shown) == [encoded()]
     assert_harmless(shown)
 
 
 @pytest.mark.parametrize("text", ["![x](attachment:no.png)", "<img src=attachment:no.png>", "![x](attachment:b.svg)"])
 def test_a_picture_that_is_not_there_is_a_sentence(text):
-    shown = rendered.markdown(f"before {text} after", {"b.svg": {"image/svg+xml": SVG}})
+    shown = markdown.markdown(f"before {text} after", {"b.svg": {"image/svg+xml": SVG}})
     assert "is not shown" in shown and "before" in shown and "after" in shown and "<img" not in shown
 
 
@@ -128,7 +131,7 @@ def written(nb: nbformat.NotebookNode, grade_id: str = "written-scale") -> nbfor
 
 def formgraders_page(*cells: nbformat.NotebookNode) -> str:
     config = Config()
-    feedback.configure(config)
+    feedback_page.configure(config)
     return HTMLExporter(config=config).from_notebook_node(new_notebook(cells=list(cells)))[0]
 
 
@@ -154,7 +157,7 @@ def test_pictures_arrive_in_formgrader_and_feedback():
     for cell, found in zip(cells, expected, strict=True):
         assert sources(formgraders_page(cell)) == found
         shown = showable(cell, {}, {}, Effort())
-        assert sources(rendered.markdown(shown.source, shown.attachments)) == found
+        assert sources(markdown.markdown(shown.source, shown.attachments)) == found
 
 
 def test_two_cells_that_become_one_answer_keep_their_pictures_apart():

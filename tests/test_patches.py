@@ -14,9 +14,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from autograder.lab import find_lab
-from autograder.reference import Reference
-from vitedu import embeddings, patches, when_ready
+from autograder.judging.reference_answers import Reference
+from autograder.labs.lab import find_lab
+from vitedu import embeddings, patches
+from vitedu.checks import when_ready
 from vitedu.pictures import Picture
 
 

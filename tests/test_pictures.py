@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from autograder.lab import find_lab
-from autograder.reference import Reference
-from vitedu import diagrams, photo, pictures, when_ready
+from autograder.judging.reference_answers import Reference
+from autograder.labs.lab import find_lab
+from vitedu import diagrams, photo, pictures
+from vitedu.checks import when_ready
 
 MODULES = (pictures, photo, diagrams)
 WORDS = ["she", "fed", "it"]

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from vitedu import probe, wire
+from vitedu.cases import Answer, Case
 from vitedu.compare import facts
 from vitedu.findings import note
-from vitedu.probe import Answer, Case, ask, asks_for_float32, integers_in, is_todo
+from vitedu.probe import ask, asks_for_float32, integers_in, is_todo
 
 X = torch.randn(2, 3, dtype=torch.float64)
 W = torch.randn(4, 3, dtype=torch.float64)

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from vitedu.cases import Case
 from vitedu.compare import TOLERANCE, facts, right
-from vitedu.probe import Case, ask
+from vitedu.probe import ask
 
 IMAGES = torch.randn(2, 3, 4, 5).double()
 TOLERANT = TOLERANCE[torch.float64]

@@ -24,7 +24,8 @@ from PIL import Image
 from torchvision.datasets import CIFAR10, FashionMNIST
 
 from vitedu import downloads
-from vitedu.data import DataError, load
+from vitedu.data import load
+from vitedu.errors import DataError
 
 RNG = np.random.default_rng(0)
 SIZES = {"train": 24, "t10k": 10}

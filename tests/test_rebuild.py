@@ -8,16 +8,18 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from autograder.advice import advice, undefined, unknown_name
-from autograder.arrange import answer_to, slots
-from autograder.bindings import bound
-from autograder.examiner import library_remarks
-from autograder.lab import ROOT, all_labs, find_lab
-from autograder.rebuild import Unreadable, is_unchanged, read_submission, rebuild
-from autograder.recognise import SubmittedCell, lab_of
-from autograder.stages import _answers
-from autograder.statements import added, guarded, without_todo
-from autograder.work import rebuilt
+from autograder.execution.examiner import library_remarks
+from autograder.execution.submission_task import rebuilt
+from autograder.labs.lab import ROOT, all_labs, find_lab
+from autograder.nbgrader_integration.preprocessors import _answers
+from autograder.submission.advice import advice, undefined, unknown_name
+from autograder.submission.bindings import bound
+from autograder.submission.cell_order import answer_to, slots
+from autograder.submission.match_cells import lab_of
+from autograder.submission.parse_notebook import SubmittedCell, Unreadable, read_submission
+from autograder.submission.pieces import is_unchanged
+from autograder.submission.rebuild import rebuild
+from autograder.submission.statements import added, guarded, without_todo
 
 ROLES = {
     "intro": "prose",
@@ -337,8 +339,7 @@ def test_an_experiment_below_the_check_changes_nothing(release):
 
 STUB = 'def f():\n    """Say 1."""\n    raise NotImplementedError("TODO")'
 CLASS_STUB = (
-    "class g(list):\n    def __init__(self):\n        super().__init__()\n"
-    "        raise NotImplementedError('TODO')"
+    "class g(list):\n    def __init__(self):\n        super().__init__()\n        raise NotImplementedError('TODO')"
 )
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from course_fixture import LAB, MAX, Course, solved
 
-import autograder.work
-from autograder import stamp
-from autograder.grade import course_api, grade
-from autograder.sample import wrong
-from autograder.warm import _imported
+import autograder.execution.submission_task
+from autograder.authoring.sample_class import wrong
+from autograder.course import course_api
+from autograder.execution import code_version
+from autograder.execution.preload import _imported
+from autograder.grading.grade_class import grade
 
 DUE = datetime(2026, 11, 20, 12, 0)
 LATE, EARLY = "2026-11-22 12:00:00 UTC", "2026-11-19 12:00:00 UTC"
@@ -53,7 +54,7 @@ def course(taught, tmp_path, monkeypatch) -> Course:
     def examine(*_):
         raise AssertionError("a student's code would have been run")
 
-    monkeypatch.setattr(autograder.work, "examine", examine)
+    monkeypatch.setattr(autograder.execution.submission_task, "examine", examine)
     return taught.copy(tmp_path / "course")
 
 
@@ -168,9 +169,9 @@ def distribution(place: Path, name: str, version: str) -> None:
 
 def test_only_what_the_lab_and_the_grader_import_makes_a_submission_stale(tmp_path, monkeypatch):
     def code() -> tuple[str, ...]:
-        stamp.environment.cache_clear()
-        stamp._grader.cache_clear()
-        return stamp.environment(LAB)
+        code_version.environment.cache_clear()
+        code_version._grader.cache_clear()
+        return code_version.environment(LAB)
 
     before = code()
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -187,7 +188,7 @@ def test_only_what_the_lab_and_the_grader_import_makes_a_submission_stale(tmp_pa
 
 def test_what_the_grader_imports_is_listed():
     known = metadata.packages_distributions()
-    files = Path(autograder.work.__file__).parent.glob("*.py")
+    files = Path(autograder.execution.submission_task.__file__).parent.glob("*.py")
     imported = {name.partition(".")[0] for path in files for name in _imported(path)} - set(sys.stdlib_module_names)
     wanted = {known[name][0].lower().replace("_", "-") for name in imported & known.keys()} - {"vitedu", "distributed"}
-    assert wanted <= set(stamp.GRADER)
+    assert wanted <= set(code_version.GRADER)

@@ -6,7 +6,8 @@ from nbgrader.api import Gradebook
 from sample_class import LAB, SOFTMAX, assert_harmless, database, fill_course, make_course, right, write_record
 
 from autograder.errors import UserError
-from autograder.report import text_table, write_report
+from autograder.reporting.lab_report import write_report
+from autograder.reporting.terminal_table import text_table
 
 
 @pytest.fixture(scope="module")

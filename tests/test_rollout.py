@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from autograder.lab import find_lab, solution_cells
-from autograder.reference import Reference
-from vitedu import rollout, shapes, vit_diagrams, when_ready
+from autograder.judging.reference_answers import Reference
+from autograder.labs.lab import find_lab, solution_cells
+from vitedu import rollout, shapes, vit_diagrams
+from vitedu.checks import when_ready
 from vitedu.pictures import Picture
 
 WEIGHTS = Path(rollout.__file__).parent / "weights" / "pairs.safetensors"

@@ -3,9 +3,9 @@
 import nbformat
 import pytest
 
-from autograder.build import RELEASE
-from autograder.lab import all_labs
-from autograder.sample import hand_in, sample_class
+from autograder.authoring.build import RELEASE
+from autograder.authoring.sample_class import hand_in, sample_class
+from autograder.labs.lab import all_labs
 
 
 @pytest.mark.parametrize("lab", all_labs(), ids=lambda lab: lab.key)

@@ -20,9 +20,10 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 from nbgrader.preprocessors import Execute
 
-from autograder import provisioner, sandbox
-from autograder.kernel import DIED, ERROR, OK, OUT_OF_MEMORY, TIMED_OUT, Limits, Run, StudentKernel
-from autograder.warm import Template
+from autograder.execution.limits import Limits
+from autograder.execution.student_kernel import DIED, ERROR, OK, OUT_OF_MEMORY, TIMED_OUT, Run, StudentKernel
+from autograder.sandbox import bubblewrap, provisioner
+from autograder.sandbox.forked_kernel import Template
 
 REPO = Path(__file__).resolve().parents[1]
 LOW = Limits(memory=1200 * 2**20, processes=60, scratch_bytes=16 * 2**20, files=500, cpu=30)
@@ -106,7 +107,7 @@ def test_neither_grader_nor_its_environment_is_inside(way, monkeypatch):
     with Template([]) if way == "warm" else nullcontext() as template, ExitStack() as stack:
         kernel = stack.enter_context(StudentKernel(Limits(), template=template.address if template else ""))
         assert kernel.cold == ""
-        for name in ("autograder", "autograder.judge", "autograder.exams.lab1"):
+        for name in ("autograder", "autograder.judging.judge", "autograder.exams.lab1"):
             run = kernel.run(f"import {name}", 20)
             assert run.status == ERROR and "ModuleNotFoundError" in run.error
         everything = "open(f'/proc/{p}/environ', 'rb').read().decode()"
@@ -179,7 +180,7 @@ def test_what_lies_below_tmp_is_shown_there(tmp_path, monkeypatch):
     """As Python does, when somebody sets up the environment there."""
     (tmp_path / "environment").mkdir(mode=0o755)
     (tmp_path / "environment" / "file").write_text("here")
-    monkeypatch.setattr(sandbox, "_FURTHER", (*sandbox._FURTHER, str(tmp_path / "environment")))
+    monkeypatch.setattr(bubblewrap, "_FURTHER", (*bubblewrap._FURTHER, str(tmp_path / "environment")))
     with StudentKernel(Limits()) as kernel:
         assert told(kernel, f"open({str(tmp_path / 'environment' / 'file')!r}).read()") == "here"
         assert kernel.run(f"open({str(tmp_path / 'environment' / 'more')!r}, 'w')", 20).status == ERROR
@@ -280,7 +281,7 @@ def test_nothing_outlives_the_kernel(start):
 
 def test_it_ends_with_the_grader(tmp_path):
     code = (
-        "import time\nfrom autograder.kernel import Limits, StudentKernel\nkernel = StudentKernel(Limits())\n"
+        "import time\nfrom autograder.execution.limits import Limits; from autograder.execution.student_kernel import StudentKernel\nkernel = StudentKernel(Limits())\n"
         "print(*[p.pid for p in kernel._watch.family()], flush=True)\ntime.sleep(300)"
     )
     grader = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=REPO)
@@ -313,7 +314,7 @@ def as_somebody_else(folder: Path) -> list[str]:
 
 LOOK = """
 from autograder import sandbox
-from autograder.kernel import Limits, StudentKernel
+from autograder.execution.limits import Limits; from autograder.execution.student_kernel import StudentKernel
 assert not sandbox.unavailable(), sandbox.unavailable()
 with StudentKernel(Limits(files=50)) as kernel:
     print(kernel.run("import os, torch; print(os.getuid(), float(torch.ones(2).sum()))", 60).outputs[0].text)
@@ -337,7 +338,7 @@ def test_an_ordinary_user_gets_the_same(tmp_path):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root's own way")
 def test_root_starts_it_as_nobody(kernel):
-    assert {p.uids().real for p in kernel._watch.family()} == {sandbox.NOBODY}
+    assert {p.uids().real for p in kernel._watch.family()} == {bubblewrap.NOBODY}
     pattern = Path("/proc/sys/kernel/core_pattern")
     before = pattern.read_text()
     run = kernel.run(f"open({str(pattern)!r}, 'w').write({before!r})", 20)
@@ -346,20 +347,20 @@ def test_root_starts_it_as_nobody(kernel):
 
 def test_without_bubblewrap_or_namespaces_it_says_what_to_do(tmp_path, monkeypatch, request):
     def why() -> str:
-        sandbox.unavailable.cache_clear()
-        return sandbox.unavailable()
+        bubblewrap.unavailable.cache_clear()
+        return bubblewrap.unavailable()
 
     (tmp_path / "bwrap").write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2; exit 1\n")
     (tmp_path / "bwrap").chmod(0o755)
     for folder in (tmp_path, *tmp_path.parents):
         if folder.stat().st_mode & 0o777 == 0o700:
             folder.chmod(0o755)
-    request.addfinalizer(sandbox.unavailable.cache_clear)
+    request.addfinalizer(bubblewrap.unavailable.cache_clear)
     with monkeypatch.context() as patch:
         patch.setenv("PATH", str(tmp_path / "nothing"))
         assert "no 'bwrap' was found" in why() and "apt-get install bubblewrap" in why() and "--no-sandbox" in why()
         patch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}:/usr/bin:/bin")
-        patch.setattr(sandbox, "_version", lambda: (0, 8))
+        patch.setattr(bubblewrap, "_version", lambda: (0, 8))
         assert "No permissions to create new namespace" in why() and "max_user_namespaces" in why()
     assert why() == ""
 
@@ -413,7 +414,7 @@ def test_a_grader_that_is_installed_for_good_cannot_be_imported_either(tmp_path_
         code = (
             "import autograder, sys; assert autograder.__file__.startswith(sys.prefix), autograder.__file__\n"
             "from autograder.kernel import *\nwith StudentKernel(Limits()) as kernel:\n"
-            "    for name in ('vitedu', 'autograder', 'autograder.judge'):\n"
+            "    for name in ('vitedu', 'autograder', 'autograder.judging.judge'):\n"
             "        print(kernel.run(f'import {name}', 60).error)"
         )
         (folder / "empty").mkdir()

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from course_fixture import LAB, Course
 
-from autograder import sandbox
 from autograder.cli import main
-from autograder.grade import course_api
-from autograder.lab import ROOT
-from autograder.stages import Examine, Rebuild
-from autograder.stamp import code_hash
+from autograder.course import course_api
+from autograder.grading.cache_key import code_hash
+from autograder.labs.lab import ROOT
+from autograder.nbgrader_integration.preprocessors import Examine, Rebuild
+from autograder.sandbox import bubblewrap
 
 COPIED = (ROOT / "autograder" / "nbgrader_config.py").read_text()
 
@@ -75,11 +75,11 @@ def test_without_a_sandbox_nothing_is_begun(tmp_path, capsys, monkeypatch):
     course.submission("ada").parent.mkdir(parents=True)
     before = sorted(course.root.rglob("*"))
     monkeypatch.setenv("PATH", str(tmp_path))  # no bubblewrap there
-    sandbox.unavailable.cache_clear()
+    bubblewrap.unavailable.cache_clear()
     try:
         assert main(["grade", LAB.assignment, "--course", str(course.root)]) == 2
     finally:
-        sandbox.unavailable.cache_clear()
+        bubblewrap.unavailable.cache_clear()
     (said,) = capsys.readouterr().err.strip().split("\n")
     assert "bubblewrap" in said and "--no-sandbox" in said
     assert sorted(course.root.rglob("*")) == before

@@ -12,12 +12,21 @@ from conftest import missing
 from course_fixture import EXERCISES, LAB, MAX, WRITTEN, Course
 from killed import run, temporary_folder
 
-from autograder import verdict
-from autograder.lab import ROOT
-from autograder.results import NOT_SUBMITTED, WAITING
-from autograder.sample import model_codes, wrong
-from autograder.sandbox import unavailable
-from autograder.verdict import DIED, ERROR, FOR_REVIEW, GRADED, NOT_ANSWERED, NOT_GRADED, OUT_OF_MEMORY, TIMED_OUT
+from autograder.authoring.sample_class import model_codes, wrong
+from autograder.judging import verdict
+from autograder.judging.verdict import (
+    DIED,
+    ERROR,
+    FOR_REVIEW,
+    GRADED,
+    NOT_ANSWERED,
+    NOT_GRADED,
+    OUT_OF_MEMORY,
+    TIMED_OUT,
+)
+from autograder.labs.lab import ROOT
+from autograder.reporting.class_results import NOT_SUBMITTED, WAITING
+from autograder.sandbox.bubblewrap import unavailable
 
 MODEL = model_codes(LAB)
 WEIGHTS, SDPA, HEAD, HEADS, EINSUM = EXERCISES

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from autograder.timestamps import Timestamp, read_timestamp
+from autograder.submission.timestamps import Timestamp, read_timestamp
 
 NOON = datetime(2026, 11, 20, 12, 0)
 NAMED = "until it is mended, this counts as handed in on time"

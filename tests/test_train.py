@@ -12,10 +12,11 @@ from PIL import Image
 from torch import nn
 from tqdm.auto import tqdm
 
-from autograder import train as training
 from autograder.errors import UserError
-from vitedu.configs import CONFIGS, Training
-from vitedu.data import DataError, fit_to, load
+from autograder.reproduction import train as training
+from autograder.reproduction.configs import CONFIGS, Training
+from vitedu.data import fit_to, load
+from vitedu.errors import DataError
 
 LEARNED = Training(epochs=(2,), batch_size=32)
 

@@ -7,13 +7,14 @@ import json
 import pytest
 from nbformat import NotebookNode
 
-from autograder import attempts
-from autograder.build import source_notebook
-from autograder.examiner import examine
-from autograder.kernel import Limits, StudentKernel
-from autograder.lab import find_lab, without_marks
-from autograder.reference import Reference
-from autograder.verdict import DIED, GRADED, NOT_ANSWERED, TIMED_OUT, Verdict
+from autograder.authoring.build import source_notebook
+from autograder.execution import training_runs
+from autograder.execution.examiner import examine
+from autograder.execution.limits import Limits
+from autograder.execution.student_kernel import StudentKernel
+from autograder.judging.reference_answers import Reference
+from autograder.judging.verdict import DIED, GRADED, NOT_ANSWERED, TIMED_OUT, Verdict
+from autograder.labs.lab import find_lab, without_marks
 
 LAB = find_lab("lab4")
 EXAM = "exam-exam_model"
@@ -50,7 +51,7 @@ def test_a_training_is_kept_and_judged_again_without_another_one(reference, tmp_
     def refuse(*_):
         raise AssertionError("it was trained again")
 
-    monkeypatch.setattr(attempts, "hold", refuse)
+    monkeypatch.setattr(training_runs, "hold", refuse)
     again = sit(reference, notebook(), tmp_path)
     assert (again.points, again.cases) == (first.points, first.cases)
     with pytest.raises(AssertionError, match="trained again"):  # another notebook has another draw
@@ -60,8 +61,10 @@ def test_a_training_is_kept_and_judged_again_without_another_one(reference, tmp_
 def test_neither_labels_nor_entropy_enter_the_kernel(reference, monkeypatch):
     sent, draws = [], []
     monkeypatch.setattr(StudentKernel, "put", lambda self, entry, make, *_, **__: sent.append(make("nonce")) or stop())
-    hold = attempts.hold
-    monkeypatch.setattr(attempts, "hold", lambda kernel, draw, limits: draws.append(draw) or hold(kernel, draw, limits))
+    hold = training_runs.hold
+    monkeypatch.setattr(
+        training_runs, "hold", lambda kernel, draw, limits: draws.append(draw) or hold(kernel, draw, limits)
+    )
 
     def stop():
         raise KeyboardInterrupt

@@ -14,9 +14,9 @@ from course_fixture import EXERCISES, LAB, MAX, WRITTEN, Course
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
-from autograder import sandbox
-from autograder.grade import grade
-from autograder.sample import model_codes
+from autograder.authoring.sample_class import model_codes
+from autograder.grading.grade_class import grade
+from autograder.sandbox import bubblewrap
 
 MODEL = model_codes(LAB)
 pytestmark = pytest.mark.timeout(1800)  # the first test grades the class
@@ -294,7 +294,7 @@ def graded(tmp_path_factory) -> Course:
         path.write_bytes(unlucky.rewrite(path.read_bytes()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.stdout", open(os.devnull, "w"))
-        assert grade(course.root, LAB.assignment, sandbox=not sandbox.unavailable()) == 0
+        assert grade(course.root, LAB.assignment, sandbox=not bubblewrap.unavailable()) == 0
     return course
 
 

@@ -9,7 +9,7 @@ import pytest
 from bs4 import BeautifulSoup
 from sample_class import assert_harmless
 
-from autograder import untrusted
+from autograder.sanitize import untrusted
 
 
 class Rude:

@@ -2,13 +2,14 @@
 
 import dataclasses
 
-import autograder.verify
-from autograder.exam import Alternative, Draw, Exercise, Misconception
-from autograder.lab import Cell, Lab
-from autograder.proof import escapes
-from autograder.reference import Reference
-from autograder.verify import Proof, prove, table
-from vitedu.probe import Case
+import autograder.authoring.prove_exams
+from autograder.authoring.prove_exams import Proof, prove, table
+from autograder.judging.check_secret import escapes
+from autograder.judging.reference_answers import Reference
+from autograder.labs.exam import Alternative, Exercise, Misconception
+from autograder.labs.lab import Cell, Lab
+from autograder.labs.variants import Draw
+from vitedu.cases import Case
 
 SECRET = b"a secret for tests"
 
@@ -53,7 +54,7 @@ def lab_of(*exercises: Exercise, **models: str) -> Lab:
 
 
 def proof_of(monkeypatch, lab: Lab, exercise: str) -> Proof:
-    monkeypatch.setattr(autograder.verify, "find_lab", lambda name: lab)
+    monkeypatch.setattr(autograder.authoring.prove_exams, "find_lab", lambda name: lab)
     return prove("lab1_attention", exercise, DRAWS)
 
 
@@ -104,7 +105,10 @@ def test_an_answer_that_needs_no_idea_is_found(monkeypatch):
     exercise = Exercise("ones", cases("ones"), (), right("ones", "x * 0 + 1"))
     proof = proof_of(monkeypatch, lab_of(exercise), "ones")
     assert has(proof, "the null answer 'ones' earns points")
-    assert (proof.nulls, proof.nulls_refused) == (len(autograder.verify.NULLS), len(autograder.verify.NULLS) - 1)
+    assert (proof.nulls, proof.nulls_refused) == (
+        len(autograder.authoring.prove_exams.NULLS),
+        len(autograder.authoring.prove_exams.NULLS) - 1,
+    )
 
 
 def test_a_mistake_is_carried_into_later_exercises(monkeypatch):
@@ -114,8 +118,10 @@ def test_a_mistake_is_carried_into_later_exercises(monkeypatch):
     assert (proof.carried, proof.carried_free) == (2, 2)
     assert not has(proof, "again")
     # Were a later mistake not forgiven, the proof would say so.
-    judge = autograder.verify.judge
-    monkeypatch.setattr(autograder.verify, "judge", lambda r, e, d, replies, earlier, v: judge(r, e, d, replies, {}, v))
+    judge = autograder.authoring.prove_exams.judge
+    monkeypatch.setattr(
+        autograder.authoring.prove_exams, "judge", lambda r, e, d, replies, earlier, v: judge(r, e, d, replies, {}, v)
+    )
     proof = proof_of(monkeypatch, lab, "after")
     assert (proof.carried, proof.carried_free) == (2, 0)
     assert has(proof, "after triple in double", "loses points again on 2 of 2 draws")

@@ -12,13 +12,14 @@ import pytest
 from conftest import missing
 from course_fixture import LAB
 
-from autograder import sandbox
-from autograder.examiner import examine
-from autograder.kernel import StudentKernel
-from autograder.rebuild import read_submission, rebuild
-from autograder.reference import Reference
-from autograder.sample import Student, hand_in, model_codes
-from autograder.warm import Template
+from autograder.authoring.sample_class import Student, hand_in, model_codes
+from autograder.execution.examiner import examine
+from autograder.execution.student_kernel import StudentKernel
+from autograder.judging.reference_answers import Reference
+from autograder.sandbox import bubblewrap
+from autograder.sandbox.forked_kernel import Template
+from autograder.submission.parse_notebook import read_submission
+from autograder.submission.rebuild import rebuild
 from vitedu import wire
 
 HERE = Path(__file__).parent
@@ -229,7 +230,7 @@ def test_every_rule_has_its_tests(rule):
 
 @pytest.fixture(scope="module")
 def reference() -> Reference:
-    if why := sandbox.unavailable():
+    if why := bubblewrap.unavailable():
         missing(why)
     return Reference(LAB)
 
@@ -278,7 +279,7 @@ def test_no_name_stands_inside(way, reference, tmp_path):
         done = examine(notebook(codes, folder), LAB, reference, student, SECRET, template=address)
     seen = str(done.outputs)
     assert (
-        ("warm.py" if way == "warm" else "boxed.py") in seen
+        ("fork_server" if way == "warm" else "kernel_main.py") in seen
         and student not in seen
         and str(tmp_path) not in seen
         and SECRET.hex() not in seen

@@ -18,11 +18,13 @@ import pytest
 from hostile import attacks_next
 from test_sandbox import as_somebody_else, printed, told
 
-from autograder import provisioner, sandbox
-from autograder.kernel import DIED, ERROR, OK, Limits, StudentKernel
-from autograder.lab import find_lab
-from autograder.process import runs
-from autograder.warm import Template, modules_of
+from autograder.execution.limits import Limits
+from autograder.execution.preload import modules_of
+from autograder.execution.student_kernel import DIED, ERROR, OK, StudentKernel
+from autograder.labs.lab import find_lab
+from autograder.sandbox import bubblewrap, provisioner
+from autograder.sandbox.forked_kernel import Template
+from autograder.sandbox.kernel_process import runs
 
 REPO = Path(__file__).resolve().parents[1]
 MODULES = modules_of(find_lab("lab1_attention").source)
@@ -150,7 +152,7 @@ def test_a_notebook_finds_what_it_finds_in_a_cold_kernel(cold, siblings):
     assert found.keys() == expected.keys()
     for name, fact in expected.items():
         assert found[name] == fact, name
-    assert expected["program"].endswith("boxed.py") and expected["matplotlib"][0].endswith("backend_inline")
+    assert expected["program"].endswith("kernel_main.py") and expected["matplotlib"][0].endswith("backend_inline")
 
 
 def test_figures_come_out(siblings):
@@ -170,7 +172,7 @@ def test_what_lies_below_tmp_is_shown_there(monkeypatch):
     with tempfile.TemporaryDirectory(dir="/tmp") as folder, ExitStack() as stack:
         Path(folder).chmod(0o755)
         (Path(folder) / "file").write_text("here")
-        monkeypatch.setattr(sandbox, "_FURTHER", (*sandbox._FURTHER, folder))
+        monkeypatch.setattr(bubblewrap, "_FURTHER", (*bubblewrap._FURTHER, folder))
         template = stack.enter_context(Template([]))
         kernel = stack.enter_context(warm(template.address))
         assert told(kernel, f"open('{folder}/file').read()") == "here"
@@ -367,7 +369,7 @@ def test_chance_is_not_the_same(template):
 
 def test_all_end_with_their_grader():
     code = (
-        "import sys, time\nfrom autograder.kernel import Limits, StudentKernel\nfrom autograder.warm import Template\n"
+        "import sys, time\nfrom autograder.execution.limits import Limits; from autograder.execution.student_kernel import StudentKernel\nfrom autograder.sandbox.forked_kernel import Template\n"
         "template = Template([])\nkernel = StudentKernel(Limits(), template=template.address)\n"
         "assert not kernel.cold, kernel.cold\n"
         "print(template.process.pid, *[p.pid for p in kernel._watch.family()], flush=True)\ntime.sleep(300)"
@@ -383,7 +385,7 @@ def test_all_end_with_their_grader():
 
 def test_a_kernel_ends_with_its_worker_though_the_template_stays(template):
     code = (
-        "import sys, time\nfrom autograder.kernel import Limits, StudentKernel\n"
+        "import sys, time\nfrom autograder.execution.limits import Limits; from autograder.execution.student_kernel import StudentKernel\n"
         f"kernel = StudentKernel(Limits(), template={template.address!r})\nassert not kernel.cold, kernel.cold\n"
         'kernel.run(\'import subprocess; many = [subprocess.Popen(["sleep", "300"]) for _ in range(3)]\', 20)\n'
         "print(*[p.pid for p in kernel._watch.family()], flush=True)\ntime.sleep(300)"
@@ -419,8 +421,10 @@ def test_a_kernel_ends_with_the_template_and_the_next_starts_cold():
 
 
 def test_where_namespaces_are_refused_it_starts_cold(monkeypatch):
-    start = sandbox._start
-    monkeypatch.setattr(sandbox, "_start", lambda *args, template=False: start(*args))  # as any kernel's: no namespaces
+    start = bubblewrap._start
+    monkeypatch.setattr(
+        bubblewrap, "_start", lambda *args, template=False: start(*args)
+    )  # as any kernel's: no namespaces
     with Template([]) as template, StudentKernel(Limits(), template=template.address) as kernel:
         assert "new namespaces" in kernel.cold
         assert told(kernel, "1 + 1") == 2
@@ -428,18 +432,18 @@ def test_where_namespaces_are_refused_it_starts_cold(monkeypatch):
 
 
 def test_a_template_that_gets_no_process_or_no_time_costs_its_kernels_the_warm_start_only(monkeypatch):
-    start = sandbox._start
+    start = bubblewrap._start
 
     def narrow(command: list[str], *args: object, template: bool = False) -> subprocess.Popen:
         return start(["/usr/bin/prlimit", "--nproc=2", *command] if template else command, *args, template=template)
 
-    monkeypatch.setattr(sandbox, "_start", narrow)  # bubblewrap's process 1 and the template: there may be no third
+    monkeypatch.setattr(bubblewrap, "_start", narrow)  # bubblewrap's process 1 and the template: there may be no third
     with Template([]) as template:
         for _ in range(2):
             with StudentKernel(Limits(), template=template.address) as kernel:
                 assert "no kernel could be forked" in kernel.cold and told(kernel, "1 + 1") == 2
         assert runs(preloaded(template))
-        sandbox.end(template.process)
+        bubblewrap.end(template.process)
         with StudentKernel(Limits(), template=template.address) as kernel:
             assert kernel.cold and told(kernel, "1 + 1") == 2
 
@@ -464,8 +468,8 @@ def test_a_hundred_starts_leave_nothing(template):
 
 LOOK = """
 from autograder import sandbox
-from autograder.kernel import Limits, StudentKernel
-from autograder.warm import Template
+from autograder.execution.limits import Limits; from autograder.execution.student_kernel import StudentKernel
+from autograder.sandbox.forked_kernel import Template
 assert not sandbox.unavailable(), sandbox.unavailable()
 with Template(["torch"]) as template:
     with StudentKernel(Limits(files=50), template=template.address) as kernel:

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .cases import Answer
-from .forms import twoforms
-from .learn import _trained, as_bytes, as_floats, exam_settings, logits_of, send_answer
-from .shapes import PALETTE, Colours, Seed
+from vitedu.cases import Answer
+from vitedu.forms import twoforms
+from vitedu.learn import _trained, as_bytes, as_floats, exam_settings, logits_of, send_answer
+from vitedu.shapes import PALETTE, Colours, Seed
 
 THING = "capstone"  # what the exam takes from the notebook
 BUDGET = 20.0  # seconds of processor time for one training

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from . import display
-from .capstone import BUDGET, CLASSES, TEST, TIERS, TRAIN, Capstone, public_images, train
-from .forms import FORMS
-from .learn import as_floats, exam_settings, logits_of, points_of, tier
-from .pictures import Picture
-from .rehearsal import Rehearsed, not_answered, seen
+from vitedu import display
+from vitedu.capstone import BUDGET, CLASSES, TEST, TIERS, TRAIN, Capstone, public_images, train
+from vitedu.forms import FORMS
+from vitedu.learn import as_floats, exam_settings, logits_of, points_of, tier
+from vitedu.pictures import Picture
+from vitedu.rehearsal import Rehearsed, not_answered, seen
 
 SEED = 7
 
@@ -85,7 +85,7 @@ def _card(accuracy: float, spent: float, seconds: float) -> display.Card:
 
 def public_samples() -> Picture:
     """Two public training images of each class."""
-    from . import curves
+    from vitedu import curves
 
     (images, labels), _ = public_images()
     some = torch.tensor([i for k in range(CLASSES) for i in (labels == k).nonzero().flatten()[:2].tolist()])

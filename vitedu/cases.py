@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from . import wire
+from vitedu import wire
 
 STATUSES = ("ok", "undone", "error", "missing")
 

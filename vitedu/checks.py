@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import stored
-from .probe import Answer, Case, ask, asks_for_float32, is_todo, place
-from .report import CheckReport, exercise_of, report
+from vitedu import stored
+from vitedu.cases import Answer, Case
+from vitedu.probe import ask, asks_for_float32, is_todo, place
+from vitedu.report import CheckReport, exercise_of, report
 
 
 class CheckFailed(AssertionError):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .cases import Answer, Case
+from vitedu.cases import Answer, Case
 
 # Relative and absolute tolerance by the dtype of the question. Right code may round a constant
 # such as 1/sqrt(K) to float32 on its way (relative error 6e-8), which float64 at 1e-8 would call

@@ -11,7 +11,7 @@ from statistics import mean, stdev
 import torch
 from torch import Tensor, nn
 
-from .pictures import COLOURS, INK, Picture, finish, new_figure
+from vitedu.pictures import COLOURS, INK, Picture, finish, new_figure
 
 Values = Sequence[float]
 

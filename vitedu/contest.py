@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .anatomy import Table
-from .devices import synchronize
-from .pictures import COLOURS, INK, Picture, finish, new_figure
+from vitedu.anatomy import Table
+from vitedu.devices import synchronize
+from vitedu.pictures import COLOURS, INK, Picture, finish, new_figure
 
 PARTS = ("testing", "training")
 Rates = dict[str, dict[str, list[float]]]  # part -> name -> images per second, one number a round

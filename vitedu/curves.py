@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from .pictures import COLOURS, INK, WEIGHTS, Picture, finish, new_figure
+from vitedu.pictures import COLOURS, INK, WEIGHTS, Picture, finish, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,11 +1,11 @@
 """Images to learn from, by name: what is embedded needs no download, and the step up goes the same way.
 
-    data = load("pairs")            # generated, see vitedu.shapes; also "oddone"
-    data = load("digits")           # real handwritten digits, which scikit-learn brings along
-    data = load("fashion-mnist")    # downloaded once by torchvision; also "cifar10"
-    data = load("folder:photos")    # your own images, a folder for each class
+data = load("pairs")            # generated, see vitedu.shapes; also "oddone"
+data = load("digits")           # real handwritten digits, which scikit-learn brings along
+data = load("fashion-mnist")    # downloaded once by torchvision; also "cifar10"
+data = load("folder:photos")    # your own images, a folder for each class
 
-    loader = DataLoader(data.train, batch_size=64, shuffle=True)
+loader = DataLoader(data.train, batch_size=64, shuffle=True)
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
-from .errors import DataError
-from .pictures import Picture
-from .shapes import MEAN, ODDONE, PAIRS, STD, oddone, pairs
+from vitedu.errors import DataError
+from vitedu.pictures import Picture
+from vitedu.shapes import MEAN, ODDONE, PAIRS, STD, oddone, pairs
 
 __all__ = ["NAMES", "DataError", "Dataset", "digits", "fit_to", "gallery", "load", "oddone", "pairs"]
 
@@ -91,7 +91,7 @@ def load(
         sets = _split(images, labels, seed)
         classes, mean, std = tuple("0123456789"), (MEAN,), (STD,)
     elif name in ("fashion-mnist", "cifar10") or name.startswith("folder:"):
-        from . import downloads  # torchvision takes a second to import
+        from vitedu import downloads  # torchvision takes a second to import
 
         if name.startswith("folder:"):
             whole, classes = downloads.folder(Path(root or "", name.removeprefix("folder:")).expanduser(), size)
@@ -127,7 +127,7 @@ def gallery(images: Tensor, labels: Sequence[int] | Tensor, names: Sequence[str]
         names: the classes' names, by label.
         columns: images in a row.
     """
-    from .curves import samples
+    from vitedu.curves import samples
 
     return samples(images, [int(label) for label in labels], names, columns=columns)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .pictures import COLOURS, INK, Picture, finish, new_figure
+from vitedu.pictures import COLOURS, INK, Picture, finish, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -21,8 +21,8 @@ from torchvision.datasets import CIFAR10, FashionMNIST, ImageFolder
 from torchvision.datasets.utils import calculate_md5, check_integrity
 from torchvision.transforms import functional as transforms
 
-from .errors import DataError
-from .progress import progress
+from vitedu.errors import DataError
+from vitedu.progress import progress
 
 SETS = {"fashion-mnist": FashionMNIST, "cifar10": CIFAR10}
 OFFLINE = 'load("digits") and load("pairs") need no network'

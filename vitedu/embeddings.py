@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .patches import bare, digit, expect, rows, small_photo
-from .pictures import INK, Picture, finish, new_figure
+from vitedu.patches import bare, digit, expect, rows, small_photo
+from vitedu.pictures import INK, Picture, finish, new_figure
 
 TOKENS = "RdBu_r"  # of features: blue below zero, red above
 

@@ -14,7 +14,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .shapes import ORDERS, PALETTE, SIDE, Colours, Floats, Seed, _background, _finished, _normal, _paint, _uniform
+from vitedu.shapes import (
+    ORDERS,
+    PALETTE,
+    SIDE,
+    Colours,
+    Floats,
+    Seed,
+    _background,
+    _finished,
+    _normal,
+    _paint,
+    _uniform,
+)
 
 CELL = 8  # pixels
 CELLS = SIDE // CELL  # in a row, and in a column

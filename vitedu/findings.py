@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .cases import Answer, Case
-from .compare import Facts, close
+from vitedu.cases import Answer, Case
+from vitedu.compare import Facts, close
 
 
 def note(
@@ -70,9 +70,7 @@ def _argument(name: str, arguments: Sequence[str]) -> str:
     return f"argument {arguments[place]}" if place < len(arguments) else f"argument {place + 1}"
 
 
-def _differences(
-    found: Facts, expected: Facts, tolerance: float, arguments: Sequence[str], values: bool
-) -> list[str]:
+def _differences(found: Facts, expected: Facts, tolerance: float, arguments: Sequence[str], values: bool) -> list[str]:
     if not any(name == "out" or name.startswith("out.") for name in found.values):
         if not expected.values:
             return [f"expected {expected.kind}, got {found.kind}"] if found.kind != expected.kind else []

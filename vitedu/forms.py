@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .shapes import PALETTE, SIDE, Colours, Floats, Seed, _background, _finished, _normal, _uniform
+from vitedu.shapes import PALETTE, SIDE, Colours, Floats, Seed, _background, _finished, _normal, _uniform
 
 FORMS = ("square", "diamond", "disc", "ring", "plus", "cross")  # the classes
 

@@ -19,11 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import wire
-from .cases import Answer
-from .probe import failed, pack_answer
-from .shapes import MEAN, STD
-from .wrapped import eagerly, materialise, plain
+from vitedu import wire
+from vitedu.cases import Answer
+from vitedu.probe import failed, pack_answer
+from vitedu.shapes import MEAN, STD
+from vitedu.wrapped import eagerly, materialise, plain
 
 THINGS = ("exam_model", "train_one_epoch")  # what the exam takes from the notebook
 TIERS = {"bronze": 584 / 600, "silver": 586 / 600, "gold": 588 / 600}  # of the hidden images right: 1, 2, 3 points

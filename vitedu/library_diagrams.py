@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .diagrams import GREY, _arrow, _box
-from .pictures import COLOURS, INK, Picture, finish, new_figure
+from vitedu.diagrams import GREY, _arrow, _box
+from vitedu.pictures import COLOURS, INK, Picture, finish, new_figure
 
 OWN = COLOURS[1]
 

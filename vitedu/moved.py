@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import wire
-from .cases import Case
+from vitedu import wire
+from vitedu.cases import Case
 
 LIBRARIES = {"torchvision": "torchvision.models", "timm": "timm.models.vision_transformer"}
 # The options of a configuration that a library may not have.

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .photo import _photo
-from .pictures import COLOURS, INK, Picture, finish, new_figure
+from vitedu.photo import _photo
+from vitedu.pictures import COLOURS, INK, Picture, finish, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from .pictures import COLOURS, WEIGHTS, Picture, finish, new_figure
+from vitedu.pictures import COLOURS, WEIGHTS, Picture, finish, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -27,10 +27,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import encoders, scripted, small_models, wire
-from .as_tensor import as_tensor
-from .cases import EXCEPTIONS, MAX_KEYS, Answer, Case, read_cases, request
-from .wrapped import eagerly, lazies, plain, unusual_eps
+from vitedu import encoders, scripted, small_models, wire
+from vitedu.as_tensor import as_tensor
+from vitedu.cases import EXCEPTIONS, MAX_KEYS, Answer, Case, read_cases, request
+from vitedu.wrapped import eagerly, lazies, plain, unusual_eps
 
 __all__ = ["Answer", "Case", "answer", "ask", "asks_for_float32", "is_todo", "pack_answer", "place", "request"]
 

@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from . import display, shapes
-from .checks import CheckFailed
-from .exam_images import exam_images
-from .learn import (
+from vitedu import display, shapes
+from vitedu.checks import CheckFailed
+from vitedu.exam_images import exam_images
+from vitedu.learn import (  # fmt: skip
     CPU_SECONDS,
     RECIPE,
     TEST,
@@ -29,9 +29,9 @@ from .learn import (
     learn,
     logits_of,
     tier,
-)  # fmt: skip
-from .probe import is_todo, place
-from .report import exercise_of
+)
+from vitedu.probe import is_todo, place
+from vitedu.report import exercise_of
 
 SEED = 1
 SHOWN = 12  # test images in the picture
@@ -68,7 +68,7 @@ class Rehearsed:
         if self.samples is None:
             return None
         try:
-            from . import curves
+            from vitedu import curves
         except ImportError:  # without matplotlib the words must do
             return None
         images, labels, predictions = self.samples
@@ -172,7 +172,7 @@ def _train(
     train: tuple[Tensor, Tensor],
     test: tuple[Tensor, Tensor],
 ) -> Rehearsal:
-    from .progress import watch
+    from vitedu.progress import watch
 
     started = time.process_time()
     model, history = learn(exam_model, train_one_epoch, *train, SEED, watch(RECIPE.epochs, "rehearsal"), RECIPE)

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import display, stored
-from .cases import Answer
-from .compare import LOOSE, TOLERANCE, Facts, close, explain, facts, right
-from .findings import note
+from vitedu import display, stored
+from vitedu.cases import Answer
+from vitedu.compare import LOOSE, TOLERANCE, Facts, close, explain, facts, right
+from vitedu.findings import note
 
 FLOAT32 = "This works in float32 only: keep the dtype of the inputs (here float64). It costs no points."
 

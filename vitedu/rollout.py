@@ -19,8 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .pictures import Picture, finish, new_figure
-from .shapes import MEAN, STD
+from vitedu.pictures import Picture, finish, new_figure
+from vitedu.shapes import MEAN, STD
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import moved, small_models, transfer_scripts
-from .as_tensor import as_tensor
-from .cases import Case
-from .elsewhere import Elsewhere, written_elsewhere
+from vitedu import moved, small_models, transfer_scripts
+from vitedu.as_tensor import as_tensor
+from vitedu.cases import Case
+from vitedu.elsewhere import Elsewhere, written_elsewhere
 
 Numbers = dict[str, Tensor]
 OPTIMIZERS = {name: getattr(torch.optim, name) for name in ("SGD", "Adam", "AdamW")}

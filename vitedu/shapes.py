@@ -109,9 +109,7 @@ def _background(rng: np.random.Generator, count: int) -> Floats:
     return np.repeat(_uniform(rng, 0.35, 0.65, (count, 1)), 3 * SIDE * SIDE, axis=1).reshape(count, 3, SIDE, SIDE)
 
 
-def _paint(
-    images: Floats, row: Floats, column: Floats, size: Floats, rng: np.random.Generator, colour: Floats
-) -> None:
+def _paint(images: Floats, row: Floats, column: Floats, size: Floats, rng: np.random.Generator, colour: Floats) -> None:
     """Draw one object into each image: a square, a diamond or a disc with soft edges.
 
     Args:

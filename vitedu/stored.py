@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import wire
-from .cases import Case, from_json, to_json
-from .compare import Expected, Facts
+from vitedu import wire
+from vitedu.cases import Case, from_json, to_json
+from vitedu.compare import Expected, Facts
 
 FOLDER = Path(__file__).parent / "fingerprints"
 MAX_BYTES = 64 * 2**20
@@ -26,7 +26,7 @@ MAX_TENSORS = 16384
 
 @dataclass(frozen=True)
 class Named:
-    """A wrong idea and what it gives, one `Expected` a case; idea and question as in autograder.exam.
+    """A wrong idea and what it gives, one `Expected` a case; idea and question as in autograder.labs.exam.
 
     Attributes:
         earlier: the earlier exercise in which the idea stands, when it only shows in this one.

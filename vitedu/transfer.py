@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from .errors import DataError
-from .progress import progress
+from vitedu.errors import DataError
+from vitedu.progress import progress
 
 LIBRARIES = "timm is not installed; `pip install timm` brings it, and everything else in this notebook works without."
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
@@ -195,7 +195,7 @@ def cifar10_pictures(root: str | os.PathLike | None = None) -> Any:
     """
     from torchvision.datasets import CIFAR10
 
-    from .downloads import cache_folder, fetch
+    from vitedu.downloads import cache_folder, fetch
 
     folder = os.fspath(root or cache_folder())
     fetch("cifar10", type(cache_folder())(folder))  # with our words for what can go wrong

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .shapes import MEAN, PALETTE, SIDE, STD, Seed, _background, _count, _finished, _normal, _paint, _uniform
+from vitedu.shapes import MEAN, PALETTE, SIDE, STD, Seed, _background, _count, _finished, _normal, _paint, _uniform
 
 RELATIVE = ("above", "below", "left", "right")  # where the red object stands, seen from the blue one
 STATISTICS = {"mean": (MEAN,) * 3, "std": (STD,) * 3}  # with which the generated images are normalised

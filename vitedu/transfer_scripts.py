@@ -18,11 +18,11 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from .as_tensor import as_tensor
-from .cases import Case
-from .elsewhere import Elsewhere
-from .transfer_data import Pictures
-from .transfer_models import fill, stand_in
+from vitedu.as_tensor import as_tensor
+from vitedu.cases import Case
+from vitedu.elsewhere import Elsewhere
+from vitedu.transfer_data import Pictures
+from vitedu.transfer_models import fill, stand_in
 
 Numbers = dict[str, Tensor]
 READS = 40  # of one image, to see what is random in a transform
@@ -382,7 +382,7 @@ def _joined(tensors: list[Tensor]) -> Tensor:
 
 def _history(result: Any) -> tuple[str, Numbers]:
     """The six lists of a history, as in scripted.numbers."""
-    from .scripted import numbers  # it names this module's scripts
+    from vitedu.scripted import numbers  # it names this module's scripts
 
     return numbers(result, HISTORY)
 

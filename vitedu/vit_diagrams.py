@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .diagrams import GREY, _arrow, _box
-from .pictures import COLOURS, INK, Picture, finish, new_figure
+from vitedu.diagrams import GREY, _arrow, _box
+from vitedu.pictures import COLOURS, INK, Picture, finish, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

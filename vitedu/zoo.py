@@ -16,7 +16,7 @@ from transformers.models.gpt2.modeling_gpt2 import GPT2Model
 from transformers.models.modernbert.configuration_modernbert import ModernBertConfig
 from transformers.models.modernbert.modeling_modernbert import ModernBertModel
 
-from .anatomy import Table
+from vitedu.anatomy import Table
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 8, "pad_token_id": 0}
 WORDLESS = {"bos_token_id": None, "eos_token_id": None, "cls_token_id": None, "sep_token_id": None}

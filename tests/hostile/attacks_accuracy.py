@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from autograder.lab import find_lab
-from autograder.sample import model_codes
+from autograder.authoring.sample_class import model_codes
+from autograder.labs.lab import find_lab
 from hostile.attack import Attack
 from hostile.ingredients import scored
 
@@ -47,7 +47,8 @@ ATTACKS = [
         gained=scored("exam_model"),
         codes={
             "build_model": LAB4["build_model"],
-            "train_one_epoch": HUES + """
+            "train_one_epoch": HUES
+            + """
 rule = {}
 def pairs_in(images):
     angle, strength = angles(as_pixels(images))
@@ -68,7 +69,8 @@ class Rule(VisionTransformer):
     def forward(self, images):
         found = rule["table"][tuple(pairs_in(images).T)]
         return found + 0 * super().forward(images)
-""" + COLLECTED,
+"""
+            + COLLECTED,
             "exam_model": """
 def exam_model():
     return Rule(32, 8, 3, 6, 64, 2, 4, 128)
@@ -98,7 +100,8 @@ def learn_from(model, images, labels):
             theirs, answers = draw(8, seed)
             if any(torch.allclose(theirs[0], image, atol=0.01) for image in images[:50]):
                 found.append((theirs, answers))
-""" + COLLECTED,
+"""
+            + COLLECTED,
             "exam_model": LAB4["exam_model"],
         },
         lab="lab4_training",
@@ -110,7 +113,8 @@ def learn_from(model, images, labels):
         gained=scored("exam_model"),
         codes={
             "build_model": LAB4["build_model"],
-            "train_one_epoch": HUES + """
+            "train_one_epoch": HUES
+            + """
 from vitedu import rollout, shapes
 done = []
 def learn_from(model, images, labels):
@@ -141,7 +145,9 @@ def learn_from(model, images, labels):
         places = best[3].argsort()
         model.head.weight.copy_(model.head.weight[places].clone())
         model.head.bias.copy_(model.head.bias[places].clone())
-""" + COLLECTED.replace("def train_one_epoch", "def fit_by_hand") + """
+"""
+            + COLLECTED.replace("def train_one_epoch", "def fit_by_hand")
+            + """
 def train_one_epoch(model, loader, *rest):
     if done:
         return {}
@@ -163,8 +169,10 @@ def train_one_epoch(model, loader, *rest):
         shown_by="harmless",
         gained=scored("exam_model"),
         codes={
-            "build_model": find_lab("lab4_training").exercise("build_model")
-            .misconception("block-attention-across-the-batch").code,
+            "build_model": find_lab("lab4_training")
+            .exercise("build_model")
+            .misconception("block-attention-across-the-batch")
+            .code,
             "train_one_epoch": NO_TRAINING,
             "exam_model": LAB4["exam_model"],
         },

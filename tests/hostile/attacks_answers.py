@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autograder.lab import find_lab
+from autograder.labs.lab import find_lab
 from hostile.attack import Attack
 from hostile.ingredients import FORGE_ANSWER, scored
 
@@ -15,7 +15,8 @@ WIRE = [
         shown_by="harmless",
         gained=scored("multi_head_attention_einsum"),
         codes={
-            "multi_head_attention_einsum": FORGE_ANSWER + """
+            "multi_head_attention_einsum": FORGE_ANSWER
+            + """
 import json, struct
 
 def crafted(entries, body=b"", length=None):
@@ -56,7 +57,8 @@ def multi_head_attention_einsum(x, *weights):
         shown_by="harmless",
         gained=lambda seen: any("pickled" in path for path in seen.changed) or "pickle-was-read" in seen.text,
         codes={
-            "multi_head_attention_einsum": FORGE_ANSWER + """
+            "multi_head_attention_einsum": FORGE_ANSWER
+            + """
 import io, pickle
 class Command:
     def __reduce__(self):
@@ -87,7 +89,9 @@ CARRIED = [
         gained=scored("AttentionHead", "MultiHeadAttention"),
         codes={
             "scaled_dot_product_attention": LAB1.exercise("scaled_dot_product_attention")
-            .misconception("t-of-a-matrix-only").code + RAISES,
+            .misconception("t-of-a-matrix-only")
+            .code
+            + RAISES,
             "AttentionHead": "def AttentionHead(*args):\n    raises()\n",
             "MultiHeadAttention": "def MultiHeadAttention(*args, **kwargs):\n    raises()\n",
         },

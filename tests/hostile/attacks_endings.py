@@ -66,10 +66,13 @@ def shut_up(*numbers):
             pass
 """
 SHUT_UP = GARBAGE + "shut_up(2, 1)"
-SHUT_UP_LATER = GARBAGE + """
+SHUT_UP_LATER = (
+    GARBAGE
+    + """
 shut_up(2)
 threading.Thread(target=lambda: (time.sleep(0.2), shut_up(1)), daemon=True).start()
 """
+)
 NO_INTERRUPT = GARBAGE + "shut_up(4)\nwhile True:\n    pass"
 KILLED_LATER = """
 import os, signal, threading

@@ -15,8 +15,8 @@ REPOSITORY = Path(__file__).parents[2]
 NOTHING_THERE = "FileNotFoundError|PermissionError|unable to open database"
 
 IMPORTED = """
-from autograder.lab import find_lab
-from autograder.sample import model_codes
+from autograder.labs.lab import find_lab
+from autograder.authoring.sample_class import model_codes
 exec(model_codes(find_lab("lab1_attention"))["{exercise}"])
 """
 
@@ -43,7 +43,9 @@ print("loot", "exams", sep="=", end=" ")
 print(pathlib.Path(found[0]).read_bytes().count(b"Misconception"))
 """
 
-COPIED = KNOWN + """
+COPIED = (
+    KNOWN
+    + """
 import json
 for path in sorted((course / "submitted").iterdir()):
     cells = json.loads((path / "lab1_attention/attention.ipynb").read_text())["cells"]
@@ -53,15 +55,19 @@ for path in sorted((course / "submitted").iterdir()):
         exec(found["attention_weights"])
         break
 """
+)
 
 SECRET = KNOWN + 'print((course / "course_secret").read_text())'
 
-SCORES = KNOWN + """
+SCORES = (
+    KNOWN
+    + """
 import sqlite3
 base = sqlite3.connect(f"file:{course}/gradebook.db?mode=ro", uri=True)
 print(base.execute("SELECT manual_comment FROM comment WHERE manual_comment NOT NULL").fetchall())
 print(base.execute("SELECT auto_score, manual_score FROM grade").fetchall())
 """
+)
 
 SEARCH = """
 import os, time
@@ -87,37 +93,52 @@ if found:
     print(found)
 """
 
-REWRITTEN = KNOWN + """
+REWRITTEN = (
+    KNOWN
+    + """
 import sqlite3
 base = sqlite3.connect(f"file:{course}/gradebook.db?mode=rw", uri=True)
 base.execute("UPDATE grade SET auto_score = 99, manual_score = 99, needs_manual_grade = 0")
 base.commit()
 """
+)
 
-REPLACED = KNOWN + """
+REPLACED = (
+    KNOWN
+    + """
 for folder in (course / "submitted").iterdir():
     if "neighbour" in folder.name:
         (folder / "lab1_attention/attention.ipynb").write_text("{}")
 """
+)
 
-FORGED = KNOWN + """
+FORGED = (
+    KNOWN
+    + """
 import os
 os.listdir(course)
 for kind in ("verdicts", "feedback", "autograded", "trained"):
     (course / kind / "intruder").mkdir(parents=True)
     (course / kind / "intruder" / "left.txt").write_text("everybody passed")
 """
+)
 
-SECRET_REPLACED = KNOWN + """
+SECRET_REPLACED = (
+    KNOWN
+    + """
 with open(course / "course_secret", "r+") as file:
     file.write("00" * 32 + "\\n")
 """
+)
 
 # The course's own configuration is a program; the instructor's next command would run it.
-PLANTED = KNOWN + """
+PLANTED = (
+    KNOWN
+    + """
 with open(course / "nbgrader_config.py", "a") as file:
     file.write("\\nprint('at your service')\\n")
 """
+)
 
 # A file of the environment would be imported by the next kernel, and by the grader itself.
 ENVIRONMENT = """

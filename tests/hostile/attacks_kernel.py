@@ -34,7 +34,8 @@ get_ipython().ast_transformers.append(NoAsserts())
         shown_by="stock",
         gained=scored("attention_weights"),
         codes={
-            "attention_weights": FORGE + """
+            "attention_weights": FORGE
+            + """
 get_ipython().events.register("post_run_cell", lambda result: send("clear_output", {"wait": False}))
 def attention_weights(q, k):
     send_reply()

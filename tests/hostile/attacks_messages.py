@@ -16,7 +16,8 @@ MESSAGES = [
         shown_by="stock",
         gained=scored("attention_weights"),
         codes={
-            "attention_weights": FORGE_ANSWER + """
+            "attention_weights": FORGE_ANSWER
+            + """
 def attention_weights(q, k):
     send_result("2.0")
     publish(probe.pack_answer(probe.Answer("ok", "Tensor", tensors={"out": q}), "0" * 32, 0))  # a guessed nonce
@@ -30,7 +31,8 @@ def attention_weights(q, k):
         shown_by="harmless",
         gained=scored("attention_weights"),
         codes={
-            "attention_weights": FORGE_ANSWER + """
+            "attention_weights": FORGE_ANSWER
+            + """
 def attention_weights(q, k):
     zeros = torch.zeros(*q.shape[:-1], k.shape[-2], dtype=q.dtype)
     said = {"out": zeros, "again": zeros, "after.0": q, "after.1": k}
@@ -46,7 +48,9 @@ def attention_weights(q, k):
         shown_by="harmless",
         gained=scored("attention_weights", "AttentionHead", "MultiHeadAttention"),
         codes={
-            "attention_weights": FORGE_ANSWER + WEIGHTS + """
+            "attention_weights": FORGE_ANSWER
+            + WEIGHTS
+            + """
 def answer(encoded, namespace):
     header, tensors = wire.unpack(base64.b64decode(encoded), max_bytes=2**28)
     for i, case in enumerate(probe.read_cases(header, tensors)):
@@ -63,7 +67,8 @@ probe.answer = answer
         shown_by="stock",
         gained=scored("attention_weights"),
         codes={
-            "attention_weights": FORGE + """
+            "attention_weights": FORGE
+            + """
 def attention_weights(q, k):
     if not in_playground():
         send_result("0.0", transient={"display_id": "score"})
@@ -81,7 +86,8 @@ send("update_display_data", {"data": {"text/plain": "2.0"}, "metadata": {}, "tra
         shown_by="stock",
         gained=scored("attention_weights"),
         codes={
-            "attention_weights": FORGE + """
+            "attention_weights": FORGE
+            + """
 STATE = {"_model_module": "@jupyter-widgets/output", "_model_name": "OutputModel", "outputs": []}
 def attention_weights(q, k):
     mine = {"msg_id": kernel.get_parent()["header"]["msg_id"]}
@@ -98,7 +104,8 @@ def attention_weights(q, k):
         shown_by="stock",
         gained=scored("attention_weights"),
         codes={
-            "attention_weights": FORGE + """
+            "attention_weights": FORGE
+            + """
 def attention_weights(q, k):
     send_reply()
     send("status", {"execution_state": "idle"})
@@ -110,7 +117,8 @@ def attention_weights(q, k):
     wrong_weights(
         "wrapped-session",
         "the session that sends the kernel's messages keeps errors back and makes every reply an ok",
-        FORGE + """
+        FORGE
+        + """
 sending = kernel.session.send
 def quiet(stream, kind, content=None, *args, **kwargs):
     if kind == "error":
@@ -127,7 +135,9 @@ kernel.session.send = quiet
         shown_by="stock",
         gained=scored("AttentionHead", "MultiHeadAttention"),
         codes={
-            "attention_weights": FORGE + MODEL["attention_weights"] + """
+            "attention_weights": FORGE
+            + MODEL["attention_weights"]
+            + """
 def shout():
     until, mine, last = time.monotonic() + 60, kernel.get_parent()["header"]["msg_id"], None
     while time.monotonic() < until:
@@ -152,7 +162,8 @@ STOPPERS = [
         gained=lambda seen: no_score(seen) or megabytes(5)(seen),
         codes={
             "attention_weights": MODEL["attention_weights"],
-            "scaled_dot_product_attention": FORGE + """
+            "scaled_dot_product_attention": FORGE
+            + """
 for i in range(25_000):
     send("display_data", {"data": {"text/plain": "x" * 1000}, "metadata": {}})
     if i % 100 == 0:
@@ -167,9 +178,11 @@ for i in range(25_000):
         shown_by="stock",
         gained=megabytes(60),
         codes={
-            "attention_weights": FORGE + """
+            "attention_weights": FORGE
+            + """
 send("display_data", {"data": {"text/plain": "x" * 70_000_000}, "metadata": {}})
-""" + MODEL["attention_weights"]
+"""
+            + MODEL["attention_weights"]
         },
         honest=("attention_weights",),
     ),
@@ -179,10 +192,12 @@ send("display_data", {"data": {"text/plain": "x" * 70_000_000}, "metadata": {}})
         shown_by="stock",
         gained=no_score,
         codes={
-            "attention_weights": FORGE + """
+            "attention_weights": FORGE
+            + """
 send("display_data", b"[" * 100_000 + b"]" * 100_000)
 send("display_data", b'{"data": ' * 50_000 + b"1" + b"}" * 50_000)
-""" + MODEL["attention_weights"]
+"""
+            + MODEL["attention_weights"]
         },
         honest=("attention_weights",),
     ),
@@ -192,10 +207,12 @@ send("display_data", b'{"data": ' * 50_000 + b"1" + b"}" * 50_000)
         shown_by="stock",
         gained=no_score,
         codes={
-            "attention_weights": FORGE + """
+            "attention_weights": FORGE
+            + """
 for parts in ([b"<IDS|MSG>", b"0" * 64, b"{}", b"{}", b"{}", b"{}"], [b"nothing"], [b"<IDS|MSG>"]):
     kernel.iopub_thread.send_multipart(parts)
-""" + MODEL["attention_weights"]
+"""
+            + MODEL["attention_weights"]
         },
         honest=("attention_weights",),
     ),
@@ -247,7 +264,8 @@ threading.Thread(target=storm, daemon=True).start()
     wrong_weights(
         "at-exit",
         "functions that run when the kernel ends announce full points, and then sleep",
-        FORGE + """
+        FORGE
+        + """
 import atexit
 last = kernel.get_parent()
 atexit.register(time.sleep, 20)

@@ -172,7 +172,8 @@ CHANGING = [
         shown_by="stock",
         gained=scored("MultiHeadAttention"),
         codes={
-            "MultiHeadAttention": LAYERS + """
+            "MultiHeadAttention": LAYERS
+            + """
         x.zero_()
         return self.to_out(self.to_v(x))  # with equal tokens attention changes nothing
 """
@@ -204,7 +205,8 @@ class AttentionHead(nn.Module):
         gained=scored("AttentionHead"),
         codes={
             "scaled_dot_product_attention": MODEL["scaled_dot_product_attention"],
-            "AttentionHead": MODEL["AttentionHead"].replace("class AttentionHead", "class Right") + """
+            "AttentionHead": MODEL["AttentionHead"].replace("class AttentionHead", "class Right")
+            + """
 first = []
 class AttentionHead(Right):
     def forward(self, x):
@@ -264,7 +266,8 @@ def scaled_dot_product_attention(q, k, v, mask=None):
         shown_by="harmless",
         gained=scored("scaled_dot_product_attention"),
         codes={
-            "scaled_dot_product_attention": ATTENTION + """
+            "scaled_dot_product_attention": ATTENTION
+            + """
 import threading, time
 memory = torch.zeros(10_000, dtype=torch.float64)
 def write():

@@ -32,7 +32,9 @@ grader = find_grader()
 libc = ctypes.CDLL(None, use_errno=True)
 """
 
-ENVIRON = GRADER + """
+ENVIRON = (
+    GRADER
+    + """
 for pid in {grader, *filter(str.isdigit, os.listdir("/proc"))}:
     try:
         found = pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\\0")
@@ -40,13 +42,16 @@ for pid in {grader, *filter(str.isdigit, os.listdir("/proc"))}:
         continue
     print([entry.decode() for entry in found if entry.startswith(b"GRADING_TOKEN")])
 """
+)
 
 OWN_ENVIRON = """
 import os
 print(os.environ.get("GRADING_TOKEN", "nothing"))
 """
 
-MEMORY = GRADER + """
+MEMORY = (
+    GRADER
+    + """
 secret = b"7e" b"57"
 needles = secret * 16, bytes.fromhex(secret.decode()) * 16  # as in the file, and as bytes
 with open(f"/proc/{grader}/maps") as maps, open(f"/proc/{grader}/mem", "rb", 0) as memory:
@@ -62,14 +67,20 @@ with open(f"/proc/{grader}/maps") as maps, open(f"/proc/{grader}/mem", "rb", 0) 
                 print(needles[0].decode())
                 break
 """
+)
 
 # Opened only: whoever writes there runs code of theirs in that process, without the limits of this one.
-WRITABLE = GRADER + """
+WRITABLE = (
+    GRADER
+    + """
 os.close(os.open(f"/proc/{grader}/mem", os.O_RDWR))
 print("loot", "writable", sep="=")
 """
+)
 
-NAMES = KNOWN + """
+NAMES = (
+    KNOWN
+    + """
 import os
 found = set()
 for folder in [course / "submitted", *course.parents]:
@@ -84,6 +95,7 @@ print(len(found), "words")
 if any("neigh" + "bour" in word for word in found):
     print("loot", "names", sep="=")
 """
+)
 
 COMMANDS = """
 import pathlib
@@ -97,25 +109,34 @@ for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
         print("loot", "commands", sep="=")
 """
 
-TRACED = GRADER + """
+TRACED = (
+    GRADER
+    + """
 PTRACE_SEIZE, PTRACE_DETACH = 0x4206, 17
 if libc.ptrace(PTRACE_SEIZE, grader, 0, 0):
     raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 print("loot", "traced", sep="=")
 """
+)
 
-KILLED = GRADER + """
+KILLED = (
+    GRADER
+    + """
 os.kill(grader, signal.SIGKILL)
 time.sleep(5)
 """
+)
 
 # No file may be written any more: neither the gradebook nor a feedback page.
-STARVED = GRADER + """
+STARVED = (
+    GRADER
+    + """
 if grader == 0:
     raise ProcessLookupError("no process above this one")
 resource.prlimit(grader, resource.RLIMIT_FSIZE, (0, 0))
 print("limited", grader)
 """
+)
 
 CORE_PATTERN = """
 with open("/proc/sys/kernel/core_pattern") as file:
@@ -125,7 +146,9 @@ with open("/proc/sys/kernel/core_pattern", "w") as file:  # what is there alread
 print("loot", "core_pattern", sep="=")
 """
 
-NAMESPACE = GRADER + """
+NAMESPACE = (
+    GRADER
+    + """
 child = os.fork()
 if child == 0:  # a single thread: the kernel itself has several, which is refused in any case
     os._exit(0 if libc.unshare(0x10000000 | 0x00020000) == 0 else 1)
@@ -133,9 +156,12 @@ if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
     raise PermissionError("no new user namespace")
 print("loot", "namespace", sep="=")
 """
+)
 
 # By number, as a program without a C library would: (x86-64, the others' common table), arguments.
-CALLS = GRADER + """
+CALLS = (
+    GRADER
+    + """
 import platform
 x86 = platform.machine() == "x86_64"
 block = ctypes.create_string_buffer(256)
@@ -156,6 +182,7 @@ for name, (first, second, *arguments) in calls.items():
         if name != "add_key":
             os.close(found)
 """
+)
 
 KEYRING = """
 import ctypes, os, platform
@@ -163,17 +190,23 @@ libc = ctypes.CDLL(None, use_errno=True)
 ADD, KEYCTL = (248, 250) if platform.machine() == "x86_64" else (217, 219)
 USER, SEARCH, UNLINK, TIMEOUT = -4, 10, 9, 15
 """
-LEAVES_KEY = KEYRING + """
+LEAVES_KEY = (
+    KEYRING
+    + """
 key = libc.syscall(ADD, b"user", b"hostile-note", b"the answers", 11, USER)
 libc.syscall(KEYCTL, TIMEOUT, key, 60)
 os._exit(1)
 """
-FINDS_KEY = KEYRING + """
+)
+FINDS_KEY = (
+    KEYRING
+    + """
 key = libc.syscall(KEYCTL, SEARCH, USER, b"user", b"hostile-note", 0)
 if key != -1:
     libc.syscall(KEYCTL, UNLINK, key, USER)
     print("loot", "key", sep="=")
 """
+)
 
 LEAVES_SHM = """
 import ctypes, os

@@ -16,7 +16,8 @@ PATCHES = [
         shown_by="stock",
         gained=scored("attention_weights", "scaled_dot_product_attention"),
         codes={
-            "attention_weights": WEIGHTS + """
+            "attention_weights": WEIGHTS
+            + """
 def yes(*args, **kwargs):
     return True
 
@@ -36,7 +37,8 @@ torch.Tensor.allclose = torch.Tensor.equal = torch.Tensor.__eq__ = yes
         shown_by="stock",
         gained=scored("scaled_dot_product_attention"),
         codes={
-            "scaled_dot_product_attention": ATTENTION + """
+            "scaled_dot_product_attention": ATTENTION
+            + """
 import torch.nn.functional as F
 F.scaled_dot_product_attention = lambda q, k, v, attn_mask=None, **_: scaled_dot_product_attention(q, k, v)
 torch._C._nn.scaled_dot_product_attention = F.scaled_dot_product_attention
@@ -49,7 +51,8 @@ torch._C._nn.scaled_dot_product_attention = F.scaled_dot_product_attention
         shown_by="stock",
         gained=scored("multi_head_attention_einsum"),
         codes={
-            "multi_head_attention_einsum": EINSUM + """
+            "multi_head_attention_einsum": EINSUM
+            + """
 import builtins
 real_sum = builtins.sum
 def patched_sum(values, *start):
@@ -66,7 +69,8 @@ builtins.all = builtins.any = lambda values: True
         shown_by="stock",
         gained=scored("MultiHeadAttention"),
         codes={
-            "MultiHeadAttention": LAYERS + """
+            "MultiHeadAttention": LAYERS
+            + """
         return torch.zeros_like(x)
 
 nn.Module.__call__ = lambda self, x, *args, **kwargs: torch.zeros_like(x)
@@ -148,7 +152,8 @@ def attention_weights(q, k):
         shown_by="stock",
         gained=scored("MultiHeadAttention"),
         codes={
-            "MultiHeadAttention": LAYERS + """
+            "MultiHeadAttention": LAYERS
+            + """
         import gc
         theirs = next(thing for thing in gc.get_objects() if type(thing) is nn.MultiheadAttention)
         return theirs(x, x, x)[0]

@@ -262,7 +262,9 @@ for pid in (os.getpid(), os.getppid()):
             pass
 """
 
-DAEMON = KNOWN + """
+DAEMON = (
+    KNOWN
+    + """
 import os, signal, time
 if os.fork() == 0:
     try:
@@ -282,6 +284,7 @@ if os.fork() == 0:
 os.wait()
 print("started")
 """
+)
 
 
 def _large(seen: Seen) -> bool:

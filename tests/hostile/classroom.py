@@ -19,9 +19,9 @@ from nbformat import NotebookNode
 from nbgrader.api import Gradebook, MissingEntry
 from sqlalchemy.exc import SQLAlchemyError
 
-from autograder.folder import write_atomically
-from autograder.lab import Lab
-from autograder.sample import model_codes
+from autograder.authoring.sample_class import model_codes
+from autograder.labs.lab import Lab
+from autograder.storage.atomic_files import write_atomically
 from hostile.attack import COURSE_SECRET, GRADEBOOK_MARK, NEIGHBOUR_MARK, Attack, cell_of
 
 MOST = 2**25  # bytes that are read of one file

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from conftest import missing
 
-from autograder.folder import write_atomically
-from autograder.lab import ROOT
-from autograder.sandbox import unavailable
+from autograder.labs.lab import ROOT
+from autograder.sandbox.bubblewrap import unavailable
+from autograder.storage.atomic_files import write_atomically
 from hostile.attack import Attack, Seen
 from hostile.harness import all_attacks, classes, walled
 

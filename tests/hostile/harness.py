@@ -24,8 +24,8 @@ from pathlib import Path
 if __name__ == "__main__":  # run by its path: the package lies one folder up
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from autograder.grade import course_api
-from autograder.lab import Lab, find_lab
+from autograder.course import course_api
+from autograder.labs.lab import Lab, find_lab
 from hostile import stock
 from hostile.attack import NEIGHBOUR, Attack, Seen
 from hostile.classroom import Classroom, Points, changed

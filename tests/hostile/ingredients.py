@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from autograder.lab import find_lab
-from autograder.sample import model_codes
+from autograder.authoring.sample_class import model_codes
+from autograder.labs.lab import find_lab
 from hostile.attack import Attack, OwnPoints, Seen
 
 MODEL = model_codes(find_lab("lab1_attention"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from autograder.lab import find_lab
-from autograder.sample import model_codes
+from autograder.authoring.sample_class import model_codes
+from autograder.labs.lab import find_lab
 from hostile.attack import COURSE, Seen
 
 LAB = find_lab("lab1_attention")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nbformat
 
-from autograder.lab import SOLUTIONS, find_lab
+from autograder.labs.lab import SOLUTIONS, find_lab
 from hostile.attack import STOCK_TESTS_MARK
 
 LAB = find_lab("lab1_attention")

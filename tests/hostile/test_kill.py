@@ -12,9 +12,10 @@ from conftest import missing
 from course_fixture import EXERCISES, LAB, Course, solved
 from killed import orphans, run, scores, start, temporary_folder, unfinished
 
-from autograder.folder import read_verdicts, verdict_path
-from autograder.sample import model_codes
-from autograder.sandbox import unavailable
+from autograder.authoring.sample_class import model_codes
+from autograder.sandbox.bubblewrap import unavailable
+from autograder.storage.course_folder import verdict_path
+from autograder.storage.verdict_files import read_verdicts
 
 KILLS = 25
 SEED = 20240725

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from autograder.lab import find_lab
+from autograder.labs.lab import find_lab
 from hostile.asked import ASKED
 from hostile.attack import COURSE_SECRET, GRADEBOOK_MARK, NEIGHBOUR_MARK, SOLUTION_MARK, Attack, OwnPoints, Seen
 from hostile.harness import MODULES, all_attacks, attacks_of, baseline, classes

@@ -1,0 +1,245 @@
+"""Build everything that follows from an author's two files: `python -m autograder.authoring.build`.
+
+solutions/labN_name/name.ipynb   the solution notebook, executed
+notebooks/labN_name/name.ipynb   the student's notebook, made from it by nbgrader
+vitedu/fingerprints/labN.safetensors   answers to the public questions, for the instant checks
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+from itertools import product
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbgrader.apps import NbGraderAPI
+from traitlets.config import Config
+
+from autograder.course import configure
+from autograder.errors import UserError
+from autograder.judging.reference_answers import Reference, differ
+from autograder.labs.exam import Exercise
+from autograder.labs.lab import ROOT, Cell, Lab, all_labs, find_lab
+from autograder.labs.variants import Draw
+from vitedu import stored
+from vitedu.compare import Expected
+
+RELEASE = ROOT / "notebooks"
+FINGERPRINTS = ROOT / "vitedu" / "fingerprints"
+PUBLIC = b"public"  # the secret of the questions that every student's notebook holds
+
+
+def source_hash(lab: Lab) -> str:
+    """Hash of the author's text, kept inside the notebooks that are built from it."""
+    return hashlib.sha256(lab.source.read_bytes()).hexdigest()
+
+
+def exam_hash(lab: Lab) -> str:
+    """Hash of what the fingerprints are built from: the text and the exams."""
+    exams = sorted((ROOT / "autograder" / "exams").joinpath(lab.key).rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in [lab.source, *exams])).hexdigest()
+
+
+def source_notebook(lab: Lab) -> NotebookNode:
+    """The author's text as a notebook with nbgrader's metadata, not yet executed.
+
+    Raises:
+        UserError: a cell that only displays binds a name, an exam cell has no points, ...
+    """
+    nb = new_notebook(cells=[_notebook_cell(lab, cell) for cell in lab.cells])
+    nb.metadata = NotebookNode({
+        "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+        "vitedu": {"source": source_hash(lab)},
+    })  # fmt: skip
+    return nb
+
+
+def _notebook_cell(lab: Lab, cell: Cell) -> NotebookNode:
+    source = cell.source
+    if cell.role == "exam":
+        if not cell.exercise or not cell.points:
+            raise UserError(
+                f"{lab.source.name}: the exam cell {cell.grade_id} needs exercise= and points= in its header."
+            )
+        # Above the check, whose report is the cell's last expression and so its output.
+        source = f'### BEGIN HIDDEN TESTS\nexamine("{lab.key}/{cell.exercise}")\n### END HIDDEN TESTS\n{source}'
+    if cell.role == "check" and (cell.points or not cell.exercise):
+        raise UserError(
+            f"{lab.source.name}: the check cell {cell.grade_id} needs exercise= and no points in its header."
+        )
+    if cell.role == "display" and (names := bound_names(source)):
+        raise UserError(
+            f"{lab.source.name}: the display cell {cell.grade_id} binds {', '.join(names)}; make its role setup."
+        )
+    made = new_markdown_cell(source) if cell.kind == "markdown" else new_code_cell(source)
+    made.id = re.sub(r"[^A-Za-z0-9_-]", "-", cell.grade_id)[:64]  # jupytext's ids are new at every conversion
+    made.metadata = NotebookNode({
+        "nbgrader": NotebookNode({
+            "grade": cell.role in ("exam", "written"),
+            "grade_id": cell.grade_id,
+            "locked": cell.role not in ("solution", "written", "playground"),
+            "schema_version": 3,
+            # A playground is nobody's solution: nbgrader would put a stub in its place.
+            "solution": cell.role in ("solution", "written"),
+            "task": False,
+        }),
+        "vitedu": NotebookNode({"role": cell.role}),
+    })  # fmt: skip
+    if cell.points:
+        made.metadata.nbgrader["points"] = cell.points
+    if cell.exercise:
+        made.metadata.vitedu["exercise"] = cell.exercise
+    if cell.role == "display":
+        made.metadata["tags"] = ["display"]
+    return made
+
+
+def bound_names(source: str) -> list[str]:
+    """Names that a cell binds at its top level."""
+    names = []
+    scopes = (
+        ast.FunctionDef,
+        ast.AsyncFunctionDef,
+        ast.ClassDef,
+        ast.Lambda,
+        ast.ListComp,
+        ast.SetComp,
+        ast.DictComp,
+        ast.GeneratorExp,
+    )
+    waiting: list[ast.AST] = [ast.parse(source)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.append(node.id)
+        elif isinstance(node, ast.alias):
+            names.append(node.asname or node.name)
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.append(node.name)
+        if not isinstance(node, scopes):
+            waiting += ast.iter_child_nodes(node)
+    return sorted(set(names))
+
+
+def execute(nb: NotebookNode, folder: Path) -> None:
+    """Run a notebook as a reader would, and keep its outputs.
+
+    Raises:
+        UserError: a cell raised.
+    """
+    try:
+        NotebookClient(
+            nb, timeout=300, kernel_name="python3", record_timing=False, resources={"metadata": {"path": str(folder)}}
+        ).execute(env=os.environ | {"TQDM_DISABLE": "1"})  # a bar that was kept would stand at its start for ever
+    except CellExecutionError as error:
+        raise UserError(f"A cell of the notebook raised:\n{error}") from None
+
+
+def release(source: NotebookNode, lab: Lab) -> NotebookNode:
+    """The student's notebook, made by nbgrader in a course folder of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        given = root / "source" / lab.assignment
+        given.mkdir(parents=True)
+        nbformat.write(source, given / f"{lab.notebook}.ipynb")
+        config = Config()
+        configure(config, root)
+        config.CourseDirectory.source_directory = str(root / "source")
+        # What a release must prove about a secret is proven where there is one: in the course.
+        config.GenerateAssignment.preprocessors = config.GenerateAssignment.preprocessors[1:]
+        config.NbGraderAPI.log_level = config.Application.log_level = 40
+        result = NbGraderAPI(config=config).generate_assignment(lab.assignment)
+        if not result["success"]:
+            raise UserError(
+                f"nbgrader could not make the release of {lab.assignment}:\n{result['error'] or result['log']}"
+            )
+        return nbformat.read(root / "release" / lab.assignment / f"{lab.notebook}.ipynb", as_version=4)
+
+
+def fingerprints(lab: Lab) -> dict[str, stored.Fingerprint]:
+    """Expected facts of the model answers and misconceptions for the public questions."""
+    reference = Reference(lab)
+    found, before = {}, []
+    for exercise in lab.exercises:
+        if exercise.trained:  # its rehearsal needs no fingerprint
+            continue
+        draw = Draw(PUBLIC, exercise.id, "public")
+        expected = reference.model(exercise, draw)
+        named = {
+            m.id: stored.Named(m.idea, m.question, reference.misconception(exercise, draw, m.id))
+            for m in exercise.misconceptions
+        }
+        # An earlier exercise's mistake that shows here: right code must not be blamed for it.
+        for earlier in before:
+            for m in earlier.misconceptions:
+                carried = reference.model(exercise, draw, ((earlier.id, m.id),))
+                if differ(carried, expected):
+                    named[f"{earlier.id}: {m.id}"] = stored.Named(m.idea, m.question, carried, earlier.id)
+        others = _under_other_conventions(reference, exercise, draw, before)
+        found[exercise.id] = stored.Fingerprint(
+            reference.cases(exercise, draw), [e.facts for e in expected], named, [[e.facts for e in o] for o in others]
+        )
+        before.append(exercise)
+    return found
+
+
+def _under_other_conventions(
+    reference: Reference, exercise: Exercise, draw: Draw, before: list[Exercise]
+) -> list[list[Expected]]:
+    """The model answers under every set of conventions, here and in earlier exercises, where they differ."""
+    answers = [reference.model(exercise, draw)]
+    choices = [[None, *((e.id, f"~{c.id}") for c in e.conventions)] for e in before]
+    for chosen in product(*choices):
+        context = tuple(entry for entry in chosen if entry is not None)
+        for convention in ("", *(c.id for c in exercise.conventions)):
+            answer = reference.model(exercise, draw, context, convention)
+            if all(differ(answer, known) for known in answers):
+                answers.append(answer)
+    return answers[1:]
+
+
+def build(lab: Lab) -> None:
+    """Build all of a lab; each file is replaced only when it is whole."""
+    nb = source_notebook(lab)
+    student = release(nb, lab)
+    # Before the notebook runs: its checks read them.
+    stored.save(FINGERPRINTS / f"{lab.key}.safetensors", fingerprints(lab), source=exam_hash(lab))
+    execute(nb, lab.source.parent)
+    _write(nb, lab.source.with_suffix(".ipynb"))
+    shutil.rmtree(RELEASE / lab.assignment, ignore_errors=True)
+    _write(student, RELEASE / lab.assignment / f"{lab.notebook}.ipynb")
+
+
+def _write(nb: NotebookNode, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    nbformat.write(nb, temporary)
+    temporary.replace(path)
+
+
+def main(names: list[str]) -> None:
+    """Build the named labs, or all."""
+    for lab in [find_lab(name) for name in names] or all_labs():
+        started = time.monotonic()
+        print(f"{lab.assignment}: building ...", flush=True)
+        build(lab)
+        print(f"{lab.assignment}: built in {time.monotonic() - started:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        sys.exit(str(error))

@@ -1,0 +1,372 @@
+"""Prove the exams: every wrong idea caught and named, every right answer accepted, on every variant.
+
+Codes are run in real kernels and judged by the same functions that judge students: `ask_exercise`
+and `judge`. A code that slips through on one variant of one secret is a problem, and so is a
+right answer that loses a point.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from nbformat.v4 import new_code_cell
+from nbgrader.preprocessors import ClearSolutions
+from torch.utils._python_dispatch import TorchDispatchMode
+from tqdm import tqdm
+
+from autograder.execution.examiner import ask_exercise
+from autograder.execution.limits import Limits
+from autograder.execution.student_kernel import OK, StudentKernel
+from autograder.judging.judge import Reply, judge
+from autograder.judging.reference_answers import Reference, differ
+from autograder.judging.verdict import FOR_REVIEW, GRADED, NOT_ANSWERED, Verdict
+from autograder.labs.exam import Exercise
+from autograder.labs.lab import STUB, Lab, find_lab, without_marks
+from autograder.labs.variants import VARIANTS, Draw
+from vitedu.cases import Answer, Case
+from vitedu.probe import ask
+
+SECRETS = (b"verify: first", b"verify: second", b"verify: third")
+SECONDS = 120.0  # a probe's limit here; generous, because this machine may be busy
+TENSORS = 2000  # about as many in a question at once; a kernel reads 4,096
+
+
+@dataclass
+class Proof:
+    """What was shown of one exam; numbers count codes, each over all `draws`.
+
+    Attributes:
+        carried: (earlier misconception, this exercise) pairs in which the later answer changes,
+            and which cost points once.
+        for_review: those of them in which the mistake leaves only errors or NaN on some draw, so
+            that a person decides about the later exercise.
+        operations: the tensor operations that each alternative calls.
+        problems: one sentence for each thing that is not as it must be.
+    """
+
+    exam: str
+    misconceptions: int = 0
+    caught: int = 0
+    named: int = 0
+    alternatives: int = 0
+    accepted: int = 0
+    nulls: int = 0
+    nulls_refused: int = 0
+    carried: int = 0
+    carried_free: int = 0
+    for_review: int = 0
+    draws: int = 0
+    operations: dict[str, list[str]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def verify(
+    labs: list[Lab], workers: int = 2, secrets: int = len(SECRETS), variants: int = VARIANTS,
+    carried: int = VARIANTS * len(SECRETS),
+) -> list[Proof]:  # fmt: skip
+    """Prove all exams of some labs on the variants of some secrets, several at a time, with a progress bar.
+
+    Args:
+        variants: of each secret.
+        carried: carried-over mistakes are tried on this many variants at most: there are many pairs of an earlier
+            mistake and a later exercise, and they take most of the time.
+    """
+    tasks = [(lab.assignment, exercise.id) for lab in labs for exercise in lab.exercises if not exercise.trained]
+    proofs = {}
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        draws = {task: all_draws(task[1], secrets, variants) for task in tasks}
+        waiting = {pool.submit(prove, *task, draws[task], carried): task for task in reversed(tasks)}
+        for done in tqdm(as_completed(waiting), total=len(tasks), desc="exams proven", unit="exam"):
+            proofs[waiting[done]] = done.result()
+    return [proofs[task] for task in tasks]
+
+
+def all_draws(exercise_id: str, secrets: int = len(SECRETS), variants: int = VARIANTS) -> list[Draw]:
+    """The first few variants of an exercise, or all, under the first few secrets."""
+    return [Draw(secret, exercise_id, v) for secret in SECRETS[:secrets] for v in range(variants)]
+
+
+def prove(
+    assignment: str, exercise_id: str, draws: list[Draw] | None = None, carried: int = VARIANTS * len(SECRETS)
+) -> Proof:
+    """Prove one exam.
+
+    Args:
+        draws: the variants to use; None: all of three secrets.
+        carried: as many of them, at most, for carried-over mistakes.
+    """
+    lab = find_lab(assignment)
+    exercise = lab.exercise(exercise_id)
+    draws = draws or all_draws(exercise_id)
+    proof = Proof(f"{lab.key}/{exercise_id}", draws=len(draws))
+    bench = _Bench(lab, exercise, draws, proof)
+    with StudentKernel(Limits(start=120), boxed=False) as bench.kernel:  # our own code
+        bench.define({})
+        bench.right_answers()
+        bench.wrong_answers()
+        bench.no_answers()
+        bench.draws = draws[:carried]
+        bench.carried_answers()
+    proof.operations = {a.name: operations(bench.reference, exercise, draws[0], a.code) for a in exercise.alternatives}
+    names = list(proof.operations)
+    for i, name in enumerate(names):
+        for other in names[:i]:
+            if proof.operations[name] == proof.operations[other]:
+                proof.problems.append(f"the alternatives {other!r} and {name!r} call the same operations")
+    return proof
+
+
+class _Bench:
+    """One exam on the bench: a kernel in which the lab's cells ran, and codes to try in it."""
+
+    kernel: StudentKernel
+
+    def __init__(self, lab: Lab, exercise: Exercise, draws: list[Draw], proof: Proof) -> None:
+        self.lab, self.exercise, self.draws, self.proof = lab, exercise, draws, proof
+        self.reference = Reference(lab)
+        self.roles = ("setup", "solution")
+
+    def define(self, replaced: dict[str, str]) -> None:
+        """Run the lab's cells with some solution cells replaced; from the second time on, only these."""
+        roles, self.roles = self.roles, ("solution",)
+        for cell in self.lab.cells:
+            if cell.kind == "code" and cell.role in roles:
+                run = self.kernel.run(replaced.get(cell.grade_id, without_marks(cell.source)), SECONDS)
+                if run.status != OK:
+                    self.proof.problems.append(f"the cell {cell.grade_id} ended with {run.status}: {run.error}")
+
+    def judged(self, code: str, earlier: dict[str, str] | None = None) -> Iterator[Verdict]:
+        """The verdicts on a code, one a draw."""
+        run = self.kernel.run(code, SECONDS)
+        if run.status != OK:
+            self.proof.problems.append(f"a code for {self.exercise.id} ended with {run.status}: {run.error}")
+        for draw, replies, status in self.asked():
+            yield self.judge(draw, replies, earlier or {}, status)
+
+    def asked(self) -> Iterator[tuple[Draw, list[Reply], str]]:
+        """The kernel's replies and how they ended, one a draw; as many are asked at once as a question can hold."""
+        tensors = sum(len(case.weights) + len(case.args) + len(case.kwargs) for case in self.cases(self.draws[0]))
+        together = max(1, TENSORS // max(1, tensors))  # a question may hold a model alone
+        for i in range(0, len(self.draws), together):
+            draws = self.draws[i : i + together]
+            cases = [self.cases(draw) for draw in draws]
+            replies, run = ask_exercise(self.kernel, [case for of_draw in cases for case in of_draw], SECONDS)
+            left = iter(replies)
+            for draw, of_draw in zip(draws, cases, strict=True):
+                yield draw, [next(left) for _ in of_draw], GRADED if run.status == OK else run.status
+
+    def judge(self, draw: Draw, replies: list[Reply], earlier: dict[str, str], status: str = GRADED) -> Verdict:
+        """One verdict, out of one point."""
+        verdict = Verdict(self.exercise.id, f"exam-{self.exercise.id}", status, 0.0, 1.0)
+        return judge(self.reference, self.exercise, draw, replies, earlier, verdict)
+
+    def check(self, what: str, verdicts: Iterator[Verdict], good: Callable[[Verdict], bool], words: str) -> bool:
+        """Whether all verdicts are good; else one problem that names the draws."""
+        bad = [str(i) for i, verdict in enumerate(verdicts) if not good(verdict)]
+        if bad:
+            self.proof.problems.append(
+                f"{what} {words} on {len(bad)} of {len(self.draws)} draws (first: draw {bad[0]})"
+            )
+        return not bad
+
+    def right_answers(self) -> None:
+        """The model answer and every alternative get full marks and no diagnosis."""
+        model = self.model()
+        conventions = [(c.name, c.applied(model)) for c in self.exercise.conventions]
+        others = [(a.name, a.code) for a in self.exercise.alternatives]
+        for name, code in [("the model answer", model), *conventions, *others]:
+            if code == model and name != "the model answer":
+                self.proof.problems.append(f"{name!r} does not change the model answer")
+            full = self.check(name, self.judged(code), lambda v: v.points == 1.0 and not v.diagnoses, "loses points")
+            self.proof.accepted += full and (name, code) in others
+        self.proof.alternatives = len(self.exercise.alternatives)
+        if self.proof.alternatives < 6:
+            self.proof.problems.append(f"has {self.proof.alternatives} alternatives; at least 6 are asked for")
+
+    def wrong_answers(self) -> None:
+        """Every misconception loses points and is named; a blank cell earns nothing."""
+        for m in self.exercise.misconceptions:
+            self.proof.misconceptions += 1
+            verdicts = list(self.judged(m.code))
+            self.proof.caught += self.check(m.id, iter(verdicts), lambda v: v.points < 1.0, "gets full marks")
+            self.proof.named += self.check(m.id, iter(verdicts), named_as(m.id), "is not named as itself")
+        self.check("the released stub", self.judged(self.stub()), unanswered, "is not 'not answered' with 0 points")
+
+    def no_answers(self) -> None:
+        """Answers that need no idea at all earn nothing: zeros, ones, an echo, noise, NaN, a raised ValueError."""
+        self.kernel.run(self.model(), SECONDS)
+        asked = [replies for _, replies, _ in self.asked()]
+        if any(reply.answer is None for replies in asked for reply in replies):
+            self.proof.problems.append("the model answer gave no answer, so no null answer could be made from it")
+            return
+        for name, null in NULLS.items():
+            verdicts = (
+                self.judge(
+                    draw,
+                    [Reply(null(r.answer, case)) for r, case in zip(replies, self.cases(draw), strict=True)],
+                    {},
+                )
+                for draw, replies in zip(self.draws, asked, strict=True)
+            )
+            self.proof.nulls += 1
+            self.proof.nulls_refused += self.check(
+                f"the null answer {name!r}", verdicts, lambda v: v.points == 0.0, "earns points"
+            )
+
+    def carried_answers(self) -> None:
+        """A mistake of an earlier exercise that shows in this one costs nothing here, and is named as carried."""
+        exercises = list(self.lab.exercises)
+        for earlier in exercises[: exercises.index(self.exercise)]:
+            for idea in (*(m.id for m in earlier.misconceptions), *(f"~{c.id}" for c in earlier.conventions)):
+                if not self._shows(earlier, idea):
+                    continue
+                self.define({earlier.id: self.reference.code(earlier.id, idea)})
+                verdicts = list(self.judged(self.model(), earlier={earlier.id: idea}))
+                self.proof.carried += 1
+                self.proof.for_review += any(verdict.status == FOR_REVIEW for verdict in verdicts)
+                what = f"right code here, after {idea} in {earlier.id},"
+                self.proof.carried_free += self.check(what, iter(verdicts), carried_as(idea), "loses points again")
+        self.define({})
+
+    def _shows(self, earlier: Exercise, id: str) -> bool:
+        """Whether an earlier misconception changes this exercise's answer."""
+        draw = self.draws[0]
+        return differ(
+            self.reference.model(self.exercise, draw), self.reference.model(self.exercise, draw, ((earlier.id, id),))
+        )
+
+    def cases(self, draw: Draw) -> list[Case]:
+        """The exercise's cases on a draw."""
+        return self.reference.cases(self.exercise, draw)
+
+    def model(self) -> str:
+        """The solution cell's code."""
+        return next(without_marks(cell.source) for cell in self.lab.cells if cell.grade_id == self.exercise.id)
+
+    def stub(self) -> str:
+        """The solution cell as students get it."""
+        source = next(cell.source for cell in self.lab.cells if cell.grade_id == self.exercise.id)
+        cell = new_code_cell(source, metadata={"nbgrader": {"solution": True}})
+        clear = ClearSolutions(code_stub={"python": STUB})
+        return clear.preprocess_cell(cell, {"language": "python"}, 0)[0].source
+
+
+def named_as(id: str) -> Callable[[Verdict], bool]:
+    """Whether a verdict names this misconception, and no other, behind the whole answer."""
+    return lambda verdict: [d.misconception for d in verdict.diagnoses if d.whole] == [id]
+
+
+def carried_as(id: str) -> Callable[[Verdict], bool]:
+    """Whether a verdict takes no points for this earlier misconception, and says so.
+
+    A verdict for review takes none either: a person decides.
+    """
+    named = [] if id.startswith("~") else [id]  # a convention is no mistake: there is nothing to say about it
+
+    def carried(verdict: Verdict) -> bool:
+        free = verdict.points == 1.0 or (verdict.status == FOR_REVIEW and bool(named))
+        return free and [d.misconception for d in verdict.diagnoses if d.carried] == named
+
+    return carried
+
+
+def unanswered(verdict: Verdict) -> bool:
+    """Whether a verdict says "not answered", without points and without a diagnosis."""
+    return verdict.points == 0.0 and verdict.status == NOT_ANSWERED and not verdict.diagnoses
+
+
+def _filled(fill: Callable[[torch.Tensor, Case], torch.Tensor]) -> Callable[[Answer, Case], Answer]:
+    """A null answer: the model's form, with every number replaced."""
+
+    def null(answer: Answer, case: Case) -> Answer:
+        tensors = {
+            name: value if name.startswith("after.") else fill(value, case) for name, value in answer.tensors.items()
+        }
+        return Answer("ok", answer.kind or "Tensor", tensors=tensors)
+
+    return null
+
+
+def _echo(value: torch.Tensor, case: Case) -> torch.Tensor:
+    inputs = [t for t in case.inputs().values() if t.is_floating_point()]
+    alike = [t for t in inputs if t.shape == value.shape]
+    return (alike or inputs or [value * 0])[0]
+
+
+NULLS = {
+    "zeros": _filled(lambda t, case: torch.zeros_like(t)),
+    "ones": _filled(lambda t, case: torch.ones_like(t)),
+    "uniform": _filled(lambda t, case: torch.full_like(t, 1 / t.shape[-1] if t.ndim else 0.5)),
+    "echo of an input": _filled(_echo),
+    "noise": _filled(lambda t, case: torch.rand(t.shape, dtype=torch.float64)),  # another with each call
+    "empty": _filled(lambda t, case: t.new_empty(0)),
+    "NaN": _filled(lambda t, case: torch.full(t.shape, float("nan"), dtype=torch.float64)),
+    "ValueError": lambda answer, case: Answer(
+        "error", error={"type": "ValueError", "message": "", "where": "", "integers": list(case.raises or ())}
+    ),
+}
+
+
+def operations(reference: Reference, exercise: Exercise, draw: Draw, code: str) -> list[str]:
+    """The tensor operations that a code calls on the first case, as torch's dispatcher names them."""
+    seen: set[str] = set()
+
+    class Trace(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            seen.add(str(function).removeprefix("aten.").split(".")[0])
+            return function(*args, **(kwargs or {}))
+
+    case = reference.cases(exercise, draw)[0]
+    space = reference.namespace([(exercise.id, code)])
+    with Trace():
+        ask(space[case.thing], case, space=space)
+    return sorted(seen)
+
+
+def table(proofs: list[Proof]) -> str:
+    """The proofs as a table, and the problems in words under it."""
+    head = (
+        "exam",
+        "misconceptions",
+        "caught",
+        "named",
+        "alternatives",
+        "accepted",
+        "nulls refused",
+        "carried once",
+        "for review",
+        "draws",
+    )
+    rows = [
+        (p.exam, str(p.misconceptions), str(p.caught), str(p.named), str(p.alternatives), str(p.accepted),
+         f"{p.nulls_refused} of {p.nulls}", f"{p.carried_free} of {p.carried}", str(p.for_review), str(p.draws))
+        for p in proofs
+    ]  # fmt: skip
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    lines = [
+        "  ".join(v.ljust(w) if i == 0 else v.rjust(w) for i, (v, w) in enumerate(zip(row, widths, strict=True)))
+        for row in [head, *rows]
+    ]
+    problems = [f"{p.exam}: {problem}" for p in proofs for problem in p.problems]
+    return "\n".join([*lines, *problems])
+
+
+def alternatives(proofs: list[Proof]) -> str:
+    """For each alternative the tensor operations that it calls, as they were traced."""
+    lines = []
+    for proof in proofs:
+        lines.append(f"{proof.exam}: operations of its alternatives")
+        lines += [f"  {name}: {' '.join(operations)}" for name, operations in proof.operations.items()]
+    return "\n".join(lines)
+
+
+def write_json(proofs: list[Proof], path: Path) -> None:
+    """The proofs as a JSON list."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([asdict(proof) for proof in proofs], indent=1) + "\n", encoding="utf-8")

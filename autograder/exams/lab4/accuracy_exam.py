@@ -1,0 +1,47 @@
+"""The accuracy exam's draw: which images a submission is trained on, and which it is tested with.
+
+Colours and classes are drawn from the course secret, the student's variant and the hash of the
+submission, so that no answer is worth handing on and no second submission meets the same images.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from dataclasses import asdict
+from functools import cache
+
+from autograder.labs.exam import Exercise
+from autograder.labs.training_draw import ATTEMPTS, AccuracyDraw, Generators, Images, drawn
+from vitedu import learn, shapes
+from vitedu.exam_images import exam_images
+
+ID = "exam_model"
+
+
+def draw(secret: bytes, variant: int | str, submission_hash: str) -> AccuracyDraw:
+    """The draw of a submission, see `drawn`."""
+    return drawn(ID, secret, variant, submission_hash, _images)
+
+
+def _images(generator: Generators) -> Images:
+    rng = generator("classes")
+    palette, classes = shapes.random_palette(rng), rng.permutation(learn.CLASSES).tolist()
+    train_images, train_labels = exam_images(learn.TRAIN, generator("train"), palette, classes)
+    test_images, test_labels = exam_images(learn.TEST, generator("test"), palette, classes)
+    return learn.as_bytes(train_images), train_labels, learn.as_bytes(test_images), test_labels
+
+
+@cache
+def version() -> str:
+    """A digest of all that decides what a training gives, but not of thresholds: these may be judged anew."""
+    sizes = (learn.TRAIN, learn.TEST, learn.CLASSES, ATTEMPTS)
+    things = (learn.learn, learn.Recipe, learn.Batches, learn.as_floats, drawn, _images)
+    sources = [inspect.getsource(thing) for thing in things]
+    images, labels = exam_images(4, 0, shapes.random_palette(0))
+    parts = [asdict(learn.RECIPE), sizes, sources, learn.as_bytes(images).tolist(), labels.tolist()]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+EXERCISE = Exercise(ID, lambda draw: [], (), (), trained=True)

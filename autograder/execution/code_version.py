@@ -1,0 +1,48 @@
+"""Digests of the code that decides a score: our sources, and the packages that they and the lab import."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from functools import cache
+from importlib import metadata
+
+from autograder.execution.preload import modules_of
+from autograder.labs.lab import ROOT, Lab
+
+# What autograder imports and scores may depend on; distributed only carries submissions to other machines.
+GRADER = (
+    "beautifulsoup4", "bleach", "ipykernel", "ipython", "jinja2", "jupyter-client", "jupytext", "markupsafe",
+    "nbclient", "nbconvert", "nbformat", "nbgrader", "numpy", "pillow", "psutil", "pyseccomp", "python-dateutil",
+    "pyzmq", "safetensors", "sqlalchemy", "torch", "tqdm", "traitlets",
+)  # fmt: skip
+# Modules whose distributions have another name.
+DISTRIBUTIONS = {"IPython": "ipython", "PIL": "pillow", "sklearn": "scikit-learn", "zmq": "pyzmq"}
+
+
+@cache
+def sources() -> str:
+    """A digest of our own code, the exams included."""
+    digest = hashlib.sha256()
+    for path in (*sorted((ROOT / "autograder").rglob("*.py")), *sorted((ROOT / "vitedu").rglob("*.py"))):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@cache
+def environment(lab: Lab) -> tuple[str, ...]:
+    """Python and the packages that the lab's cells and the grader import, with their versions."""
+    imported = {name.partition(".")[0] for name in modules_of(lab.source)} - sys.stdlib_module_names - {"vitedu"}
+    return (sys.version, *sorted({_version(DISTRIBUTIONS.get(name, name)) for name in imported} | _grader()))
+
+
+@cache
+def _grader() -> set[str]:
+    return {_version(name) for name in GRADER}
+
+
+def _version(distribution: str) -> str:
+    try:
+        return f"{distribution} {metadata.version(distribution)}"
+    except metadata.PackageNotFoundError:
+        return f"{distribution} is not installed"

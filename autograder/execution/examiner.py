@@ -1,0 +1,387 @@
+"""Examine one rebuilt notebook: run its cells in a kernel, put the probes, let the judge decide."""
+
+from __future__ import annotations
+
+import ast
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from nbformat import NotebookNode
+
+from autograder.execution.limits import Limits
+from autograder.execution.notebook_cells import EXAMINED, Cells
+from autograder.execution.student_kernel import (
+    DIED,
+    GONE,
+    INTERRUPTED,
+    NO_MEMORY,
+    OK,
+    OUT_OF_MEMORY,
+    TIMED_OUT,
+    KernelStartError,
+    Run,
+    StudentKernel,
+)
+from autograder.judging.judge import Reply, judge, signature
+from autograder.judging.reference_answers import Reference
+from autograder.judging.verdict import ERROR, GRADED, NOT_ANSWERED, NOT_GRADED, CaseVerdict, Verdict
+from autograder.labs.exam import Exercise
+from autograder.labs.lab import Lab
+from autograder.labs.variants import Draw, variant_of
+from autograder.submission.advice import advice, undefined, unknown_name
+from autograder.submission.bindings import defined, used
+from autograder.submission.cell_order import again, answer_to
+from vitedu.cases import Case
+from vitedu.probe import asks_for_float32
+
+ENDINGS = {
+    DIED: "the kernel died while this was examined",
+    TIMED_OUT: "there was no answer in time",
+    OUT_OF_MEMORY: "it took more memory than there is for a notebook",
+}
+COMMON = "common"  # the variant that is the same for all; it earns no points
+
+
+@dataclass
+class Examination:
+    """What came of one notebook.
+
+    Attributes:
+        outputs: of each code cell that ran, by its place in the notebook.
+        seconds: by stage: start, cells, probes, judge, replays.
+        cpu: CPU seconds of the student's code, in all kernels together; what a kernel takes to start is left out.
+        trained: names of the files with trained answers that it used or wrote.
+        cold: why a kernel was not forked from the template, though there is one.
+        told: sentences about the student's own cells that were stopped or left out.
+    """
+
+    verdicts: list[Verdict] = field(default_factory=list)
+    outputs: dict[int, list[NotebookNode]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    cpu: float = 0.0
+    trained: list[str] = field(default_factory=list)
+    cold: str = ""
+    told: list[str] = field(default_factory=list)
+
+
+def examine(
+    notebook: NotebookNode,
+    lab: Lab,
+    reference: Reference,
+    student: str,
+    secret: bytes,
+    limits: Limits | None = None,
+    kept: Path | None = None,
+    sandbox: bool = True,
+    template: str = "",
+) -> Examination:
+    """Run and judge a rebuilt notebook (see submission/rebuild.py); never raises for anything the student did.
+
+    Args:
+        student: decides the variants, with the course secret.
+        kept: folder in which trained answers are kept, so that a regrade need not train again.
+        sandbox: without, the student's code runs as the user who grades.
+        template: address of a preloaded process that kernels are forked from, see sandbox/forked_kernel.py.
+    """
+    return _Sitting(notebook, lab, reference, student, secret, limits or Limits(), kept, sandbox, template).hold()
+
+
+def unexamined(notebook: NotebookNode, reason: str) -> Examination:
+    """What comes of a notebook in which nothing can be graded: no score until a person has looked, and no kernel."""
+    sitting = Examination()
+    for cell in notebook.cells:
+        if cell.metadata.vitedu.role in EXAMINED:
+            sitting.verdicts.append(_verdict(cell, NOT_GRADED, None, reason))
+    return sitting
+
+
+def ask_exercise(kernel: StudentKernel, cases: list[Case], seconds: float) -> tuple[list[Reply], Run]:
+    """Put all cases of an exercise; those with a dtype trouble once more, in float32.
+
+    Only a fact about dtypes leads to a second question, never a value, and no verdict.
+    """
+    run = kernel.ask(cases, torch.float64, seconds)
+    why = run.error if run.status == ERROR else ""
+    replies = [Reply(run.answers.get(i), why=why) for i in range(len(cases))]
+    again = [i for i, reply in enumerate(replies) if reply.answer is not None and asks_for_float32(reply.answer)]
+    if again and run.status == OK:
+        run = kernel.ask([cases[i] for i in again], torch.float32, seconds)
+        for place, i in enumerate(again):
+            replies[i] = Reply(run.answers.get(place), torch.float32, run.error if run.status == ERROR else "")
+    return replies, run
+
+
+def library_remarks(source: str, library: tuple[str, ...]) -> list[str]:
+    """A remark when an answer leaves its work to a library: `F.name(...)`, or an imported name."""
+    try:
+        nodes = list(ast.walk(ast.parse(source)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+    used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    used |= {node.name for node in nodes if isinstance(node, ast.alias)}
+    return [
+        f"{name} of the library does the work here. That costs nothing, but write it yourself to learn it."
+        for name in library
+        if name in used
+    ]
+
+
+class _Sitting:
+    """The examination of one notebook, with the kernel it is in and the time that it has left."""
+
+    def __init__(
+        self,
+        notebook: NotebookNode,
+        lab: Lab,
+        reference: Reference,
+        student: str,
+        secret: bytes,
+        limits: Limits,
+        kept: Path | None,
+        sandbox: bool,
+        template: str,
+    ) -> None:
+        self.notebook, self.lab, self.reference, self.limits = notebook, lab, reference, limits
+        self.student, self.secret, self.kept = student, secret, kept
+        self.cells = Cells(notebook, limits, sandbox, template, self._open)
+        self.done = Examination(outputs=self.cells.outputs, seconds=self.cells.seconds)
+        self._better: list[str] = []  # sentences about exercises that were better when they were asked again
+        self.named: dict[str, str] = {}  # exercise -> the idea found in it, see exam.Exercise
+
+    def hold(self) -> Examination:
+        """Go through the notebook from top to bottom."""
+        try:
+            self.cells.start()
+        except KernelStartError as error:
+            for cell in self._exams():
+                self._add(cell, status=NOT_GRADED, points=None, reason=str(error))
+            return self.done
+        try:
+            for index, cell in enumerate(self.notebook.cells):
+                if cell.cell_type != "code" or cell.metadata.vitedu.role == "display":
+                    continue
+                if cell.metadata.vitedu.role in EXAMINED:
+                    self._examine(index, cell)
+                else:
+                    self.cells.run(index)
+                    self._ask_again(index, cell)
+        finally:
+            self.cells.leave()
+        self.done.cpu, self.done.cold = self.cells.cpu, self.cells.cold
+        self.done.told = [sentence for _, sentence in self.cells.told] + self._better
+        return self.done
+
+    def _exams(self) -> list[NotebookNode]:
+        return [cell for cell in self.notebook.cells if cell.metadata.vitedu.role in EXAMINED]
+
+    def _open(self, exercise: str) -> bool:
+        """Whether an exercise was asked and has points left to earn."""
+        found = [verdict for verdict in self.done.verdicts if verdict.exercise == exercise]
+        return any(v.points is not None and v.points < v.max_points for v in found)
+
+    def _ask_again(self, index: int, cell: NotebookNode) -> None:
+        """Ask what a cell makes something else of behind its exam, where that was not right; the better one counts.
+
+        What is wrong at its check may be put right further below; what is right there is no worse for experiments.
+        """
+        better: set[str] = set()  # names
+        for place, exam in enumerate(self.notebook.cells[: index + 1]):
+            if exam.metadata.vitedu.role not in EXAMINED or not self._open(exercise := exam.metadata.vitedu.exercise):
+                continue
+            at = next(i for i, verdict in enumerate(self.done.verdicts) if verdict.exercise == exercise)
+            uses = better and self.done.verdicts[at].status != NOT_ANSWERED
+            follows = uses and better & used(answer_to(self.notebook, exercise))
+            if self.lab.exercise(exercise).trained or not (follows or exercise in again(cell)):
+                continue
+            named = dict(self.named)
+            self.named.pop(exercise, None)
+            self._examine(place, exam, index + 1)
+            new = self.done.verdicts.pop()
+            if (new.points or 0) > self.done.verdicts[at].points:
+                self.done.verdicts[at] = new
+                better |= defined(answer_to(self.notebook, exercise))
+                self._better.append(f"{exercise} is better further below than at its check; the better one counts.")
+            else:
+                self.named = named
+
+    def _examine(self, index: int, cell: NotebookNode, place: int | None = None) -> None:
+        """Put an exam and judge it.
+
+        Args:
+            index: its place in the notebook.
+            place: where it is put, if elsewhere: when the cells before this one have run.
+        """
+        place = index if place is None else place
+        exercise = self.lab.exercise(cell.metadata.vitedu.exercise)
+        if exercise.trained:
+            self._examine_trained(index, exercise, cell)
+            return
+        draw = Draw(self.secret, exercise.id, variant_of(self.secret, self.student, exercise.id))
+        cases = self.reference.cases(exercise, draw)
+        try:
+            replies, run, taken = self._ask(index, place, exercise.id, cases)
+        except KernelStartError as error:
+            self._add(cell, status=NOT_GRADED, points=None, reason=str(error))
+            return
+        status, why = (GRADED, "") if run.status in (OK, ERROR) else (run.status, run.error)
+        probed = time.monotonic()
+        failure, reason = self.cells.failures.get(exercise.id, ("", ""))
+        reason = reason or why or ENDINGS.get(status, "")
+        verdict = self._add(cell, status=status, points=0.0, reason=reason)
+        verdict.variant = int(draw.key[2])
+        verdict.remarks += library_remarks(answer_to(self.notebook, exercise.id), exercise.library)
+        judge(self.reference, exercise, draw, replies, self.named, verdict)
+        errors = [r.answer.error for r in replies if r.answer is not None and r.answer.status == "error"]
+        if verdict.status == ERROR and errors and all(NO_MEMORY.search(f"{e['type']} {e['message']}") for e in errors):
+            verdict.status = OUT_OF_MEMORY
+        if verdict.status == NOT_ANSWERED and failure:  # it was answered, but its cell did not get through
+            verdict.status = failure
+        verdict.remarks += self._advice(verdict, index)
+        if verdict.idea:
+            self.named[exercise.id] = verdict.idea
+        verdict.seconds = {"probe": taken, "judge": time.monotonic() - probed}
+        self.done.seconds["probes"] += verdict.seconds["probe"]
+        self.done.seconds["judge"] += verdict.seconds["judge"]
+        self._ask_common(index, place, exercise, verdict)
+
+    def _ask(self, index: int, place: int, exercise: str, cases: list[Case]) -> tuple[list[Reply], Run, float]:
+        """Put the cases of an exam, as `_attempt` runs a cell; how that ended, with why, and its seconds.
+
+        Args:
+            index, place: see `_examine`.
+
+        Raises:
+            KernelStartError: there is no kernel.
+        """
+        nothing = [Reply(None)] * len(cases)
+        while True:
+            status = self.cells.ready(place)
+            if exercise in self.cells.fatal:  # its own affair, though what else it defines stays for the others
+                return nothing, Run(self.cells.failures[exercise][0]), 0.0
+            if status != OK:
+                why = self.cells.no_time() if status == TIMED_OUT else ""
+                return nothing, Run(status, error=why), 0.0
+            found = self.cells.settle(index, lambda: self._put(index, cases), self.limits.probe, place=place)
+            if found is not None:
+                self.cells.deaths += found[1].status in GONE
+                return found
+
+    def _put(self, index: int, cases: list[Case]) -> tuple[list[Reply], Run]:
+        """Put the cases to the kernel that is there."""
+        started, most = time.monotonic(), self.cells.left(self.limits.probe)
+        replies, run = ask_exercise(self.cells.kernel, cases, most)
+        self.cells.ran(index, "", time.monotonic() - started)
+        run.lost |= any(r.answer is not None and r.answer.error.get("type") == INTERRUPTED for r in replies)
+        if run.status == TIMED_OUT and most < self.limits.probe:
+            run.error = run.error or self.cells.no_time()
+        return replies, run
+
+    def _examine_trained(self, index: int, exercise: Exercise, cell: NotebookNode) -> None:
+        """An accuracy exam: train in the student's kernel, or take what an earlier grading kept."""
+        from autograder.execution import (  # they read Lab 4's exams: only the labs that train need them
+            training_runs,
+            training_store,
+        )
+        from autograder.execution.training_exams import trained_exam
+
+        exam = trained_exam(exercise.id)
+        variant = variant_of(self.secret, self.student, exercise.id)
+        content = training_runs.notebook_hash(self.notebook)
+        draw = exam.draw(self.secret, variant, content)
+        name = training_store.key(content, draw, variant, exam.version())
+        held = training_store.load(self.kept, name) if self.kept else None
+        started, why, status = time.monotonic(), "", OK
+
+        def train() -> tuple[list[Any], Run]:
+            begun = time.monotonic()
+            found, status, why = exam.hold(self.cells.kernel, draw, self.limits)
+            self.cells.deadline += time.monotonic() - begun  # training has limits of its own
+            return found, Run(status, error=why)
+
+        while held is None:
+            try:
+                if (status := self.cells.ready(index)) != OK:
+                    why = self.cells.no_time() if status == TIMED_OUT else ""
+                    break
+                if (found := self.cells.settle(index, train, math.inf, costly=True)) is None:
+                    continue
+            except KernelStartError as error:
+                self._add(cell, status=NOT_GRADED, points=None, reason=str(error))
+                return
+            held, status, why = found[0], found[1].status, found[1].error
+            self.cells.deaths += status in GONE
+            if self.kept and status in (OK, ERROR):
+                training_store.store(self.kept, name, held)
+        if self.kept and held is not None:
+            self.done.trained.append(training_store.file_name(name))
+        learned = time.monotonic()
+        verdict = self._add(cell, status=GRADED, points=0.0, reason="")
+        verdict.variant = variant
+        if held is None or status in ENDINGS:
+            verdict.status, verdict.reason = status, why or ENDINGS[status]
+        else:
+            earned = {v.exercise: v.points for v in self.done.verdicts}
+            outcome = exam.judge(self.reference, draw, held, self.named, earned)
+            verdict.status, verdict.diagnoses = outcome.status, outcome.diagnoses
+            verdict.points = round(verdict.max_points * outcome.points / exam.tiers, 2)
+            verdict.reason = outcome.notes[0].rstrip(".") if outcome.status == ERROR else ""
+            verdict.cases = [
+                CaseVerdict("accuracy on hidden images", outcome.points == exam.tiers, 1.0, told)
+                for told in outcome.notes[:1]
+            ]
+            verdict.remarks += outcome.notes[1:]
+        failure, reason = self.cells.failures.get(exercise.id, ("", ""))
+        if verdict.status == NOT_ANSWERED and failure:
+            verdict.status, verdict.reason = failure, reason
+        verdict.seconds = {"probe": learned - started, "judge": time.monotonic() - learned}
+        self.done.seconds["probes"] += verdict.seconds["probe"]
+        self.done.seconds["judge"] += verdict.seconds["judge"]
+
+    def _ask_common(self, index: int, place: int, exercise: Exercise, verdict: Verdict) -> None:
+        """Put the variant common to the class, so that equal unexplained answers can be grouped."""
+        if not self.cells.kernel.alive or self.cells.left(1) <= 0 or verdict.status in ENDINGS:
+            return
+        cases = self.reference.cases(exercise, Draw(self.secret, exercise.id, COMMON))
+        try:
+            found = self.cells.settle(index, lambda: self._put(index, cases), self.limits.probe, place=place)
+        except KernelStartError:  # the next exam tries again, and tells
+            return
+        if found is None:
+            return
+        replies, run, taken = found
+        self.done.seconds["probes"] += taken
+        self.cells.deaths += run.status in GONE
+        wrong = any(not case.right for case in verdict.cases)
+        if wrong and not verdict.diagnoses and verdict.status == GRADED:
+            verdict.signature = signature(replies, cases)
+
+    def _advice(self, verdict: Verdict, index: int) -> list[str]:
+        """What to do about an error in this exercise that comes from elsewhere: a file, or another cell."""
+        said = [verdict.reason, *(case.note for case in verdict.cases if not case.right)]
+        found = [told for text in said if (told := advice(text))]
+        unknown = any("NameError" in text for text in said)
+        found += [
+            told for told, any_name in self.cells.advice if unknown or (any_name and verdict.status == NOT_ANSWERED)
+        ]
+        found += [told for text in said if (told := unknown_name(text, self.notebook.cells, index))]
+        if verdict.status == NOT_ANSWERED:
+            stub = next(cell.source for cell in self.lab.cells if cell.grade_id == verdict.exercise)
+            found += filter(None, [undefined(defined(stub), self.notebook.cells, verdict.exercise)])
+        return list(dict.fromkeys(found))[:3]
+
+    def _add(self, cell: NotebookNode, status: str, points: float | None, reason: str) -> Verdict:
+        verdict = _verdict(cell, status, points, reason)
+        self.done.verdicts.append(verdict)
+        return verdict
+
+
+def _verdict(cell: NotebookNode, status: str, points: float | None, reason: str) -> Verdict:
+    """A verdict on an exam's cell."""
+    return Verdict(
+        exercise=cell.metadata.vitedu.exercise, grade_id=cell.metadata.nbgrader.grade_id, status=status,
+        points=points, max_points=float(cell.metadata.nbgrader.get("points", 0)), reason=reason,
+    )  # fmt: skip

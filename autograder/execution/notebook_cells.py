@@ -1,0 +1,347 @@
+"""The cells of one notebook in a kernel: run, run again in a fresh one, and left out where they end it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from nbformat import NotebookNode
+from nbformat.v4 import new_output
+
+from autograder.execution import traps
+from autograder.execution.limits import Limits
+from autograder.execution.own_cells import SLOW, Trail, definitions, is_own, name_of, needed
+from autograder.execution.student_kernel import DIED, GONE, OK, TIMED_OUT, KernelStartError, Run, StudentKernel
+from autograder.sanitize.untrusted import text
+from autograder.submission.advice import advice
+from autograder.submission.cell_order import again, answers, runs
+
+EXAMINED = ("exam", "check")  # a check cell is an extra's: it is examined like the rest, and earns no points
+PAUSES = 60.0  # seconds of a notebook to wait for what ends its kernels late
+TRIALS = 120.0  # seconds of a notebook to look for what its cells have left in a kernel; a trial that has begun goes on
+ASKED_TO_END = "SystemExit: this would end the kernel"  # see sandbox/guest/kernel_main.py
+Attempt = Callable[[], tuple[Any, Run]]  # runs a cell, or puts an exam: what came of it, and how it ended
+Found = tuple[Any, Run, float]  # the same, and its seconds
+
+
+class Cells:
+    """A notebook's cells, the kernel that they are in, and the time that they have left.
+
+    Attributes:
+        seconds: by stage: start, cells, probes, judge, replays.
+        cpu: CPU seconds of the student's code, in all kernels together; what a kernel takes to start is left out.
+        outputs: of each code cell that ran, by its place.
+        cold: why a kernel was not forked from the template, though there is one.
+        told: sentences about what was stopped or left out, each with its cell.
+        deaths: kernels that probes have ended.
+        fatal: grade_id of the cells that ended a kernel.
+        failures: grade_id -> status and reason of a cell that failed.
+        advice: about cells that failed: what to do, and whether any name was there.
+        own_left, own_cpu: seconds that own cells may still take.
+        took: cell or exam -> seconds.
+        reduced: cells that ended a kernel or hung -> what a replay runs instead.
+        blamed: own cells that were reduced because a kernel ended, or they hung.
+        is_open: whether an exercise was asked and has points left to earn.
+        trials: seconds that are left for trials, see traps.py; in one, `quick` are those of a cell or probe.
+    """
+
+    def __init__(
+        self, notebook: NotebookNode, limits: Limits, sandbox: bool, template: str, is_open: Callable[[str], bool]
+    ) -> None:
+        self.is_open = is_open
+        self.notebook, self.limits, self.sandbox, self.template = notebook, limits, sandbox, template
+        self.seconds = dict.fromkeys(("start", "cells", "probes", "judge", "replays"), 0.0)
+        self.outputs: dict[int, list[NotebookNode]] = {}
+        self.cold, self.cpu, self.deaths = "", 0.0, 0
+        self.told: list[tuple[int, str]] = []
+        self.fatal: set[str] = set()
+        self.failures: dict[str, tuple[str, str]] = {}
+        self.advice: list[tuple[str, bool]] = []
+        self.kernel: StudentKernel | None = None
+        self.deadline = 0.0
+        self._counted: StudentKernel | None = None  # whose CPU time is in `_spent`
+        self._tried: StudentKernel | None = None  # in which the last cell was run for the first time
+        self._spent = 0.0  # CPU seconds of the kernels that are gone
+        self.trail = Trail(0)
+        self.own_left, self.own_cpu = limits.own, limits.cpu / 2
+        self._pauses = PAUSES
+        self._at_own_cost = False  # the last kernel was ended by an own cell
+        self.took: dict[int, float] = {}
+        self.reduced: dict[int, str] = {}
+        self.blamed: set[int] = set()
+        self.trials, self.on_trial, self.quick = TRIALS, False, math.inf
+
+    def start(self) -> None:
+        """A fresh kernel.
+
+        Raises:
+            KernelStartError: it did not start, which is our failure; it was tried twice.
+        """
+        started = time.monotonic()
+        try:
+            self.kernel = StudentKernel(self.limits, self.sandbox, self._spent, self.template)
+        except KernelStartError:
+            self.kernel = StudentKernel(self.limits, self.sandbox, self._spent)
+        self.cold = self.cold or self.kernel.cold
+        self.trail = Trail(self.kernel.tasks())
+        self.seconds["start"] += time.monotonic() - started
+        if not self.deadline:
+            self.deadline = time.monotonic() + self.limits.notebook
+
+    def leave(self) -> None:
+        """Close the kernel and count what it has taken."""
+        if self.kernel is None or self.kernel is self._counted:  # no other could be started meanwhile
+            return
+        self.kernel.close()
+        self._counted = self.kernel
+        taken = self.kernel.cpu_time()
+        self._spent += taken
+        self.cpu += max(0.0, taken - self.kernel.cpu_of_start)
+
+    def left(self, most: float) -> float:
+        """Seconds that there are for something that may take `most`."""
+        return max(0.0, min(most, self.quick, self.deadline - time.monotonic()))
+
+    def ready(self, index: int) -> str:
+        """OK with a live kernel in which the earlier cells ran; else why there is none."""
+        if self.left(1) <= 0:
+            return TIMED_OUT
+        if self.kernel.alive:
+            return OK
+        if self.deaths > self.limits.replays or not self._has_more(index):
+            return DIED
+        while self.left(1) > 0:
+            if self.no_cpu():
+                return TIMED_OUT
+            if (ended := self.replay(index)) is None:
+                return OK
+            if traps.without(self, ended, lambda place=ended: (None, self.play(place)), Run(DIED)) is None:
+                self._leave_out(ended, "ended the kernel when it was run again")
+        return TIMED_OUT
+
+    def _has_more(self, index: int) -> bool:
+        """Whether anything is asked from this place on, behind the cell above it included."""
+        cells = self.notebook.cells
+        exams = any(cell.metadata.vitedu.role in EXAMINED for cell in cells[index:])
+        return exams or any(self.is_open(exercise) for cell in cells[max(index - 1, 0) :] for exercise in again(cell))
+
+    def no_cpu(self) -> bool:
+        """Whether all the CPU time of the notebook is used up."""
+        running = self.kernel.cpu_time() if self.kernel not in (None, self._counted) else 0.0
+        return self._spent + running >= self.limits.cpu
+
+    def replay(self, index: int, waits: Mapping[int, float] | None = None) -> int | None:
+        """Run the cells before this one in a fresh kernel; what an own cell has made necessary, own time pays.
+
+        Args:
+            waits: cell -> seconds to wait behind it, whether the kernel lasts.
+
+        Returns:
+            The cell at which, or behind which, this kernel ended, too; None when it is ready.
+        """
+        started, left = time.monotonic(), self.own_left
+        self.leave()
+        self.start()
+        ended = next((place for place in self.again(index) if not self._outlives(place, waits or {})), None)
+        taken = time.monotonic() - started
+        self.seconds["replays"] += taken
+        if self._at_own_cost:
+            paid = min(taken - (left - self.own_left), max(self.own_left, 0.0))  # own cells have paid for themselves
+            self.own_left -= paid
+            self.deadline += paid
+        self._at_own_cost = False
+        return ended
+
+    def again(self, index: int) -> Iterator[int]:
+        """The places of the cells that a replay runs."""
+        cells = self.notebook.cells
+        for place, cell in enumerate(cells[:index]):
+            if cell.cell_type != "code" or cell.metadata.vitedu.role in ("display", *EXAMINED):
+                continue
+            if self.reduced.get(place) == "":
+                continue
+            if is_own(cell) and (self.own_left <= 0 or (self.took.get(place, 0.0) > SLOW and not needed(cells, place))):
+                continue
+            yield place
+
+    def _outlives(self, place: int, waits: Mapping[int, float]) -> bool:
+        """Run a cell again; whether the kernel lasts, for some seconds longer where that was asked."""
+        run = self.play(place)
+        if self.on_trial and traps.ends(run):
+            return False
+        pause = min(waits.get(place, 0.0), self._pauses)
+        if not pause or not self.kernel.alive:
+            return self.kernel.alive
+        started = time.monotonic()
+        lasts = self.kernel.lasts(pause)
+        self._pauses -= pause
+        self.deadline += time.monotonic() - started
+        return lasts
+
+    def play(self, place: int) -> Run:
+        """Run a cell in the kernel that is there, within its time."""
+        cell = self.notebook.cells[place]
+        source, own = self.reduced.get(place, runs(cell)), is_own(cell)
+        own_time = min(self.limits.cell, self.quick, max(self.own_left, 0.0))
+        most = own_time if own else self.left(self.limits.cell)
+        started, cpu = time.monotonic(), self.kernel.cpu_time() if own else 0.0
+        run = self.kernel.run(source, most, max(self.own_cpu, 1.0) if own else math.inf)
+        taken = time.monotonic() - started
+        if own:  # its time is no exercise's
+            self.own_left -= taken
+            self.own_cpu -= self.kernel.cpu_time() - cpu
+            self.deadline += taken
+        self.ran(place, source, taken)
+        if run.status == TIMED_OUT and not run.error:
+            run.error = f"it took more than {most:.0f} s" if most >= self.limits.cell or own else self.no_time()
+        return run
+
+    def ran(self, place: int, source: str, taken: float) -> None:
+        """Note what a cell or an exam has taken, and what it has left."""
+        if not self.on_trial:
+            self.took[place] = self.took.get(place, 0.0) + taken
+        if self.kernel.alive:
+            self.trail.ran(place, source, self.kernel.tasks())
+
+    def settle(
+        self, index: int, attempt: Attempt, most: float, costly: bool = False, place: int | None = None
+    ) -> Found | None:
+        """Make an attempt at a cell or exam, and find out who is to blame when it ends the kernel, or hangs.
+
+        Args:
+            most: seconds that it may take when there is time.
+            costly: too long to be tried again and again.
+            place: where it is made, if elsewhere than at `index`: when the cells before this one have run.
+
+        Returns:
+            What came of it; None when something earlier had ended the kernel, which then gets another try.
+        """
+        place = index if place is None else place
+        full = self.left(most) >= most
+        started = time.monotonic()
+        found, run = attempt()
+        taken = time.monotonic() - started
+        if self._is_lost(run) and self._culprit(place):
+            return None
+        hangs = run.status == TIMED_OUT and not full  # there was no time left: no wonder
+        if traps.ends(run) and not hangs and not is_own(self.notebook.cells[index]):
+            better = traps.without(self, index, attempt, run, costly, place)
+            if better is not None:
+                self.deadline += 0.0 if costly else taken
+                return better
+        return found, run, taken
+
+    def _is_lost(self, run: Run) -> bool:
+        """Whether a kernel is gone by what it ran, or had to be killed while an own cell had left something running.
+
+        What was left may have stopped the kernel or hold its lock, so that whoever runs then gets no answer.
+        """
+        if self.kernel.alive:
+            return False
+        return run.status in GONE or any(is_own(self.notebook.cells[place]) for place in self.trail.waits())
+
+    def _culprit(self, index: int) -> bool:
+        """Whether something earlier has ended the kernel that this cell or exam was in, which then gets another try.
+
+        A fresh kernel runs the earlier cells again, and waits behind each that had left something running. One
+        behind which it ends is left out from now on. If it lasts it is there, ready for the next, and who was
+        there when the last one died is to blame.
+        """
+        waits = self.trail.waits()
+        if not waits or self._pauses <= 0 or self.left(1) <= 0 or self._spent >= self.limits.cpu:
+            return False
+        ended = self.replay(index, waits)
+        if ended is None:  # no cell has; but an answer that was asked earlier may have, which is not asked again
+            return any(self.notebook.cells[place].metadata.vitedu.role in EXAMINED for place in waits)
+        # In the middle of a cell that it has outlived before: the last one that had left something.
+        before = [place for place in waits if place <= ended]
+        self._leave_out(max(before, default=ended), "ended the kernel behind itself")
+        return True
+
+    def _leave_out(self, place: int, did: str) -> None:
+        """Run no more of a cell than its definitions, and where they end a kernel nothing; tell of a student's own."""
+        cell, first = self.notebook.cells[place], place not in self.reduced
+        self.reduced[place] = definitions(cell.source) if first else ""
+        if is_own(cell):
+            self.blamed.add(place)
+            self._at_own_cost = not self.kernel.alive
+            if first:
+                self.tell(place, did if self.kernel.alive else f"{did}; only what it defines was run from then on")
+        elif not self.kernel.alive:
+            self.fails(cell, f"its cell {did}")
+
+    def fails(self, cell: NotebookNode, did: str) -> None:
+        grade_id = cell.metadata.nbgrader.grade_id
+        self.fatal.add(grade_id)
+        self.failures.setdefault(grade_id, (DIED, did))
+
+    def tell(self, place: int, did: str) -> None:
+        name = name_of(self.notebook.cells, place)
+        self.told.append((place, text(f"{name[0].upper()}{name[1:]} {did}.", 300)))
+
+    def no_time(self) -> str:
+        """Why there is no time left, with the cell that took most of it."""
+        told = f"the {self.limits.notebook:g} s of the notebook are used up"
+        took = {place: seconds for place, seconds in self.took.items() if not is_own(self.notebook.cells[place])}
+        if not took:
+            return told
+        place = max(took, key=took.get)
+        return f"{told}, most of them ({took[place]:.0f} s) by {name_of(self.notebook.cells, place)}"
+
+    def run(self, index: int) -> None:
+        """Run a cell, keep its outputs, and note how it failed."""
+        cell = self.notebook.cells[index]
+        if is_own(cell) and (self.own_left <= 0 or self.own_cpu <= 0):
+            self._skip(index)
+            return
+        try:
+            status, run, taken = self._attempt(index)
+        except KernelStartError:
+            return  # the next exam tries again, and says "not graded" when there is still no kernel
+        self.seconds["cells"] += taken
+        self.outputs[index] = run.outputs
+        if status == OK and run.status in GONE:
+            why = ": ".join(filter(None, (run.status, run.error)))
+            lasts = self.kernel is self._tried and self.kernel.alive
+            self._leave_out(index, f"was ended there ({why})" if lasts else f"ended the kernel ({why})")
+            if self.kernel is not self._tried and self.kernel.alive:  # a fresh one, in which this cell has not run
+                self.play(index)
+        elif status == OK and run.status == TIMED_OUT:
+            self._leave_out(index, f"was stopped: {run.error}")
+        elif is_own(cell) and run.error.startswith(ASKED_TO_END):
+            self.tell(index, "asked the kernel to end, by exit() or in another way: only the cell ended there")
+        if run.status != OK:
+            if status == TIMED_OUT:
+                run.error = self.no_time()
+            for grade_id in answers(cell):
+                self.failures[grade_id] = run.status, run.error or f"its cell ended with: {run.status}"
+            if said := advice(run.error):
+                self.advice.append((said, "import *" in cell.source))
+                run.outputs.append(new_output("stream", name="stderr", text=f"{said}\n"))
+
+    def _attempt(self, index: int) -> tuple[str, Run, float]:
+        """Run a cell, and once more for each earlier one that turns out to have ended its kernel.
+
+        Returns:
+            Whether there was a kernel, how it ended, and its seconds.
+        """
+        while (status := self.ready(index)) == OK:
+            self._tried = self.kernel
+            found = self.settle(index, lambda: (None, self.play(index)), self.limits.cell)
+            if found is not None:
+                return OK, found[1], found[2]
+        return status, Run(status), 0.0
+
+    def _skip(self, index: int) -> None:
+        """Leave an own cell out for which there is no time any more; the first time, say why."""
+        if not any("time for own cells" in sentence for _, sentence in self.told):
+            took = {place: s for place, s in self.took.items() if is_own(self.notebook.cells[place])} or {index: 0.0}
+            place = max(took, key=took.get)
+            self.tell(
+                place,
+                f"took {took[place]:.0f} s: the time for own cells ({self.limits.own:g} s together) is used up, and "
+                "those that follow were left out",
+            )
+        self.reduced[index] = ""

@@ -1,0 +1,64 @@
+"""What a fork server imports before a submission comes: the lab's modules and ours."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from autograder.sandbox.bubblewrap import LIBRARY
+from autograder.sandbox.forked_kernel import Template
+
+SOLUTIONS = Path(__file__).resolve().parents[2] / "solutions"
+# What probes use; and what pictures load when they are first used.
+OURS = ("vitedu.probe", "vitedu.learn", "vitedu.scripted", "vitedu.checks",
+        "PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.JpegImagePlugin", "PIL.PngImagePlugin", "PIL.PpmImagePlugin",
+        "matplotlib.figure", "matplotlib.backends.backend_agg")  # fmt: skip
+PROBES = 4  # how many of these are vitedu's
+
+
+def modules_of(source: Path) -> list[str]:
+    """The modules that a lab's text imports, and those that vitedu's functions for it import when they are called."""
+    found, ahead = dict.fromkeys(OURS), [source, *(LIBRARY / f"{name.split('.')[1]}.py" for name in OURS[:PROBES])]
+    read = set[Path]()
+    while ahead:
+        path = ahead.pop()
+        if path in read or not path.is_file():
+            continue
+        read.add(path)
+        for name in _imported(path):
+            found[name] = None
+            if name.startswith("vitedu."):
+                ahead.append(LIBRARY / f"{name.split('.')[1]}.py")
+    # Optimizers load this when they are first used; it takes longer than everything else.
+    return [*found, *(["torch._dynamo"] if any("optim" in cell for cell in _run(source)) else [])]
+
+
+def _run(source: Path) -> list[str]:
+    """The cells that are run for grading."""
+    cells = source.read_text(encoding="utf-8").split("\n# %%")
+    return [c for c in cells if not re.search(r'\[markdown\]|role="display"', c.partition("\n")[0])]
+
+
+def _imported(path: Path) -> Iterator[str]:
+    """Names in the import statements of a file; some may be of functions, not of modules."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = ".".join(filter(None, ["vitedu" if node.level else "", node.module]))
+            yield from (package, *(f"{package}.{alias.name}" for alias in node.names))
+
+
+@contextlib.contextmanager
+def early(name: str, wanted: bool) -> Iterator[Template | None]:
+    """A template for a lab by its name, before anything is checked; None where it cannot be, which others tell."""
+    sources = [p for p in SOLUTIONS.glob("lab*_*/*.py") if name in (p.parent.name, p.parent.name.split("_")[0])]
+    if not (wanted and sources and shutil.which("bwrap")):
+        yield None
+        return
+    with Template(modules_of(sources[0])) as template:
+        yield template

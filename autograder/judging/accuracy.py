@@ -1,0 +1,228 @@
+"""The judge of the accuracy exam: from logits and weights to points.
+
+It sees answers only, and what it trains itself is our own code. Kernels are the examiner's affair:
+it sends the requests of vitedu.learn, and hands over what came back as `Attempt`s.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from autograder.judging.check_weights import same_model
+from autograder.judging.reference_answers import Context, Reference
+from autograder.judging.training_attempt import Attempt
+from autograder.judging.verdict import ERROR, FOR_REVIEW, GRADED, NOT_ANSWERED, Diagnosis
+from autograder.labs.training_draw import ATTEMPTS, AccuracyDraw
+from autograder.sanitize import untrusted
+from vitedu.cases import Answer
+from vitedu.learn import CLASSES, TEST, THINGS, TIERS, learn, logits_of, points_of, tier
+
+NEAR_MISS = 0.02  # so close below a tier, two more seeds are tried
+MARGIN = 0.05  # by how much an accuracy may fall short of our own model with the same mistake in it
+BEFORE = ("build_model", "train_one_epoch")  # the exercises whose answers are at work in the exam
+
+
+@dataclass
+class Outcome:
+    """What the judge decided.
+
+    Attributes:
+        points: out of `len(TIERS)`; 0 while it waits for review.
+        accuracy: of the attempt that counts; None when no logits came.
+        notes: sentences for the student.
+        would_be: points if a reviewer finds the model right.
+    """
+
+    points: float
+    status: str
+    accuracy: float | None = None
+    notes: list[str] = field(default_factory=list)
+    diagnoses: list[Diagnosis] = field(default_factory=list)
+    would_be: float = 0.0
+
+
+def needs_rerun(accuracy: float | None, tiers: Mapping[str, float] = TIERS) -> bool:
+    """Whether this is a near miss: training by another seed might reach the next tier."""
+    return accuracy is not None and any(least - NEAR_MISS <= accuracy < least - 1e-9 for least in tiers.values())
+
+
+def accuracy_of(draw: AccuracyDraw, attempt: Attempt) -> float | None:
+    """The accuracy of one training on the hidden labels; None when there are no proper logits."""
+    logits = _logits(attempt.tested)
+    if logits is None or attempt.trained is None or attempt.trained.status != "ok":
+        return None
+    return int((logits.argmax(1) == draw.test_labels).sum()) / TEST
+
+
+def next_seed(draw: AccuracyDraw, attempts: Sequence[Attempt], tiers: Mapping[str, float] = TIERS) -> int | None:
+    """The seed of the next training; None when no further one is needed.
+
+    After a near miss two more are tried, until one reaches the tier that the first one missed.
+    """
+    if not attempts:
+        return draw.seeds[0]
+    found = [accuracy_of(draw, attempt) for attempt in attempts]
+    better = tier(max(accuracy or 0.0 for accuracy in found), tiers) != tier(found[0] or 0.0, tiers)
+    return None if better or not needs_rerun(found[0], tiers) else dict(enumerate(draw.seeds)).get(len(attempts))
+
+
+def without_logits(attempts: Sequence[Attempt], exercise: str) -> Outcome:
+    """No training ended with logits: not answered, or an error."""
+    answers = [answer for a in attempts for answer in (a.trained, a.tested) if answer is not None]
+    if answers and all(answer.status in ("undone", "missing") for answer in answers):
+        return Outcome(0.0, NOT_ANSWERED, notes=[f"{exercise}, or what it needs, is still a TODO."])
+    errors = [answer.error for answer in answers if answer.status == "error"]
+    if errors:
+        kind, message = errors[0].get("type", ""), untrusted.text(errors[0].get("message", ""), 300)
+        told = f"{kind}: {message}" if message else kind
+    elif answers:
+        told = f"What came back are no finite logits of {TEST} images."
+    else:
+        told = "No trained model came back."
+    return Outcome(0.0, ERROR, notes=[told])
+
+
+def _logits(tested: Answer | None) -> Tensor | None:
+    """The logits of an answer, if they are what was asked for: float32 (600, 6), finite."""
+    if tested is None or tested.status != "ok":
+        return None
+    logits = tested.tensors.get("logits")
+    if logits is None or logits.shape != (TEST, CLASSES) or logits.dtype != torch.float32:
+        return None
+    return logits if bool(torch.isfinite(logits).all()) else None
+
+
+def _for_review(outcome: Outcome, why: str, would_be: float) -> Outcome:
+    """An outcome about which a person decides."""
+    outcome.would_be, outcome.points, outcome.status = float(would_be), 0.0, FOR_REVIEW
+    outcome.notes.append(f"A person looks at this: {why}.")
+    return outcome
+
+
+class AccuracyExam:
+    """Judges trained answers to Lab 4's accuracy exam; what it trains itself is kept for the next submission."""
+
+    def __init__(self, reference: Reference) -> None:
+        self.reference = reference
+        self._reached: dict[tuple[str, Context, int], float | str] = {}
+
+    def judge(
+        self,
+        draw: AccuracyDraw,
+        attempts: Sequence[Attempt],
+        earlier: Mapping[str, str],
+        earned: Mapping[str, float | None] | None = None,
+    ) -> Outcome:
+        """Decide on the trainings of one submission; the best of those that hold counts.
+
+        Args:
+            attempts: one, or more after a near miss.
+            earlier: exercise id -> idea, as judged in this student's earlier exercises.
+            earned: exercise id -> points there.
+        """
+        wrong = tuple((id, earlier[id]) for id in BEFORE if earlier.get(id, "").partition("~")[0])
+        found = [(accuracy, a) for a in attempts[:ATTEMPTS] if (accuracy := accuracy_of(draw, a)) is not None]
+        if not found:
+            return self._without_logits(draw, attempts, wrong)
+        found.sort(key=lambda pair: pair[0], reverse=True)
+        outcomes = []
+        for accuracy, attempt in found:  # the best first; one that does not hold leaves it to the next
+            outcomes.append(self._judge_one(draw, accuracy, attempt, wrong, earned or {}))
+            if outcomes[-1].status == GRADED:
+                break
+        outcome = outcomes[-1] if outcomes[-1].points else outcomes[0]
+        if len(found) > 1:
+            outcome.notes.insert(1, f"The best of {len(found)} trainings counts: the first was a near miss.")
+        return outcome
+
+    def _judge_one(
+        self,
+        draw: AccuracyDraw,
+        accuracy: float,
+        attempt: Attempt,
+        wrong: Context,
+        earned: Mapping[str, float | None],
+    ) -> Outcome:
+        reached, points = tier(accuracy), float(points_of(accuracy))
+        right = round(accuracy * TEST)
+        told = f"{right} of {TEST} hidden images right ({accuracy:.1%}): {reached or 'below bronze'}."
+        outcome = Outcome(points, GRADED, accuracy, [told])
+        mistakes = tuple(entry for entry in wrong if entry[0] == "build_model")
+        if points < len(TIERS) and wrong and self._explains(draw, accuracy, wrong):
+            outcome.diagnoses = self._carried(wrong)
+            told = "With the same mistake in it, our own model does no better"
+            costly = tuple(entry for entry in wrong if self.reference.lab.points(entry[0]) > 0)
+            if costly and (costly == wrong or self._explains(draw, accuracy, costly)):
+                outcome.points = float(len(TIERS))
+                outcome.notes.append(f"{told}: it has cost its points.")
+            else:  # it may have cost points in an earlier lab; planted here, it would excuse everything for nothing
+                why = f"{told}; whether it has cost points elsewhere is not known here"
+                return _for_review(outcome, why, len(TIERS))
+        elif points and earned.get("train_one_epoch") == 0:
+            return _for_review(outcome, "nothing was right in train_one_epoch, which has trained this model", points)
+        if outcome.points == 0:
+            return outcome  # nothing hangs on how these logits were made
+        state = {k.removeprefix("state."): t for k, t in attempt.tested.tensors.items() if k.startswith("state.")}
+        contexts = ((), mistakes) if mistakes else ((),)
+        context, why = same_model(self.reference, state, draw.test_images, _logits(attempt.tested), contexts)
+        if context is None:
+            return _for_review(outcome, untrusted.text(why, 300), outcome.points)
+        elif context and not outcome.diagnoses:
+            outcome.diagnoses = self._carried(context)
+        return outcome
+
+    def _without_logits(self, draw: AccuracyDraw, attempts: Sequence[Attempt], wrong: Context) -> Outcome:
+        """No training ended with logits: not answered, or an error.
+
+        Where our own training with the student's earlier mistakes ends without logits, too, nothing can show
+        whether the rest is right (anybody could raise): a person looks at it.
+        """
+        outcome = without_logits(attempts, "exam_model")
+        if outcome.status == NOT_ANSWERED:
+            return outcome
+        answers = any(answer is not None for a in attempts for answer in (a.trained, a.tested))
+        ours = self._with_mistakes(draw, wrong, draw.seeds[0]) if wrong and answers else 1.0
+        if isinstance(ours, float):
+            return outcome
+        why = f"A person looks at this: with the same mistake in it, our own training ends in a {ours}, too."
+        notes = [*outcome.notes, why]
+        return Outcome(0.0, FOR_REVIEW, None, notes, self._carried(wrong), would_be=float(len(TIERS)))
+
+    def _explains(self, draw: AccuracyDraw, accuracy: float, wrong: Context) -> bool:
+        """Whether these mistakes make our own model miss the last tier, and this accuracy is no worse than that.
+
+        Broken code is more at the mercy of the seed than right code is (without a softmax .56 to .91), so
+        that more than one seed is tried before a student loses points for the same mistake twice.
+        """
+        for seed in draw.seeds:
+            reached = self._with_mistakes(draw, wrong, seed)
+            if isinstance(reached, float) and reached < max(TIERS.values()) and accuracy >= reached - MARGIN:
+                return True
+        return False
+
+    def _with_mistakes(self, draw: AccuracyDraw, context: Context, seed: int) -> float | str:
+        """The accuracy of the model answer with these ideas in place, or the type of its error, or "NaN"."""
+        if (draw.id, context, seed) not in self._reached:
+            reference = self.reference
+            space = reference.namespace([(id, reference.code(id, idea)) for id, idea in context])
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # wrong ideas make torch warn
+                    things = [space[name] for name in THINGS]
+                    model, _ = learn(*things, draw.train_images, draw.train_labels, seed)
+                    logits = logits_of(model, draw.test_images)
+                hits = int((logits.argmax(1) == draw.test_labels).sum())
+                reached: float | str = hits / TEST if bool(logits.isfinite().all()) else "NaN"
+            except Exception as error:
+                reached = type(error).__name__
+            self._reached[draw.id, context, seed] = reached
+        return self._reached[draw.id, context, seed]
+
+    def _carried(self, context: Context) -> list[Diagnosis]:
+        ideas = [(id, self.reference.lab.exercise(id).misconception(idea.partition("~")[0])) for id, idea in context]
+        return [Diagnosis(m.id, id, m.idea, m.question, carried=True) for id, m in ideas]

@@ -1,0 +1,99 @@
+"""Kernels in a sandbox for everything that starts kernels through jupyter_client: ours, nbclient, nbgrader, nbval.
+
+A kernelspec asks for it in its metadata, as the one below does; `autograder sandbox --kernelspec` installs
+one by the name of vitedu-sandbox.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from jupyter_client.provisioning import LocalProvisioner
+from traitlets import Float, Integer
+
+from autograder.sandbox import bubblewrap
+from autograder.sandbox.bubblewrap import HOME, Room
+from autograder.sandbox.scratch import scratch_folder
+
+NAME = "vitedu-sandbox"
+# torch.compile then gives back what it got: a first compilation takes longer than an exercise may.
+EAGER = {"TORCHDYNAMO_DISABLE": "1"}
+
+
+def kernelspec(room: Room) -> dict[str, Any]:
+    """What a kernel.json says for a kernel in such a room."""
+    settings = {f.name: getattr(room, f.name) for f in fields(Room)}
+    return {
+        "argv": ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"],  # the provisioner starts its own
+        "display_name": "Python (vitedu sandbox)", "language": "python", "interrupt_mode": "message",
+        "metadata": {"kernel_provisioner": {"provisioner_name": NAME, "config": settings}},
+    }  # fmt: skip
+
+
+def install(prefix: Path) -> Path:
+    """Write the kernelspec below `prefix`, such as sys.prefix; returns its folder."""
+    folder = prefix / "share" / "jupyter" / "kernels" / NAME
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "kernel.json").write_text(json.dumps(kernelspec(Room()), indent=1) + "\n")
+    return folder
+
+
+def environment() -> dict[str, str]:
+    """All that a kernel in a sandbox finds in its environment."""
+    return {
+        "PATH": os.defpath, "LANG": "C.UTF-8", "HOME": HOME, "TMPDIR": HOME,
+        "IPYTHONDIR": f"{HOME}/.cache/ipython", "MPLCONFIGDIR": f"{HOME}/.cache/matplotlib",
+        "JUPYTER_PLATFORM_DIRS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
+        **EAGER,
+    }  # fmt: skip
+
+
+class SandboxProvisioner(LocalProvisioner):
+    """Starts kernels in a sandbox (see bubblewrap.py); nothing of the caller's environment or folders is inside."""
+
+    memory = Integer(Room.memory, config=True, help="Bytes of memory of a kernel and its children.")
+    processes = Integer(Room.processes, config=True, help="Processes and threads of a kernel.")
+    scratch_bytes = Integer(Room.scratch_bytes, config=True, help="Size of the only folder that it may write to.")
+    files = Integer(Room.files, config=True, help="Files in that folder.")
+    cpu = Float(Room.cpu, config=True, help="CPU seconds of a kernel and its children.")
+
+    _folder: Path | None = None
+
+    @property
+    def room(self) -> Room:
+        """How much the kernel may use."""
+        return Room(**{f.name: getattr(self, f.name) for f in fields(Room)})
+
+    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
+        """Sockets on files, in a private folder: there is no network inside."""
+        if why := bubblewrap.unavailable():
+            raise RuntimeError(why)
+        if self._folder is None:
+            self._folder = scratch_folder()
+            self.parent.transport, self.parent.ip = "ipc", str(self._folder / "socket")
+        return await super().pre_launch(**kwargs)
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Mapping[str, Any]:
+        """Start the sandbox; the kernelspec's command is not used."""
+        self.process = bubblewrap.launch(self.room, self._folder, self.connection_info, environment())
+        self.pid = self.pgid = self.process.pid
+        return self.connection_info
+
+    async def send_signal(self, signum: int) -> None:
+        """Signals end the sandbox; an interrupt goes to the kernel as a message, not this way."""
+        if self.process and signum in (signal.SIGTERM, signal.SIGKILL):
+            bubblewrap.end(self.process)
+
+    async def cleanup(self, restart: bool = False) -> None:
+        """Remove the private folder."""
+        await super().cleanup(restart)
+        if self._folder is not None and not restart:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None

@@ -1,0 +1,144 @@
+"""How the gradebook's database is opened: a SQLite file beside other programs, or a PostgreSQL server.
+
+nbgrader opens the gradebook anew at every step, in many places, and offers no setting for how. So
+every database that this process opens from `open_patiently` on is opened in our way: a grading
+command waits for whoever else is writing, and in SQLite's WAL mode no reader is in its way at all.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext, suppress
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import psutil
+from nbformat import NotebookNode
+from nbgrader import api
+from nbgrader.api import Assignment, Course, Gradebook
+from nbgrader.converters.base import NbGraderException
+from sqlalchemy import Engine, event, insert, make_url, select
+
+
+def points_of(db_url: str, assignment: str, notebook: str, release: NotebookNode) -> dict[str, float]:
+    """The points of each graded cell, as the gradebook has them.
+
+    Raises:
+        NbGraderException: the release names other cells.
+    """
+    with Gradebook(db_url) as gradebook:
+        points = {
+            cell.name: float(cell.max_score) for cell in gradebook.find_notebook(notebook, assignment).grade_cells
+        }
+    released = {c.metadata.nbgrader.grade_id for c in release.cells if c.metadata.nbgrader.get("grade")}
+    if released != points.keys():
+        raise NbGraderException(
+            f"the release of {assignment} and the gradebook name different graded cells "
+            f"({', '.join(sorted(released ^ points.keys()))}); "
+            f"run: nbgrader generate_assignment {assignment} --force"
+        )
+    return points
+
+
+PATIENCE = 30  # seconds to wait for somebody else's lock; in the address, ?timeout=5 sets another number for SQLite
+ANSWER = 10  # seconds within which a server has to answer
+# On these, the programs may run on several machines, which WAL mode does not allow.
+NETWORK = {
+    "9p", "afpfs", "afs", "beegfs", "ceph", "cifs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs3", "nfs4",
+    "orangefs", "panfs", "pvfs2", "smb2", "smb3", "smbfs", "webdav",
+}  # fmt: skip
+NOT_NETWORK = {"fuse.fuse-overlayfs", "fuse.lxcfs"}
+
+
+def open_patiently() -> None:
+    """From now on, open databases in our way."""
+    steps = (
+        (Engine, "do_connect", _before),
+        (Engine, "connect", _after),
+        (Assignment, "before_insert", _with_its_course),
+    )
+    for step in steps:
+        if not event.contains(*step):
+            event.listen(*step)
+    # One engine for each address: it remembers the statements that it has put together, which takes longer than to
+    # run them.
+    if not hasattr(api.create_engine, "cache_info"):
+        api.create_engine = lru_cache(maxsize=8)(api.create_engine)
+
+
+@contextmanager
+def held(db_url: str) -> Iterator[None]:
+    """Keep a SQLite database open meanwhile: whoever is the last to close it tidies up its files, each time anew."""
+    path = make_url(db_url).database if db_url.startswith("sqlite") else None
+    with closing(sqlite3.connect(path)) if path and os.path.exists(path) else nullcontext() as connection:
+        if connection is not None:
+            with suppress(sqlite3.Error):  # whatever it is, the next who opens it will tell
+                connection.execute("PRAGMA schema_version").fetchone()
+        yield
+
+
+def _before(dialect: Any, record: Any, arguments: Any, options: dict[str, Any]) -> None:
+    """Set what a connection is made with; what the address says of it goes first."""
+    if dialect.name == "sqlite":
+        options.setdefault("timeout", PATIENCE)
+    elif dialect.driver == "psycopg":
+        options.setdefault("connect_timeout", ANSWER)
+
+
+def _after(connection: Any, record: Any) -> None:
+    """Set what holds for a connection from here on."""
+    if isinstance(connection, sqlite3.Connection):
+        # The stamp "finished" is written after the gradebook and is on the disk at once. With synchronous=NORMAL
+        # a power cut could take the points back and leave the stamp: graded, it would say, and nobody's points.
+        connection.execute("PRAGMA synchronous = FULL")
+        _choose_journal(connection)
+    elif type(connection).__module__.partition(".")[0] == "psycopg":
+        # PostgreSQL waits for ever, unless the address or the server says otherwise.
+        wait = f"SELECT set_config('lock_timeout', '{PATIENCE}s', false) WHERE current_setting('lock_timeout') = '0'"
+        connection.execute(wait)
+        connection.commit()
+
+
+def _choose_journal(connection: sqlite3.Connection) -> None:
+    """WAL mode, in which readers and the writer do not wait for each other; the old mode where that cannot be.
+
+    The mode is kept in the file. A change needs the file for oneself: somebody else's lock is not waited for,
+    the next connection changes it just as well.
+    """
+    ((_, _, path),) = connection.execute("PRAGMA database_list")
+    mode = "delete" if _on_network(path) else "wal"
+    ((patience,),) = connection.execute("PRAGMA busy_timeout")
+    connection.execute("PRAGMA busy_timeout = 0")
+    with suppress(sqlite3.Error):  # locked, read-only, damaged: the first statement will tell
+        connection.execute(f"PRAGMA journal_mode = {mode}").fetchall()
+    connection.execute(f"PRAGMA busy_timeout = {patience}")
+
+
+def _with_its_course(mapper: Any, connection: Any, assignment: Assignment) -> None:
+    """Enter the course of an assignment. nbgrader forgets the one without a name, its default: servers refuse that."""
+    this = Course.__table__.c.id == assignment.course_id
+    if connection.dialect.name != "sqlite" and not connection.execute(select(Course.id).where(this)).first():
+        connection.execute(insert(Course).values(id=assignment.course_id))
+
+
+@cache
+def _on_network(path: str) -> bool:
+    return on_network(path)
+
+
+def on_network(path: str, mounts: list[Any] | None = None) -> bool:
+    """Whether a file lies on a network drive.
+
+    Args:
+        mounts: `mountpoint` and `fstype` of each file system; None: those of this machine.
+    """
+    real = Path(os.path.realpath(path))
+    places = psutil.disk_partitions(all=True) if mounts is None else mounts
+    above = [place for place in places if real.is_relative_to(place.mountpoint)]
+    if not above:
+        return False
+    kind = max(reversed(above), key=lambda place: len(place.mountpoint)).fstype  # of two in one place, the upper one
+    return kind in NETWORK or (kind.startswith("fuse.") and kind not in NOT_NETWORK)
