@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo demo-all equality lab test test-hostile notebooks verify proofs bench bench-accuracy bench-grading bench-walls clean sandbox
+.PHONY: help demo demo-all equality lab check test test-hostile notebooks verify proofs bench bench-accuracy bench-grading bench-walls clean sandbox
 
 help: ## show this list
 	@echo "make TARGET [PYTHON=/path/to/python3.11]"
@@ -21,8 +21,12 @@ demo-all: $(READY) sandbox ## the same for every lab that there is
 lab: $(READY) ## open JupyterLab on the students' notebooks
 	$(BIN)/jupyter lab --ServerApp.root_dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
-test: $(READY) sandbox ## ruff, then all tests but the long part of the hostile set
+check: $(READY) ## style, formatting, and the layers that no import may cross
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check -q . || { echo "run: $(BIN)/ruff format ." >&2; exit 1; }
+	$(BIN)/lint-imports
+
+test: $(READY) sandbox check ## the checks, then all tests but the long part of the hostile set
 	$(BIN)/pytest -n 2 --dist loadscope
 
 test-hostile: $(READY) sandbox ## the whole hostile set, on both sides of the walls; writes .run/hostile.json

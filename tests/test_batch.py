@@ -240,7 +240,10 @@ def test_what_takes_too_long_in_the_grader_itself_is_ended(swallows):
 
 
 def test_work_that_hangs_in_a_worker_elsewhere_ends_the_worker():
-    code = "import ctypes\nfrom autograder.execution import submission_task as work\nwith work._alive_until(1): ctypes.PyDLL(None).sleep(3600)"
+    code = (
+        "import ctypes\nfrom autograder.execution.submission_task import _alive_until\n"
+        "with _alive_until(1): ctypes.PyDLL(None).sleep(3600)"
+    )
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 1
 
 

@@ -11,7 +11,7 @@ import pytest
 import autograder
 from autograder.labs.lab import all_labs
 
-PATH = Path(autograder.__file__).with_name("catalogue.csv")
+PATH = Path(autograder.__file__).parent / "exams" / "catalogue.csv"
 COLUMNS = ["row", "idea", "state", "where", "note"]
 REPORT_ENTRIES = 21  # S1 to S21: ideas seen in homework reports
 

@@ -134,21 +134,21 @@ def test_contributing_adds_an_exercise(tmp_path):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     document = ROOT / "CONTRIBUTING.md"
-    cells, exam, entry, oracle, planted = blocks(document, "python")
-    lab, oracles = tmp_path / "autograder/exams/lab1.py", tmp_path / "tests/test_lab1_oracles.py"
+    cells, exam, oracle, planted = blocks(document, "python")
+    oracles = tmp_path / "tests/test_lab1_oracles.py"
     exercise = '# %% [markdown] grade_id="exercise-scaled_dot_product_attention"'
     put(tmp_path / "solutions/lab1_attention/attention.py", exercise, f"{cells}\n")
-    put(lab, "# --- scaled_dot_product_attention ---", f"{exam}\n")
-    put(lab, '    Exercise("scaled_dot_product_attention"', entry)
+    (tmp_path / "autograder/exams/lab1/causal_mask.py").write_text(exam)
     helper, test = oracle.split("\n\n\n")
     put(oracles, "# --- the model answers ---", f"{helper}\n\n\n")
     put(oracles, "# --- properties ---", f"{test}\n\n")
     put(oracles, '    ("attention_weights", weights_oracle, ("dim=-1"', planted)
     (row,) = (block for block in blocks(document, "text") if block.startswith("13,"))
-    catalogue = tmp_path / "autograder/catalogue.csv"
+    catalogue = tmp_path / "autograder/exams/catalogue.csv"
     catalogue.write_text(re.sub(r"^13,.*\n", lambda _: row, catalogue.read_text(), flags=re.MULTILINE))
 
-    prove = next(words[1:] for words in commands(document) if words[0].endswith("python") and "prove(" in words[-1])
+    verify = next(words[1:] for words in commands(document) if words[:2] == [".venv/bin/autograder", "verify"])
+    prove = ["-m", "autograder.cli", *verify]
     tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_catalogue.py", str(oracles)]
     said = [
         subprocess.run(
@@ -159,4 +159,5 @@ def test_contributing_adds_an_exercise(tmp_path):
     ]  # fmt: skip
     table, tested = (done.stdout for done in said)
     assert [done.returncode for done in said] == [0, 0], table + tested + said[0].stderr
-    assert any(block == table for block in blocks(document, "text")), table
+    (shown,) = (block for block in blocks(document, "text") if block.startswith("exam "))
+    assert shown in table, table

@@ -281,7 +281,8 @@ def test_nothing_outlives_the_kernel(start):
 
 def test_it_ends_with_the_grader(tmp_path):
     code = (
-        "import time\nfrom autograder.execution.limits import Limits; from autograder.execution.student_kernel import StudentKernel\nkernel = StudentKernel(Limits())\n"
+        "import time\nfrom autograder.execution.student_kernel import Limits, StudentKernel\n"
+        "kernel = StudentKernel(Limits())\n"
         "print(*[p.pid for p in kernel._watch.family()], flush=True)\ntime.sleep(300)"
     )
     grader = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=REPO)
@@ -314,7 +315,7 @@ def as_somebody_else(folder: Path) -> list[str]:
 
 LOOK = """
 from autograder import sandbox
-from autograder.execution.limits import Limits; from autograder.execution.student_kernel import StudentKernel
+from autograder.execution.student_kernel import Limits, StudentKernel
 assert not sandbox.unavailable(), sandbox.unavailable()
 with StudentKernel(Limits(files=50)) as kernel:
     print(kernel.run("import os, torch; print(os.getuid(), float(torch.ones(2).sum()))", 60).outputs[0].text)

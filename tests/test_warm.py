@@ -369,7 +369,8 @@ def test_chance_is_not_the_same(template):
 
 def test_all_end_with_their_grader():
     code = (
-        "import sys, time\nfrom autograder.execution.limits import Limits; from autograder.execution.student_kernel import StudentKernel\nfrom autograder.sandbox.forked_kernel import Template\n"
+        "import sys, time\nfrom autograder.execution.student_kernel import Limits, StudentKernel\n"
+        "from autograder.sandbox.forked_kernel import Template\n"
         "template = Template([])\nkernel = StudentKernel(Limits(), template=template.address)\n"
         "assert not kernel.cold, kernel.cold\n"
         "print(template.process.pid, *[p.pid for p in kernel._watch.family()], flush=True)\ntime.sleep(300)"
@@ -385,7 +386,7 @@ def test_all_end_with_their_grader():
 
 def test_a_kernel_ends_with_its_worker_though_the_template_stays(template):
     code = (
-        "import sys, time\nfrom autograder.execution.limits import Limits; from autograder.execution.student_kernel import StudentKernel\n"
+        "import sys, time\nfrom autograder.execution.student_kernel import Limits, StudentKernel\n"
         f"kernel = StudentKernel(Limits(), template={template.address!r})\nassert not kernel.cold, kernel.cold\n"
         'kernel.run(\'import subprocess; many = [subprocess.Popen(["sleep", "300"]) for _ in range(3)]\', 20)\n'
         "print(*[p.pid for p in kernel._watch.family()], flush=True)\ntime.sleep(300)"
@@ -468,7 +469,7 @@ def test_a_hundred_starts_leave_nothing(template):
 
 LOOK = """
 from autograder import sandbox
-from autograder.execution.limits import Limits; from autograder.execution.student_kernel import StudentKernel
+from autograder.execution.student_kernel import Limits, StudentKernel
 from autograder.sandbox.forked_kernel import Template
 assert not sandbox.unavailable(), sandbox.unavailable()
 with Template(["torch"]) as template:

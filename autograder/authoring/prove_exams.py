@@ -8,7 +8,7 @@ right answer that loses a point.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
@@ -20,6 +20,7 @@ from nbgrader.preprocessors import ClearSolutions
 from torch.utils._python_dispatch import TorchDispatchMode
 from tqdm import tqdm
 
+from autograder.errors import UserError
 from autograder.execution.examiner import ask_exercise
 from autograder.execution.limits import Limits
 from autograder.execution.student_kernel import OK, StudentKernel
@@ -27,7 +28,7 @@ from autograder.judging.judge import Reply, judge
 from autograder.judging.reference_answers import Reference, differ
 from autograder.judging.verdict import FOR_REVIEW, GRADED, NOT_ANSWERED, Verdict
 from autograder.labs.exam import Exercise
-from autograder.labs.lab import STUB, Lab, find_lab, without_marks
+from autograder.labs.lab import STUB, Lab, all_labs, find_lab, without_marks
 from autograder.labs.variants import VARIANTS, Draw
 from vitedu.cases import Answer, Case
 from vitedu.probe import ask
@@ -66,18 +67,35 @@ class Proof:
     problems: list[str] = field(default_factory=list)
 
 
+def exams(names: Iterable[str]) -> list[tuple[Lab, Exercise]]:
+    """The exams of labs and exercises by name, such as "lab1" or "lab1/AttentionHead"; of all labs where none is named.
+
+    Raises:
+        UserError: there is no such lab or exercise, or it has no cases.
+    """
+    found: list[tuple[Lab, Exercise]] = []
+    for name in list(names) or [lab.key for lab in all_labs()]:
+        lab_name, _, id = name.partition("/")
+        lab = find_lab(lab_name)
+        if id and lab.exercise(id).trained:
+            raise UserError(f"{name} is an exam by training, which has no cases to prove; see benchmarks/accuracy.py.")
+        wanted = [lab.exercise(id)] if id else [each for each in lab.exercises if not each.trained]
+        found += [(lab, exercise) for exercise in wanted]
+    return found
+
+
 def verify(
-    labs: list[Lab], workers: int = 2, secrets: int = len(SECRETS), variants: int = VARIANTS,
+    chosen: list[tuple[Lab, Exercise]], workers: int = 2, secrets: int = len(SECRETS), variants: int = VARIANTS,
     carried: int = VARIANTS * len(SECRETS),
 ) -> list[Proof]:  # fmt: skip
-    """Prove all exams of some labs on the variants of some secrets, several at a time, with a progress bar.
+    """Prove some exams on the variants of some secrets, several at a time, with a progress bar.
 
     Args:
         variants: of each secret.
         carried: carried-over mistakes are tried on this many variants at most: there are many pairs of an earlier
             mistake and a later exercise, and they take most of the time.
     """
-    tasks = [(lab.assignment, exercise.id) for lab in labs for exercise in lab.exercises if not exercise.trained]
+    tasks = list(dict.fromkeys((lab.assignment, exercise.id) for lab, exercise in chosen))
     proofs = {}
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         draws = {task: all_draws(task[1], secrets, variants) for task in tasks}

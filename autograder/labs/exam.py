@@ -23,7 +23,7 @@ class Misconception:
         idea: one sentence that completes "Your answer equals what comes out when ...".
         question: the next question the student should ask.
         code: a replacement for the exercise's solution cell that holds the wrong idea.
-        rows: its numbers in the catalogue (autograder/catalogue.csv).
+        rows: its numbers in the catalogue (autograder/exams/catalogue.csv).
         seen: where it was met.
     """
 

@@ -20,7 +20,7 @@ from nbformat import NotebookNode
 from autograder.errors import UserError
 from autograder.labs.lab import Lab, all_labs
 from autograder.sanitize.untrusted import shown
-from autograder.storage.folder_names import LONGEST, bad_name, alike_as, as_typed
+from autograder.storage.folder_names import LONGEST, alike_as, as_typed, bad_name
 from autograder.storage.folders import closed, entries, folders_in, is_damaged, is_folder, is_open
 from autograder.storage.submissions import Handed, Submission
 from autograder.submission.archives import is_archive

@@ -9,8 +9,6 @@ from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
 from vitedu.cases import Case
 
-# --- AttentionHead -------------------------------------------------------------------------------
-
 
 def head_weights(draw: Draw, dim: int, width: int) -> dict[str, torch.Tensor]:
     """Random weights and biases for the three layers."""

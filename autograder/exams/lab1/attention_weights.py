@@ -9,8 +9,6 @@ from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
 from vitedu.cases import Case
 
-# --- attention_weights ---------------------------------------------------------------------------
-
 
 def weights_cases(draw: Draw) -> list[Case]:
     """Zero, one, and two leading dimensions, a square one, and scores that overflow exp."""

@@ -7,8 +7,6 @@ from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
 from vitedu.cases import Case
 
-# --- multi_head_attention_einsum -----------------------------------------------------------------
-
 
 def einsum_cases(draw: Draw) -> list[Case]:
     """Narrow and wide heads, a lone sample, and five sizes of which no two are equal."""

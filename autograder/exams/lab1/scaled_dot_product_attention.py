@@ -9,8 +9,6 @@ from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
 from vitedu.cases import Case
 
-# --- scaled_dot_product_attention ----------------------------------------------------------------
-
 
 def sdpa_cases(draw: Draw) -> list[Case]:
     """Every shape of mask that the docstring allows, no mask, and scores that overflow exp."""

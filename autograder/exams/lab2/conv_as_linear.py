@@ -7,8 +7,6 @@ from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
 from vitedu.cases import Case
 
-# --- conv_as_linear ------------------------------------------------------------------------------
-
 
 def conv_as_linear_cases(draw: Draw) -> list[Case]:
     """Few and many features, one and three channels; the sizes of a kernel are pairwise distinct."""

@@ -7,8 +7,6 @@ from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
 from vitedu.cases import Case
 
-# --- patch_embeddings ----------------------------------------------------------------------------
-
 
 def embedding_cases(draw: Draw) -> list[Case]:
     """The same four questions to each class: wide, tall, gray, and non-contiguous images."""

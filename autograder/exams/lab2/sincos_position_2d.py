@@ -7,8 +7,6 @@ from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
 from vitedu.cases import Case
 
-# --- sincos_position_2d --------------------------------------------------------------------------
-
 
 def sincos_cases(draw: Draw) -> list[Case]:
     """Wide, tall, and square grids, and the smallest dim, in which there is one frequency only."""

@@ -7,8 +7,6 @@ from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
 from vitedu.cases import Case
 
-# --- TokenEmbedding ------------------------------------------------------------------------------
-
 
 def tokens_cases(draw: Draw) -> list[Case]:
     """image_size as a pair and as a number, one and three channels, and batches of every size, down to one."""

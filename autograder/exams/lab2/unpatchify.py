@@ -7,8 +7,6 @@ from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
 from vitedu.cases import Case
 
-# --- unpatchify ----------------------------------------------------------------------------------
-
 
 def unpatchify_cases(draw: Draw) -> list[Case]:
     """Wide, tall, and square images, one and three channels, and a lone image."""

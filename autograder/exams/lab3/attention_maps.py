@@ -8,8 +8,6 @@ from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
 from vitedu.cases import Case
 
-# --- attention_maps ------------------------------------------------------------------------------
-
 
 def map_cases(draw: Draw) -> list[Case]:
     """Square and other images, head_dim given and left out, one image alone."""

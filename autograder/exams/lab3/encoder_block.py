@@ -7,8 +7,6 @@ from autograder.labs.exam import Alternative, Convention, Exercise, Misconceptio
 from autograder.labs.variants import Draw
 from vitedu.cases import Case
 
-# --- EncoderBlock --------------------------------------------------------------------------------
-
 
 def block_cases(draw: Draw) -> list[Case]:
     """Each constructor argument given and left out, and what holds wherever dropout stands."""

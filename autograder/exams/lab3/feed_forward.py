@@ -7,8 +7,6 @@ from autograder.labs.exam import Alternative, Convention, Exercise, Misconceptio
 from autograder.labs.variants import Draw
 from vitedu.cases import Case
 
-# --- FeedForward ---------------------------------------------------------------------------------
-
 
 def forward_cases(draw: Draw) -> list[Case]:
     """A wide and a narrow hidden layer, a lone sample, and dropout in both modes."""

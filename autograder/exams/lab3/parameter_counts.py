@@ -8,8 +8,6 @@ from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
 from vitedu.cases import Case
 
-# --- parameter_counts ----------------------------------------------------------------------------
-
 REPORT = {  # the lab report's model: 28 x 28 pixels, one channel, six classes
     "image_size": 28, "patch_size": 4, "in_channels": 1, "num_classes": 6, "dim": 192, "depth": 10, "num_heads": 8,
     "mlp_dim": 384, "head_dim": 64, "qkv_bias": False,

@@ -11,8 +11,6 @@ from autograder.labs.exam import Alternative, Convention, Exercise, Misconceptio
 from autograder.labs.variants import Draw
 from vitedu.cases import Case
 
-# --- VisionTransformer ---------------------------------------------------------------------------
-
 
 def vit_weights(
     draw: Draw, grid: tuple[int, int], patch: int, channels: int, classes: int, dim: int, depth: int, inner: int,

@@ -14,8 +14,6 @@ from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
 from vitedu.cases import Case
 
-# --- checkpoints ----------------------------------------------------------------------------------
-
 
 def checkpoint_cases(draw: Draw) -> list[Case]:
     """With Adam's memory, without an optimizer, from another device, into a model with other keys."""

@@ -23,8 +23,6 @@ from autograder.labs.variants import Draw
 from vitedu.cases import Case
 from vitedu.scripted import Numbers
 
-# --- evaluate -------------------------------------------------------------------------------------
-
 
 def evaluate_cases(draw: Draw) -> list[Case]:
     """Unequal batches through a BatchNorm, a frozen model found in eval mode, dropout, data on another device."""

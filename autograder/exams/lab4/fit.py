@@ -25,8 +25,6 @@ from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
 from vitedu.cases import Case
 
-# --- fit ------------------------------------------------------------------------------------------
-
 
 def fit_cases(draw: Draw) -> list[Case]:
     """A best epoch among many, a scheduler and on_epoch, accuracy 0 throughout, data on another device.

@@ -11,8 +11,6 @@ from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
 from vitedu.cases import Case
 
-# --- metrics --------------------------------------------------------------------------------------
-
 
 def metrics_cases(draw: Draw) -> list[Case]:
     """Accuracies that no other number imitates, and counts with repeated pairs and with absent classes."""

@@ -28,8 +28,6 @@ from autograder.labs.variants import Draw
 from vitedu.cases import Case
 from vitedu.scripted import Numbers
 
-# --- train_one_epoch ------------------------------------------------------------------------------
-
 
 def train_cases(draw: Draw) -> list[Case]:
     """Momentum and two epochs, a scheduler, Adam on a model found in eval mode, data on another device."""

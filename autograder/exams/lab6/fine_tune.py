@@ -25,8 +25,6 @@ from autograder.labs.variants import Draw
 from vitedu import transfer_scripts
 from vitedu.cases import Case
 
-# --- fine_tune ------------------------------------------------------------------------------------
-
 
 def tune_cases(draw: Draw) -> list[Case]:
     """Two heads, running statistics, a block with its name in others, data on another device."""

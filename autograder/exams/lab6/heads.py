@@ -21,8 +21,6 @@ from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
 from vitedu.cases import Case
 
-# --- heads ----------------------------------------------------------------------------------------
-
 
 def heads_cases(draw: Draw) -> list[Case]:
     """More and fewer classes, both names, a device without numbers; losses and accuracies of one head and of two."""

@@ -7,8 +7,6 @@ from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
 from vitedu.cases import Case
 
-# --- paper_counts ---------------------------------------------------------------------------------
-
 
 def paper_cases(draw: Draw) -> list[Case]:
     """Small sizes, one layer alone, and with and without layer scale."""

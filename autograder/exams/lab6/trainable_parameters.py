@@ -7,8 +7,6 @@ from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
 from vitedu.cases import Case
 
-# --- trainable_parameters -------------------------------------------------------------------------
-
 
 def count_cases(draw: Draw) -> list[Case]:
     """A half-frozen model with statistics, one with a shared layer, one that is frozen but for a norm, one layer."""
