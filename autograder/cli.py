@@ -54,9 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "verify", help="prove the exams: wrong ideas caught and named, right answers accepted"
     )
-    command.add_argument(
-        "labs", nargs="*", metavar="LAB", help="such as lab1, or lab2/patchify; none: all"
-    )
+    command.add_argument("labs", nargs="*", metavar="LAB", help="such as lab1, or lab2/patchify; none: all")
     command.add_argument("--json", type=Path, metavar="FILE", help="write the table as JSON, too")
     command.add_argument("--workers", type=_count, default=2, help="exams proven at a time (default 2)")
     command.add_argument("--secrets", type=int, choices=(1, 2, 3), default=3, help="how many (default 3)")

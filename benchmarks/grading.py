@@ -31,7 +31,7 @@ from autograder.execution.limits import Limits
 from autograder.execution.preload import modules_of
 from autograder.execution.student_kernel import StudentKernel
 from autograder.sandbox.bubblewrap import unavailable
-from autograder.sandbox.forked_kernel import Template
+from autograder.sandbox.forked_kernel import ForkServer
 
 ROOM, RESULT = Path(".run/bench/grading"), Path(".run/bench/grading.json")
 Runs = list[dict[str, Any]]
@@ -75,7 +75,7 @@ def warm_memory(kernels: int = 4) -> float | None:
     """
     if unavailable():
         return None
-    with Template(modules_of(LAB.source)) as template, ExitStack() as stack:
+    with ForkServer(modules_of(LAB.source)) as template, ExitStack() as stack:
         sizes = []
         for _ in range(kernels):
             kernel = stack.enter_context(StudentKernel(Limits(), template=template.address))

@@ -7,7 +7,7 @@ import warnings
 import pytest
 import torch
 
-from autograder.judging.judge import Reply, judge
+from autograder.judging.judge import CaseAnswer, judge
 from autograder.judging.reference_answers import Reference
 from autograder.judging.verdict import GRADED, Verdict
 from autograder.labs.lab import all_labs
@@ -33,9 +33,9 @@ def test_alternatives_get_along(reference, place):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for case in reference.cases(exercise, draw):
-                reply = Reply(ask(space[case.thing], case, space=space))
+                reply = CaseAnswer(ask(space[case.thing], case, space=space))
                 if asks_for_float32(reply.answer):
-                    reply = Reply(ask(space[case.thing], case, torch.float32, space=space), torch.float32)
+                    reply = CaseAnswer(ask(space[case.thing], case, torch.float32, space=space), torch.float32)
                 replies.append(reply)
         verdict = judge(reference, exercise, draw, replies, earlier, Verdict(exercise.id, "exam", GRADED, 0.0, 1.0))
         earlier |= {exercise.id: verdict.idea} if verdict.idea else {}

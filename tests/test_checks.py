@@ -18,7 +18,7 @@ from vitedu.checks import CheckFailed, check, examine, when_ready
 from vitedu.compare import TOLERANCE, Expected, facts
 from vitedu.findings import note
 from vitedu.probe import ask
-from vitedu.stored import Fingerprint, Named
+from vitedu.stored import Fingerprint, StoredMisconception
 
 T = TOLERANCE[torch.float64]
 X = torch.randn(4, 5, generator=torch.Generator().manual_seed(0)).double()
@@ -57,7 +57,7 @@ class ColumnsLayer(Layer):
 
 
 def idea(thing, cases, text, question="Which dimension?", earlier=""):
-    return Named(text, question, [Expected(facts(ask(thing, c), c, T)) for c in cases], earlier)
+    return StoredMisconception(text, question, [Expected(facts(ask(thing, c), c, T)) for c in cases], earlier)
 
 
 def dropped(x):
@@ -69,7 +69,7 @@ def lab(tmp_path, monkeypatch):
     """A lab of two exercises, the second built on the first, as an author's build would store it."""
     monkeypatch.setattr(stored, "FOLDER", tmp_path)
     monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
-    by_chance = Named(
+    by_chance = StoredMisconception(
         "dropout stays on.", "When?", [Expected(facts(ask(dropped, c), c, T), by_chance=True) for c in ROWS]
     )
     made = {
@@ -453,7 +453,9 @@ def test_fingerprints_come_back_and_are_the_same_bytes_twice(lab, tmp_path):
 def test_values_too_large_for_float32_are_kept_as_they_are(tmp_path):
     case = Case("", "f", args=(X,))
     huge = facts(ask(lambda x: x * 1e200, case), case, T)
-    one = Fingerprint([case], [facts(ask(rows_to_one, case), case, T)], {"huge": Named("", "", [Expected(huge)])})
+    one = Fingerprint(
+        [case], [facts(ask(rows_to_one, case), case, T)], {"huge": StoredMisconception("", "", [Expected(huge)])}
+    )
     stored.save(tmp_path / "lab2.safetensors", {"f": one})
     (back,) = stored.load("lab2")["f"].misconceptions["huge"].expected
     assert torch.equal(back.facts.values["out"], huge.values["out"]) and math.isfinite(huge.values["out"].max())

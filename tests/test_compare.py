@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vitedu.cases import Answer, Case
-from vitedu.compare import Expected, Facts, close, explain, facts, right, same
+from vitedu.compare import ComparableAnswer, Expected, close, explain, facts, right, same
 from vitedu.probe import ask
 
 T = 1e-6
@@ -195,5 +195,5 @@ def test_an_unknown_mistake_stays_unnamed():
 
 def test_no_answer_is_no_idea():
     silent = facts(Answer("undone"), CASE, T)
-    assert isinstance(silent, Facts)
+    assert isinstance(silent, ComparableAnswer)
     assert explain([silent], [False], {"triple": MISCONCEPTIONS["triple"][:1]}, [T]) == ([], [[]])

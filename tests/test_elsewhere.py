@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vitedu.elsewhere import ABSENT, MIXED, Elsewhere, written_elsewhere
+from vitedu.elsewhere import ABSENT, MIXED, FakeDeviceTensor, written_elsewhere
 
 HERE = torch.arange(6.0).reshape(2, 3)
 
@@ -25,14 +25,14 @@ HERE = torch.arange(6.0).reshape(2, 3)
     ],
 )
 def test_every_usual_way_to_move_brings_it_here(bring):
-    moved = bring(Elsewhere(HERE))
+    moved = bring(FakeDeviceTensor(HERE))
     assert type(moved) is torch.Tensor and torch.equal(moved, HERE)
 
 
 def test_it_can_be_looked_at_and_computed_with_where_it_lies():
-    t = Elsewhere(HERE)
+    t = FakeDeviceTensor(HERE)
     assert (t.shape, len(t), t.size(1), t.dtype, t.device.type) == ((2, 3), 2, 3, torch.float32, "meta")
-    assert type(t + t) is Elsewhere and (t * 2).sum().item() == 30
+    assert type(t + t) is FakeDeviceTensor and (t * 2).sum().item() == 30
 
 
 @pytest.mark.parametrize(
@@ -40,13 +40,13 @@ def test_it_can_be_looked_at_and_computed_with_where_it_lies():
 )
 def test_it_does_not_mix_with_what_is_here(use):
     with pytest.raises(RuntimeError, match=MIXED):
-        use(Elsewhere(HERE))
+        use(FakeDeviceTensor(HERE))
 
 
 @pytest.mark.parametrize("use", [lambda t: t.cuda(), lambda t: t.to("cuda"), lambda t: t.to(device="cuda:0")])
 def test_a_device_written_into_the_code_fails_in_the_same_way_on_every_machine(use):
     with pytest.raises(RuntimeError, match=ABSENT):
-        use(Elsewhere(HERE))
+        use(FakeDeviceTensor(HERE))
 
 
 def test_a_file_from_elsewhere_needs_a_map_location(tmp_path):

@@ -10,7 +10,7 @@ import torch
 from nbformat.v4 import new_code_cell, new_notebook
 
 from autograder.execution.examiner import library_remarks
-from autograder.judging.judge import Reply, judge, signature
+from autograder.judging.judge import CaseAnswer, judge, signature
 from autograder.judging.reference_answers import Reference, differ
 from autograder.judging.verdict import ERROR, FOR_REVIEW, GRADED, NOT_ANSWERED, Verdict
 from autograder.judging.verdict_output import verdict_output
@@ -34,7 +34,7 @@ def replies(reference, exercise_id, replaced=(), dtype=torch.float64, variant=3)
     codes = [(id, reference.lab.exercise(id).misconception(m).code) for id, m in replaced]
     space = reference.namespace(codes)
     draw = Draw(SECRET, exercise_id, variant)
-    return exercise, draw, [Reply(ask(space[c.thing], c, dtype), dtype) for c in reference.cases(exercise, draw)]
+    return exercise, draw, [CaseAnswer(ask(space[c.thing], c, dtype), dtype) for c in reference.cases(exercise, draw)]
 
 
 def verdict_on(reference, exercise_id, replaced=(), earlier=None, dtype=torch.float64):
@@ -110,7 +110,7 @@ def held(reference, exercise_id, **ideas):
     """What a student whose cells hold these ideas answers."""
     exercise, draw = reference.lab.exercise(exercise_id), Draw(SECRET, exercise_id, 1)
     space = reference.namespace([(id, reference.code(id, idea)) for id, idea in ideas.items()])
-    return exercise, draw, [Reply(ask(space[c.thing], c, space=space)) for c in reference.cases(exercise, draw)]
+    return exercise, draw, [CaseAnswer(ask(space[c.thing], c, space=space)) for c in reference.cases(exercise, draw)]
 
 
 # --- an earlier mistake that leaves no numbers to expect ----------------------------------------
@@ -134,12 +134,12 @@ def raised(kind: str, message: str = "") -> Answer:
 
 def test_nobody_gains_by_giving_an_exercise_away_and_raising_ever_after(reference):
     exercise, draw, given = replies(reference, "AttentionHead", [RAISES])
-    same = [Reply(raised(r.answer.error["type"], r.answer.error["message"])) for r in given]
-    for forged in (same, [Reply(raised("ValueError"))] * len(given)):
+    same = [CaseAnswer(raised(r.answer.error["type"], r.answer.error["message"])) for r in given]
+    for forged in (same, [CaseAnswer(raised("ValueError"))] * len(given)):
         verdict = judged(reference, exercise, draw, forged, dict([RAISES]))
         assert (verdict.points, verdict.status) == (0.0, FOR_REVIEW)
     for blank in (dataclasses.replace(raised("NotImplementedError"), status="undone"), Answer("missing")):
-        verdict = judged(reference, exercise, draw, [Reply(blank)] * len(given), dict([RAISES]))
+        verdict = judged(reference, exercise, draw, [CaseAnswer(blank)] * len(given), dict([RAISES]))
         assert (verdict.points, verdict.status) == (0.0, NOT_ANSWERED)
     _, _, numbers = replies(reference, "AttentionHead", [("AttentionHead", "query-and-key-swapped")])
     verdict = judged(reference, exercise, draw, numbers, dict([RAISES]))  # no error, where there must be one
@@ -152,7 +152,7 @@ def test_what_the_student_gets_wrong_in_another_way_than_we_do_is_for_review_too
     other = next(a for a in exercise.alternatives if a.name == "head by head, laid side by side")
     space = reference.namespace([(earlier[0], reference.code(*earlier)), (exercise.id, other.code)])
     draw = Draw(SECRET, exercise.id, 3)
-    given = [Reply(ask(space[c.thing], c)) for c in reference.cases(exercise, draw)]
+    given = [CaseAnswer(ask(space[c.thing], c)) for c in reference.cases(exercise, draw)]
     ours = reference.model(exercise, draw, (earlier,))
     assert any(r.answer.error["message"] != e.facts.message for r, e in zip(given, ours, strict=True))
     assert judged(reference, exercise, draw, given, dict([earlier])).status == FOR_REVIEW
@@ -165,7 +165,7 @@ def test_an_error_that_a_mistake_leads_to_counts_beside_right_numbers(norms):
     assert 0 < len(failing) < len(given)
     verdict = judged(norms, exercise, draw, given, earlier)
     assert (verdict.points, verdict.status, [d.carried for d in verdict.diagnoses]) == (4.0, GRADED, [True])
-    alone = [r if i in failing else Reply(raised("ValueError")) for i, r in enumerate(given)]
+    alone = [r if i in failing else CaseAnswer(raised("ValueError")) for i, r in enumerate(given)]
     assert judged(norms, exercise, draw, alone, earlier).points == 0.0
 
 
@@ -173,7 +173,7 @@ def test_answers_by_chance_count_only_beside_right_numbers(norms):
     exercise, draw, given = held(norms, "FeedForward")
     (random_case,) = [i for i, case in enumerate(norms.cases(exercise, draw)) if case.random]
     noise = [  # another with each call, as an answer by chance is
-        Reply(Answer("ok", "Tensor", tensors={"out": torch.rand_like(t), "again": torch.rand_like(t)}))
+        CaseAnswer(Answer("ok", "Tensor", tensors={"out": torch.rand_like(t), "again": torch.rand_like(t)}))
         for t in (reply.answer.tensors["out"] for reply in given)
     ]
     assert judged(norms, exercise, draw, noise).points == 0.0
@@ -184,11 +184,11 @@ def test_answers_by_chance_count_only_beside_right_numbers(norms):
 
 def test_no_answer_is_no_points(reference):
     exercise, draw, given = replies(reference, "attention_weights")
-    silent = judged(reference, exercise, draw, [Reply(None)] * len(given))
+    silent = judged(reference, exercise, draw, [CaseAnswer(None)] * len(given))
     assert silent.points == 0 and {case.note for case in silent.cases} == {"no answer came back"}
-    known = judged(reference, exercise, draw, [Reply(None, why="it interrupted itself")] * len(given))
+    known = judged(reference, exercise, draw, [CaseAnswer(None, why="it interrupted itself")] * len(given))
     assert (known.points, known.status, known.reason) == (0, ERROR, "no answer came back: it interrupted itself")
-    some = judged(reference, exercise, draw, [given[0]] + [Reply(None)] * (len(given) - 1), status="timed out")
+    some = judged(reference, exercise, draw, [given[0]] + [CaseAnswer(None)] * (len(given) - 1), status="timed out")
     assert 0 < some.points < 4.0 and some.status == "timed out"
 
 
@@ -208,7 +208,7 @@ def test_no_answer_is_no_points(reference):
 )
 def test_states_are_distinct(reference, answer, status):
     exercise, draw, given = replies(reference, "AttentionHead")
-    verdict = judged(reference, exercise, draw, [Reply(answer)] * len(given))
+    verdict = judged(reference, exercise, draw, [CaseAnswer(answer)] * len(given))
     assert (verdict.status, verdict.points) == (status, 0.0)
 
 
@@ -224,17 +224,17 @@ def test_an_expected_error_counts_only_beside_right_numbers(reference):
         "line": 0,
         "integers": sorted({n for i in refused for n in cases[i].raises}),
     }
-    always = [Reply(Answer("error", error=error))] * len(given)
+    always = [CaseAnswer(Answer("error", error=error))] * len(given)
     assert judged(reference, exercise, draw, always).points == 0
     wrong_numbers = list(given)
-    wrong_numbers[refused[0]] = Reply(Answer("error", error=error | {"integers": [1]}))
+    wrong_numbers[refused[0]] = CaseAnswer(Answer("error", error=error | {"integers": [1]}))
     assert not judged(reference, exercise, draw, wrong_numbers).cases[refused[0]].right
 
 
 def test_shape_and_dtype_are_checked_before_values_and_without_broadcasting(reference):
     exercise, draw, given = replies(reference, "attention_weights")
     for change in (lambda t: t[..., :1], lambda t: t.unsqueeze(0), lambda t: t.long(), lambda t: t[:0]):
-        broken = [Reply(Answer("ok", "Tensor", tensors=
+        broken = [CaseAnswer(Answer("ok", "Tensor", tensors=
                   {n: change(t) if n in ("out", "again") else t for n, t in r.answer.tensors.items()}))
                   for r in given]  # fmt: skip
         assert judged(reference, exercise, draw, broken).points == 0
@@ -293,7 +293,7 @@ def test_a_library_that_does_the_work_is_remarked(source, remarked):
     assert bool(library_remarks(source, ("scaled_dot_product_attention",))) == remarked
 
 
-def forged(rng: random.Random, reply: Reply, case) -> Reply:
+def forged(rng: random.Random, reply: CaseAnswer, case) -> CaseAnswer:
     """An answer as a hostile process might send it: fields swapped, tensors lost, retyped, reshaped, renamed."""
     header, tensors = reply.answer.header(), dict(reply.answer.tensors)
     for name in list(tensors):
@@ -319,7 +319,7 @@ def forged(rng: random.Random, reply: Reply, case) -> Reply:
     header["error"] = rng.choice([{}, error, {"integers": 5}, {"integers": [[1]]}])
     header["kind"] = rng.choice(["Tensor", "", "\ud800"])
     header["absent"] = rng.choice([[], ["to_q.weight", "\ud800"]])
-    return Reply(Answer.read(header, tensors), rng.choice([torch.float64, torch.float32]))
+    return CaseAnswer(Answer.read(header, tensors), rng.choice([torch.float64, torch.float32]))
 
 
 def test_no_forged_answer_stops_the_judge_or_earns_what_it_does_not_know(reference):

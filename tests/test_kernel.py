@@ -12,7 +12,7 @@ import torch
 from autograder.execution.limits import Limits
 from autograder.execution.student_kernel import DIED, ERROR, OK, TIMED_OUT, KernelStartError, Run, StudentKernel
 from autograder.sandbox.bubblewrap import unavailable
-from autograder.sandbox.forked_kernel import Template
+from autograder.sandbox.forked_kernel import ForkServer
 from vitedu.cases import Case
 
 SMALL = Limits(output_bytes=50_000, outputs=20, message_bytes=2**23)
@@ -49,7 +49,7 @@ def forge_answer(nonce, case, value):
 
 @pytest.fixture(scope="module")
 def template():
-    with Template(["torch", "vitedu.probe"]) as template:
+    with ForkServer(["torch", "vitedu.probe"]) as template:
         yield template.address
 
 
@@ -293,7 +293,7 @@ def test_a_hanging_cell_is_interrupted_and_the_kernel_stays_intact(kernel):
 def test_environment_folder_and_end_without_a_sandbox(monkeypatch):
     monkeypatch.setenv("VITEDU_TEST_SECRET", "do not tell")
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
-    with StudentKernel(SMALL, boxed=False) as kernel:
+    with StudentKernel(SMALL, sandboxed=False) as kernel:
         facts = "dict(os.environ), os.getcwd(), os.listdir(), os.getpid(), os.getsid(0)"
         run = kernel.run(f"import json, os, signal, sys\nprint(json.dumps([{facts}]))", 20)
         environment, folder, files, pid, session = json.loads(run.outputs[0].text)

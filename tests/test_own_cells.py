@@ -18,7 +18,7 @@ from autograder.execution.student_kernel import StudentKernel
 from autograder.judging.reference_answers import Reference
 from autograder.judging.verdict import DIED, TIMED_OUT
 from autograder.sandbox import bubblewrap
-from autograder.sandbox.forked_kernel import Template
+from autograder.sandbox.forked_kernel import ForkServer
 from autograder.submission.parse_notebook import parse_submission
 from autograder.submission.rebuild import rebuild
 
@@ -52,7 +52,7 @@ def reference() -> Reference:
 
 @pytest.fixture(scope="module")
 def template():
-    with Template(modules_of(LAB.source)) as template:
+    with ForkServer(modules_of(LAB.source)) as template:
         yield template.address
 
 

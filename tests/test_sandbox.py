@@ -23,7 +23,7 @@ from nbgrader.preprocessors import Execute
 from autograder.execution.limits import Limits
 from autograder.execution.student_kernel import DIED, ERROR, OK, OUT_OF_MEMORY, TIMED_OUT, Run, StudentKernel
 from autograder.sandbox import bubblewrap, provisioner
-from autograder.sandbox.forked_kernel import Template
+from autograder.sandbox.forked_kernel import ForkServer
 
 REPO = Path(__file__).resolve().parents[1]
 LOW = Limits(memory=1200 * 2**20, processes=60, scratch_bytes=16 * 2**20, files=500, cpu=30)
@@ -33,8 +33,8 @@ pytestmark = pytest.mark.usefixtures("walls")
 
 
 @pytest.fixture(scope="module")
-def template() -> Iterator[Template]:
-    with Template([]) as template:  # what a lab imports would use up most of the low limits
+def template() -> Iterator[ForkServer]:
+    with ForkServer([]) as template:  # what a lab imports would use up most of the low limits
         yield template
 
 
@@ -104,7 +104,7 @@ def test_nothing_can_be_written_but_scratch(kernel):
 @pytest.mark.parametrize("way", ["cold", "warm"])
 def test_neither_grader_nor_its_environment_is_inside(way, monkeypatch):
     monkeypatch.setenv("VITEDU_TEST_SECRET", "do not tell")
-    with Template([]) if way == "warm" else nullcontext() as template, ExitStack() as stack:
+    with ForkServer([]) if way == "warm" else nullcontext() as template, ExitStack() as stack:
         kernel = stack.enter_context(StudentKernel(Limits(), template=template.address if template else ""))
         assert kernel.cold == ""
         for name in ("autograder", "autograder.judging.judge", "autograder.exams.lab1"):

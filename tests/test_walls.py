@@ -17,7 +17,7 @@ from autograder.execution.examiner import examine
 from autograder.execution.student_kernel import StudentKernel
 from autograder.judging.reference_answers import Reference
 from autograder.sandbox import bubblewrap
-from autograder.sandbox.forked_kernel import Template
+from autograder.sandbox.forked_kernel import ForkServer
 from autograder.submission.parse_notebook import read_submission
 from autograder.submission.rebuild import rebuild
 from vitedu import wire
@@ -274,7 +274,7 @@ def test_no_name_stands_inside(way, reference, tmp_path):
     folder = tmp_path / student
     folder.mkdir()
     codes = {"scaled_dot_product_attention": look}
-    with Template([]) if way == "warm" else nullcontext() as template:
+    with ForkServer([]) if way == "warm" else nullcontext() as template:
         address = template.address if template else ""
         done = examine(notebook(codes, folder), LAB, reference, student, SECRET, template=address)
     seen = str(done.outputs)

@@ -22,7 +22,7 @@ LOSS_TOLERANCE = 1e-4  # of a mean loss that a function returned: it may have be
 
 
 @dataclass(frozen=True)
-class Facts:
+class ComparableAnswer:
     """An answer reduced to what is compared.
 
     Attributes:
@@ -43,7 +43,7 @@ class Facts:
     values: dict[str, Tensor]
 
 
-def facts(answer: Answer, case: Case, tolerance: float) -> Facts:
+def facts(answer: Answer, case: Case, tolerance: float) -> ComparableAnswer:
     """Reduce an answer; `case` brings the judge's own copy of the inputs."""
     tensors = answer.tensors
     out = {name: t for name, t in tensors.items() if name.split(".")[0] == "out"}
@@ -60,7 +60,7 @@ def facts(answer: Answer, case: Case, tolerance: float) -> Facts:
         out = {name: t.double() for name, t in out.items()}
     integers = frozenset(answer.error.get("integers", ()))
     message = re.sub(r"\d+", "#", answer.error.get("message", ""))
-    return Facts(
+    return ComparableAnswer(
         answer.status, answer.kind, answer.error.get("type", ""), message, integers,
         (answer.absent, answer.extra, answer.misshapen), repeatable, changed, out | gradients,
     )  # fmt: skip
@@ -80,7 +80,9 @@ def _unchanged(a: Tensor, b: Tensor | None, tolerance: float) -> bool:
     return close(a, b, tolerance, nan=True) or (b is not None and a.shape == b.shape and a.numel() == 0)
 
 
-def same(a: Facts, b: Facts, tolerance: float, nan: bool = False, by_chance: bool = False) -> bool:
+def same(
+    a: ComparableAnswer, b: ComparableAnswer, tolerance: float, nan: bool = False, by_chance: bool = False
+) -> bool:
     """Whether two answers are the same answer.
 
     Args:
@@ -102,7 +104,7 @@ def same(a: Facts, b: Facts, tolerance: float, nan: bool = False, by_chance: boo
     )
 
 
-def right(found: Facts, expected: Facts, case: Case, tolerance: float) -> bool:
+def right(found: ComparableAnswer, expected: ComparableAnswer, case: Case, tolerance: float) -> bool:
     """Whether an answer earns its case: what is asked for, finite, and equal to the model answer."""
     if case.raises is not None:
         return found.status == "error" and found.error == "ValueError" and set(case.raises) <= found.integers
@@ -117,12 +119,12 @@ def right(found: Facts, expected: Facts, case: Case, tolerance: float) -> bool:
 class Expected:
     """What a model answer or a misconception gives for one case; see `same` for `by_chance`."""
 
-    facts: Facts
+    facts: ComparableAnswer
     by_chance: bool = False
 
 
 def explain(
-    found: Sequence[Facts],
+    found: Sequence[ComparableAnswer],
     rights: Sequence[bool],
     misconceptions: Mapping[str, Sequence[Expected]],
     tolerances: Sequence[float],

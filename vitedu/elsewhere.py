@@ -20,11 +20,11 @@ MIXED = f"Expected all tensors to be on the same device, but found at least two 
 ABSENT = "the device to use is the one that was given, not another one"
 
 
-class Elsewhere(Tensor):
+class FakeDeviceTensor(Tensor):
     """A tensor that computes with its like only, until `.to(device)` or `.cpu()` brings it here."""
 
     @staticmethod
-    def __new__(cls, here: Tensor) -> Elsewhere:
+    def __new__(cls, here: Tensor) -> FakeDeviceTensor:
         made = Tensor._make_wrapper_subclass(cls, here.size(), strides=here.stride(), dtype=here.dtype, device="meta")
         made.here = here
         return made
@@ -69,7 +69,7 @@ def _absent(value: Any) -> bool:
 
 
 def _here(value: Any) -> Any:
-    return value.here if isinstance(value, Elsewhere) else value
+    return value.here if isinstance(value, FakeDeviceTensor) else value
 
 
 _writing = False

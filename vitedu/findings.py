@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from vitedu.cases import Answer, Case
-from vitedu.compare import Facts, close
+from vitedu.compare import ComparableAnswer, close
 
 
 def note(
     answer: Answer,
-    found: Facts,
-    expected: Facts,
+    found: ComparableAnswer,
+    expected: ComparableAnswer,
     case: Case,
     tolerance: float,
     arguments: Sequence[str] = (),
@@ -70,7 +70,9 @@ def _argument(name: str, arguments: Sequence[str]) -> str:
     return f"argument {arguments[place]}" if place < len(arguments) else f"argument {place + 1}"
 
 
-def _differences(found: Facts, expected: Facts, tolerance: float, arguments: Sequence[str], values: bool) -> list[str]:
+def _differences(
+    found: ComparableAnswer, expected: ComparableAnswer, tolerance: float, arguments: Sequence[str], values: bool
+) -> list[str]:
     if not any(name == "out" or name.startswith("out.") for name in found.values):
         if not expected.values:
             return [f"expected {expected.kind}, got {found.kind}"] if found.kind != expected.kind else []
@@ -127,7 +129,9 @@ def _dtype(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def _gradients(found: Facts, expected: Facts, tolerance: float, arguments: Sequence[str]) -> list[str]:
+def _gradients(
+    found: ComparableAnswer, expected: ComparableAnswer, tolerance: float, arguments: Sequence[str]
+) -> list[str]:
     wanted = [name for name in expected.values if name.startswith("grad.")]
     lost = [name for name in wanted if name not in found.values]
     names = [_argument(name[5:], arguments).removeprefix("argument ") for name in lost or wanted]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vitedu import display, stored
 from vitedu.cases import Answer
-from vitedu.compare import LOOSE, TOLERANCE, Facts, close, explain, facts, right
+from vitedu.compare import LOOSE, TOLERANCE, ComparableAnswer, close, explain, facts, right
 from vitedu.findings import note
 
 FLOAT32 = "This works in float32 only: keep the dtype of the inputs (here float64). It costs no points."
@@ -85,10 +85,10 @@ def report(
 
 
 def _best(
-    fingerprint: stored.Fingerprint, found: Sequence[Facts], tolerances: Sequence[float]
-) -> tuple[list[Facts], list[bool]]:
+    fingerprint: stored.Fingerprint, found: Sequence[ComparableAnswer], tolerances: Sequence[float]
+) -> tuple[list[ComparableAnswer], list[bool]]:
     """The accepted answers, of all conventions, that most cases equal, and which cases these are."""
-    best: tuple[list[Facts], list[bool]] | None = None
+    best: tuple[list[ComparableAnswer], list[bool]] | None = None
     for expected in (fingerprint.expected, *fingerprint.others):
         cases = zip(found, expected, fingerprint.cases, tolerances, strict=True)
         rights = [right(f, e, case, t) for f, e, case, t in cases]
@@ -111,7 +111,7 @@ def exercise_of(where: str) -> str:
 
 def _diagnosis(
     fingerprint: stored.Fingerprint,
-    found: Sequence[Facts],
+    found: Sequence[ComparableAnswer],
     rights: Sequence[bool],
     tolerances: Sequence[float],
 ) -> list[tuple[str, str]]:
@@ -131,7 +131,7 @@ def _diagnosis(
     return [_sentences(f'In "{name}" this equals what comes out when', named[id]) for id, name in first.items()]
 
 
-def _sentences(start: str, named: stored.Named) -> tuple[str, str]:
+def _sentences(start: str, named: stored.StoredMisconception) -> tuple[str, str]:
     idea = f"{start} {named.idea.rstrip('.')}."
     if named.earlier:
         idea += f" That happens in {named.earlier}: mend it there first."
@@ -139,7 +139,10 @@ def _sentences(start: str, named: stored.Named) -> tuple[str, str]:
 
 
 def _pictured(
-    found: Sequence[Facts], expected: Sequence[Facts], marks: Sequence[bool | None], tolerances: Sequence[float]
+    found: Sequence[ComparableAnswer],
+    expected: Sequence[ComparableAnswer],
+    marks: Sequence[bool | None],
+    tolerances: Sequence[float],
 ) -> tuple[Tensor, Tensor] | None:
     """Expected and found values of the first wrong case, where they are matrices of equal shape."""
     for f, e, mark, t in zip(found, expected, marks, tolerances, strict=True):

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from vitedu import moved, small_models, transfer_scripts
 from vitedu.as_tensor import as_tensor
 from vitedu.cases import Case
-from vitedu.elsewhere import Elsewhere, written_elsewhere
+from vitedu.elsewhere import FakeDeviceTensor, written_elsewhere
 
 Numbers = dict[str, Tensor]
 OPTIMIZERS = {name: getattr(torch.optim, name) for name in ("SGD", "Adam", "AdamW")}
@@ -54,7 +54,7 @@ class Batches:
         for x, y in zip(self._x, self._y, strict=True):
             self._problem.model.passes.source = self._source
             x, y = x.clone(), y.clone()
-            yield (Elsewhere(x), Elsewhere(y)) if self._elsewhere else (x, y)
+            yield (FakeDeviceTensor(x), FakeDeviceTensor(y)) if self._elsewhere else (x, y)
 
 
 class Problem:

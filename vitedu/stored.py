@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vitedu import wire
 from vitedu.cases import Case, from_json, to_json
-from vitedu.compare import Expected, Facts
+from vitedu.compare import ComparableAnswer, Expected
 
 FOLDER = Path(__file__).parent / "fingerprints"
 MAX_BYTES = 64 * 2**20
@@ -25,7 +25,7 @@ MAX_TENSORS = 16384
 
 
 @dataclass(frozen=True)
-class Named:
+class StoredMisconception:
     """A wrong idea and what it gives, one `Expected` a case; idea and question as in autograder.labs.exam.
 
     Attributes:
@@ -47,9 +47,9 @@ class Fingerprint:
     """
 
     cases: list[Case]
-    expected: list[Facts]
-    misconceptions: dict[str, Named]
-    others: list[list[Facts]] = field(default_factory=list)
+    expected: list[ComparableAnswer]
+    misconceptions: dict[str, StoredMisconception]
+    others: list[list[ComparableAnswer]] = field(default_factory=list)
 
     @property
     def things(self) -> list[str]:
@@ -168,7 +168,7 @@ def _exercise(data: dict[str, Any], tensors: dict[str, Tensor]) -> Fingerprint:
         expected=[_facts(facts, tensors) for facts in data["expected"]],
         others=[[_facts(facts, tensors) for facts in other] for other in data["others"]],
         misconceptions={
-            m["id"]: Named(
+            m["id"]: StoredMisconception(
                 m["idea"], m["question"],
                 [_expected(each, tensors) for each in m["expected"]], m["earlier"],
             )
@@ -206,7 +206,7 @@ def _expected(data: dict[str, Any], tensors: dict[str, Tensor]) -> Expected:
     return Expected(_facts(data["facts"], tensors), data["by_chance"])
 
 
-def _facts_json(facts: Facts, put: Callable[[Tensor], str]) -> dict[str, Any]:
+def _facts_json(facts: ComparableAnswer, put: Callable[[Tensor], str]) -> dict[str, Any]:
     data = {name: getattr(facts, name) for name in COMMON} | {
         "integers": sorted(facts.integers),
         "keys": [list(keys) for keys in facts.keys],
@@ -216,9 +216,9 @@ def _facts_json(facts: Facts, put: Callable[[Tensor], str]) -> dict[str, Any]:
     return {name: value for name, value in data.items() if value != COMMON[name]}
 
 
-def _facts(data: dict[str, Any], tensors: dict[str, Tensor]) -> Facts:
+def _facts(data: dict[str, Any], tensors: dict[str, Tensor]) -> ComparableAnswer:
     data = COMMON | data
-    return Facts(**data | {
+    return ComparableAnswer(**data | {
         "integers": frozenset(data["integers"]),
         "keys": tuple(tuple(keys) for keys in data["keys"]),
         "changed": tuple(data["changed"]),

@@ -20,7 +20,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from vitedu.as_tensor import as_tensor
 from vitedu.cases import Case
-from vitedu.elsewhere import Elsewhere
+from vitedu.elsewhere import FakeDeviceTensor
 from vitedu.transfer_data import Pictures
 from vitedu.transfer_models import fill, stand_in
 
@@ -325,7 +325,7 @@ class Timed:
         for x, y in zip(self._x, self._y, strict=True):
             self._clock.now += self._step
             x, y = x.clone(), y.clone()
-            yield (Elsewhere(x), Elsewhere(y)) if self._elsewhere else (x, y)
+            yield (FakeDeviceTensor(x), FakeDeviceTensor(y)) if self._elsewhere else (x, y)
 
 
 def fine_tune(thing: Callable[..., Any], given: dict, dtype: torch.dtype, space: Mapping[str, Any]) -> Any:

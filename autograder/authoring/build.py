@@ -178,7 +178,7 @@ def fingerprints(lab: Lab) -> dict[str, stored.Fingerprint]:
         draw = Draw(PUBLIC, exercise.id, "public")
         expected = reference.model(exercise, draw)
         named = {
-            m.id: stored.Named(m.idea, m.question, reference.misconception(exercise, draw, m.id))
+            m.id: stored.StoredMisconception(m.idea, m.question, reference.misconception(exercise, draw, m.id))
             for m in exercise.misconceptions
         }
         # An earlier exercise's mistake that shows here: right code must not be blamed for it.
@@ -186,7 +186,7 @@ def fingerprints(lab: Lab) -> dict[str, stored.Fingerprint]:
             for m in earlier.misconceptions:
                 carried = reference.model(exercise, draw, ((earlier.id, m.id),))
                 if differ(carried, expected):
-                    named[f"{earlier.id}: {m.id}"] = stored.Named(m.idea, m.question, carried, earlier.id)
+                    named[f"{earlier.id}: {m.id}"] = stored.StoredMisconception(m.idea, m.question, carried, earlier.id)
         others = _under_other_conventions(reference, exercise, draw, before)
         found[exercise.id] = stored.Fingerprint(
             reference.cases(exercise, draw), [e.facts for e in expected], named, [[e.facts for e in o] for o in others]

@@ -24,7 +24,7 @@ from autograder.errors import UserError
 from autograder.execution.examiner import ask_exercise
 from autograder.execution.limits import Limits
 from autograder.execution.student_kernel import OK, StudentKernel
-from autograder.judging.judge import Reply, judge
+from autograder.judging.judge import CaseAnswer, judge
 from autograder.judging.reference_answers import Reference, differ
 from autograder.judging.verdict import FOR_REVIEW, GRADED, NOT_ANSWERED, Verdict
 from autograder.labs.exam import Exercise
@@ -124,7 +124,7 @@ def prove(
     draws = draws or all_draws(exercise_id)
     proof = Proof(f"{lab.key}/{exercise_id}", draws=len(draws))
     bench = _Bench(lab, exercise, draws, proof)
-    with StudentKernel(Limits(start=120), boxed=False) as bench.kernel:  # our own code
+    with StudentKernel(Limits(start=120), sandboxed=False) as bench.kernel:  # our own code
         bench.define({})
         bench.right_answers()
         bench.wrong_answers()
@@ -167,7 +167,7 @@ class _Bench:
         for draw, replies, status in self.asked():
             yield self.judge(draw, replies, earlier or {}, status)
 
-    def asked(self) -> Iterator[tuple[Draw, list[Reply], str]]:
+    def asked(self) -> Iterator[tuple[Draw, list[CaseAnswer], str]]:
         """The kernel's replies and how they ended, one a draw; as many are asked at once as a question can hold."""
         tensors = sum(len(case.weights) + len(case.args) + len(case.kwargs) for case in self.cases(self.draws[0]))
         together = max(1, TENSORS // max(1, tensors))  # a question may hold a model alone
@@ -179,7 +179,7 @@ class _Bench:
             for draw, of_draw in zip(draws, cases, strict=True):
                 yield draw, [next(left) for _ in of_draw], GRADED if run.status == OK else run.status
 
-    def judge(self, draw: Draw, replies: list[Reply], earlier: dict[str, str], status: str = GRADED) -> Verdict:
+    def judge(self, draw: Draw, replies: list[CaseAnswer], earlier: dict[str, str], status: str = GRADED) -> Verdict:
         """One verdict, out of one point."""
         verdict = Verdict(self.exercise.id, f"exam-{self.exercise.id}", status, 0.0, 1.0)
         return judge(self.reference, self.exercise, draw, replies, earlier, verdict)
@@ -227,7 +227,7 @@ class _Bench:
             verdicts = (
                 self.judge(
                     draw,
-                    [Reply(null(r.answer, case)) for r, case in zip(replies, self.cases(draw), strict=True)],
+                    [CaseAnswer(null(r.answer, case)) for r, case in zip(replies, self.cases(draw), strict=True)],
                     {},
                 )
                 for draw, replies in zip(self.draws, asked, strict=True)

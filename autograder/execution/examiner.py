@@ -26,7 +26,7 @@ from autograder.execution.student_kernel import (
     Run,
     StudentKernel,
 )
-from autograder.judging.judge import Reply, judge, signature
+from autograder.judging.judge import CaseAnswer, judge, signature
 from autograder.judging.reference_answers import Reference
 from autograder.judging.verdict import ERROR, GRADED, NOT_ANSWERED, NOT_GRADED, CaseVerdict, Verdict
 from autograder.labs.exam import Exercise
@@ -87,7 +87,8 @@ def examine(
         sandbox: without, the student's code runs as the user who grades.
         template: address of a preloaded process that kernels are forked from, see sandbox/forked_kernel.py.
     """
-    return _Sitting(notebook, lab, reference, student, secret, limits or Limits(), kept, sandbox, template).hold()
+    limits = limits or Limits()
+    return _NotebookExamination(notebook, lab, reference, student, secret, limits, kept, sandbox, template).hold()
 
 
 def unexamined(notebook: NotebookNode, reason: str) -> Examination:
@@ -99,19 +100,19 @@ def unexamined(notebook: NotebookNode, reason: str) -> Examination:
     return sitting
 
 
-def ask_exercise(kernel: StudentKernel, cases: list[Case], seconds: float) -> tuple[list[Reply], Run]:
+def ask_exercise(kernel: StudentKernel, cases: list[Case], seconds: float) -> tuple[list[CaseAnswer], Run]:
     """Put all cases of an exercise; those with a dtype trouble once more, in float32.
 
     Only a fact about dtypes leads to a second question, never a value, and no verdict.
     """
     run = kernel.ask(cases, torch.float64, seconds)
     why = run.error if run.status == ERROR else ""
-    replies = [Reply(run.answers.get(i), why=why) for i in range(len(cases))]
+    replies = [CaseAnswer(run.answers.get(i), why=why) for i in range(len(cases))]
     again = [i for i, reply in enumerate(replies) if reply.answer is not None and asks_for_float32(reply.answer)]
     if again and run.status == OK:
         run = kernel.ask([cases[i] for i in again], torch.float32, seconds)
         for place, i in enumerate(again):
-            replies[i] = Reply(run.answers.get(place), torch.float32, run.error if run.status == ERROR else "")
+            replies[i] = CaseAnswer(run.answers.get(place), torch.float32, run.error if run.status == ERROR else "")
     return replies, run
 
 
@@ -130,7 +131,7 @@ def library_remarks(source: str, library: tuple[str, ...]) -> list[str]:
     ]
 
 
-class _Sitting:
+class _NotebookExamination:
     """The examination of one notebook, with the kernel it is in and the time that it has left."""
 
     def __init__(
@@ -248,7 +249,7 @@ class _Sitting:
         self.done.seconds["judge"] += verdict.seconds["judge"]
         self._ask_common(index, place, exercise, verdict)
 
-    def _ask(self, index: int, place: int, exercise: str, cases: list[Case]) -> tuple[list[Reply], Run, float]:
+    def _ask(self, index: int, place: int, exercise: str, cases: list[Case]) -> tuple[list[CaseAnswer], Run, float]:
         """Put the cases of an exam, as `_attempt` runs a cell; how that ended, with why, and its seconds.
 
         Args:
@@ -257,7 +258,7 @@ class _Sitting:
         Raises:
             KernelStartError: there is no kernel.
         """
-        nothing = [Reply(None)] * len(cases)
+        nothing = [CaseAnswer(None)] * len(cases)
         while True:
             status = self.cells.ready(place)
             if exercise in self.cells.fatal:  # its own affair, though what else it defines stays for the others
@@ -270,7 +271,7 @@ class _Sitting:
                 self.cells.deaths += found[1].status in GONE
                 return found
 
-    def _put(self, index: int, cases: list[Case]) -> tuple[list[Reply], Run]:
+    def _put(self, index: int, cases: list[Case]) -> tuple[list[CaseAnswer], Run]:
         """Put the cases to the kernel that is there."""
         started, most = time.monotonic(), self.cells.left(self.limits.probe)
         replies, run = ask_exercise(self.cells.kernel, cases, most)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from autograder.sandbox.bubblewrap import Room
+from autograder.sandbox.bubblewrap import ResourceLimits
 from vitedu.learn import CPU_SECONDS
 
 JUDGE = 600.0  # seconds for all that is not the student's process
 
 
 @dataclass(frozen=True)
-class Limits(Room):
+class Limits(ResourceLimits):
     """What one notebook may use; seconds are wall time, but for those of the CPU.
 
     Attributes:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from autograder.sandbox.bubblewrap import LIBRARY
-from autograder.sandbox.forked_kernel import Template
+from autograder.sandbox.forked_kernel import ForkServer
 
 SOLUTIONS = Path(__file__).resolve().parents[2] / "solutions"
 # What probes use; and what pictures load when they are first used.
@@ -54,11 +54,11 @@ def _imported(path: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def early(name: str, wanted: bool) -> Iterator[Template | None]:
+def early(name: str, wanted: bool) -> Iterator[ForkServer | None]:
     """A template for a lab by its name, before anything is checked; None where it cannot be, which others tell."""
     sources = [p for p in SOLUTIONS.glob("lab*_*/*.py") if name in (p.parent.name, p.parent.name.split("_")[0])]
     if not (wanted and sources and shutil.which("bwrap")):
         yield None
         return
-    with Template(modules_of(sources[0])) as template:
+    with ForkServer(modules_of(sources[0])) as template:
         yield template

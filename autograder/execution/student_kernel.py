@@ -26,9 +26,9 @@ from nbformat import NotebookNode
 from autograder.execution.kernel_messages import Outputs, keep_answer, read
 from autograder.execution.limits import Limits
 from autograder.sandbox import resource_monitor
-from autograder.sandbox.bubblewrap import Room
-from autograder.sandbox.forked_kernel import WarmError, WarmProcess
-from autograder.sandbox.kernel_process import ColdProcess, runs
+from autograder.sandbox.bubblewrap import ResourceLimits
+from autograder.sandbox.forked_kernel import ForkedKernel, ForkError
+from autograder.sandbox.kernel_process import LaunchedKernel, runs
 from autograder.sandbox.scratch import scratch_folder
 from autograder.sanitize.untrusted import text
 from vitedu.cases import Answer, Case, request
@@ -79,7 +79,7 @@ class StudentKernel:
     """A kernel in a sandbox, with an empty scratch folder and a bare environment. Use it in a `with`.
 
     Args:
-        boxed: without, it is an ordinary process of the user who grades; only its environment is bare.
+        sandboxed: without, it is an ordinary process of the user who grades; only its environment is bare.
         spent: CPU seconds that earlier kernels of the same notebook have taken.
         template: address of a preloaded process to fork from; where that fails, or without one, the
             kernel starts cold.
@@ -89,25 +89,26 @@ class StudentKernel:
         cpu_of_start: CPU seconds until it was ready.
     """
 
-    def __init__(self, limits: Limits, boxed: bool = True, spent: float = 0.0, template: str = "") -> None:
-        self.limits, self.boxed, self.cold = limits, boxed, ""
+    def __init__(self, limits: Limits, sandboxed: bool = True, spent: float = 0.0, template: str = "") -> None:
+        self.limits, self.sandboxed, self.cold = limits, sandboxed, ""
         self._output_left = limits.all_output_bytes
-        self.room = Room(**{f.name: getattr(limits, f.name) for f in fields(Room)} | {"cpu": limits.cpu - spent})
+        shared = {f.name: getattr(limits, f.name) for f in fields(ResourceLimits)}
+        self.room = ResourceLimits(**shared | {"cpu": limits.cpu - spent})
         self._folder = scratch_folder()
         self._context = zmq.Context()
         self._context.maxmsgsize = limits.message_bytes  # defaults of every socket made from it
         self._context.rcvhwm = limits.waiting
         self._context.linger = 0
         self._context.sndtimeo = SEND
-        self._process: ColdProcess | WarmProcess | None = None
+        self._process: LaunchedKernel | ForkedKernel | None = None
         self._watch: resource_monitor.Watch | None = None
         self.cpu_of_start = 0.0
         try:
-            if template and boxed:
+            if template and sandboxed:
                 try:
                     self._start(template)
                     return
-                except (WarmError, RuntimeError) as error:
+                except (ForkError, RuntimeError) as error:
                     self.cold = str(error)
                     self._end()
             self._start("")
@@ -117,14 +118,14 @@ class StudentKernel:
 
     def _start(self, template: str) -> None:
         if template:
-            process = WarmProcess(template, self.room, self._folder, self._context, self.limits.start)
+            process = ForkedKernel(template, self.room, self._folder, self._context, self.limits.start)
         else:
-            process = ColdProcess(self.room, self._folder, self._context, self.boxed)
+            process = LaunchedKernel(self.room, self._folder, self._context, self.sandboxed)
         self._process, self._client = process, process.client
-        self._watch = resource_monitor.Watch(process.pid, self.room, process.end, self.boxed)
+        self._watch = resource_monitor.Watch(process.pid, self.room, process.end, self.sandboxed)
         self._client.start_channels(hb=False, stdin=False)
         if not self._answers(self.limits.start):
-            trouble = process.trouble() if isinstance(process, WarmProcess) else ""
+            trouble = process.trouble() if isinstance(process, ForkedKernel) else ""
             raise RuntimeError(trouble or ("no answer in time" if self.alive else "its process has ended"))
         if template:
             self._watch.measure_shared(template)

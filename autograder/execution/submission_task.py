@@ -29,7 +29,7 @@ from autograder.judging.verdict import Verdict
 from autograder.judging.verdict_output import verdict_output
 from autograder.labs.lab import find_lab
 from autograder.sandbox import bubblewrap
-from autograder.sandbox.forked_kernel import Template
+from autograder.sandbox.forked_kernel import ForkServer
 from autograder.sandbox.scratch import scratch, sweep
 from autograder.submission.match_cells import lab_of, recognise
 from autograder.submission.parse_notebook import SubmittedCell, Unreadable, parse_submission
@@ -110,7 +110,7 @@ class Executed:
 
 
 _references: dict[str, Reference] = {}
-_templates: dict[str, Template] = {}
+_templates: dict[str, ForkServer] = {}
 _one_at_a_time = threading.Lock()  # torch's default dtype is one for all threads of a process, and so is a template
 
 
@@ -162,7 +162,7 @@ def _template(lab: str) -> str:
         sweep()  # what a worker left here that was killed, and whose place this one has taken
         _close_templates()
         atexit.register(_close_templates)
-        _templates[lab] = Template(modules_of(find_lab(lab).source))
+        _templates[lab] = ForkServer(modules_of(find_lab(lab).source))
     return _templates[lab].address
 
 

@@ -45,17 +45,17 @@ from autograder.reporting.course_report import write_overview
 from autograder.reporting.lab_report import write_report
 from autograder.reporting.terminal_table import text_table
 from autograder.reporting.wording import labels
-from autograder.sandbox.forked_kernel import Template
+from autograder.sandbox.forked_kernel import ForkServer
 from autograder.sandbox.scratch import scratch, sweep, swept
 from autograder.sanitize.untrusted import shown, terminal
 from autograder.storage.atomic_files import _whole, write_atomically
 from autograder.storage.course_folder import overview_path, report_path, verdict_path
 from autograder.storage.course_secret import read_secret
 from autograder.storage.diagnose import folder_trouble, gradebook_trouble
-from autograder.storage.find_submissions import handed_in
+from autograder.storage.find_submissions import find_submissions
 from autograder.storage.gradebook import held, points_of
 from autograder.storage.refused import NOT_YET, enter, read_refused, write_refused
-from autograder.storage.submissions import Handed, Submission
+from autograder.storage.submissions import Submission, SubmissionSet
 from autograder.storage.verdict_files import read_verdicts
 
 REFERENCES = ".references"  # in the course folder: what the lab's own code gives
@@ -70,7 +70,7 @@ def grade(
     workers: int | None = None,
     scheduler: str = "",
     profile: bool = False,
-    template: Template | None = None,
+    template: ForkServer | None = None,
 ) -> int:
     """Grade, write feedback, scores.csv and the report; print the table.
 
@@ -100,9 +100,9 @@ def grade(
     if trouble := folder_trouble(course):
         raise UserError(f"{trouble}.")
     api = course_api(course, sandbox)
-    handed = handed_in(course, lab, students, api.coursedir.db_url)
+    handed = find_submissions(course, lab, students, api.coursedir.db_url)
     with _alone(course):
-        class_ = _Class(course, lab, released, api, sandbox)
+        class_ = _ClassGrading(course, lab, released, api, sandbox)
         enter(course, class_.db_url, lab.assignment, handed, bool(students))
         failed = class_.grade(handed, regrade, workers or len(os.sched_getaffinity(0)), scheduler, template)
         class_.tell(handed, failed)
@@ -111,7 +111,7 @@ def grade(
     return 1 if failed else 0
 
 
-class _Class:
+class _ClassGrading:
     """All submissions to a lab in one course."""
 
     def __init__(self, course: Path, lab: Lab, released: Path, api: NbGraderAPI, sandbox: bool) -> None:
@@ -134,7 +134,7 @@ class _Class:
         self.cold = ""
 
     def grade(
-        self, handed: Handed, regrade: bool, workers: int, scheduler: str, template: Template | None
+        self, handed: SubmissionSet, regrade: bool, workers: int, scheduler: str, template: ForkServer | None
     ) -> list[str]:
         """Grade what is not finished; a sentence for each submission that could not be."""
         self.folders = {student: submission.folder for student, submission in handed.found.items()}
@@ -225,7 +225,7 @@ class _Class:
             raise UserError(f"{trouble}; what is graded so far is kept.")
 
     @contextmanager
-    def _workers(self, count: int, scheduler: str, template: Template | None) -> Iterator[_Place]:
+    def _workers(self, count: int, scheduler: str, template: ForkServer | None) -> Iterator[_WorkerSetup]:
         """Where it is done, and which template kernels are forked from there."""
         with ExitStack() as stack:
             stack.callback(setattr, tqdm, "monitor_interval", tqdm.monitor_interval)
@@ -233,14 +233,14 @@ class _Class:
             if scheduler:
                 from autograder.grading.dask_workers import Cluster
 
-                place = _Place(Cluster(scheduler, self.sandbox), OWN if self.sandbox else "")
+                place = _WorkerSetup(Cluster(scheduler, self.sandbox), OWN if self.sandbox else "")
             else:
                 if self.sandbox and template is None:
-                    template = stack.enter_context(Template(modules_of(self.lab.source)))
+                    template = stack.enter_context(ForkServer(modules_of(self.lab.source)))
                 stack.enter_context(swept())
                 shelf = stack.enter_context(self._shelf())
                 address = template.address if self.sandbox and template else ""
-                place = _Place(worker_pool.Processes(count), address, shelf)
+                place = _WorkerSetup(worker_pool.Processes(count), address, shelf)
             stack.callback(place.workers.close)
             yield place
 
@@ -264,7 +264,7 @@ class _Class:
                     shutil.rmtree(old, ignore_errors=True)
             yield str(shelf)
 
-    def _task(self, student: str, submission: Submission, place: _Place) -> Task:
+    def _task(self, student: str, submission: Submission, place: _WorkerSetup) -> Task:
         """A submission with all that decides about it."""
         content, problem = submission.content()
         path = verdict_path(self.course, student, self.lab.assignment, self.lab.notebook)
@@ -305,7 +305,7 @@ class _Class:
             return in_words(f"OSError: {error}")
         return terminal(unread, 600)
 
-    def tell(self, handed: Handed, failed: list[str]) -> None:
+    def tell(self, handed: SubmissionSet, failed: list[str]) -> None:
         """Write scores and report of the class, and print what was done."""
         try:
             self._left_over()
@@ -331,7 +331,7 @@ class _Class:
 
 
 @dataclass(frozen=True)
-class _Place:
+class _WorkerSetup:
     workers: worker_pool.Workers
     template: str
     shelf: str = ""

@@ -20,12 +20,12 @@ from autograder.labs.variants import Draw
 from autograder.sanitize import untrusted
 from vitedu import findings
 from vitedu.cases import Answer, Case
-from vitedu.compare import LOOSE, TOLERANCE, Expected, Facts, explain, facts, right, same
+from vitedu.compare import LOOSE, TOLERANCE, ComparableAnswer, Expected, explain, facts, right, same
 from vitedu.report import FLOAT32
 
 
 @dataclass(frozen=True)
-class Reply:
+class CaseAnswer:
     """An answer as it came, and the dtype in which the case was asked; None: no answer came, and `why`, if known."""
 
     answer: Answer | None
@@ -41,7 +41,7 @@ SCALAR = "Here plain numbers are asked for (.item() makes one of a tensor). It c
 
 
 @dataclass(frozen=True)
-class _Reading:
+class _Interpretation:
     """The replies read with certain ideas in earlier exercises, and under a convention in this one.
 
     Attributes:
@@ -61,7 +61,7 @@ def judge(
     reference: Reference,
     exercise: Exercise,
     draw: Draw,
-    replies: Sequence[Reply],
+    replies: Sequence[CaseAnswer],
     earlier: Mapping[str, str],
     verdict: Verdict,
 ) -> Verdict:
@@ -105,7 +105,7 @@ def judge(
     return verdict
 
 
-def _note(reply: Reply, found: Facts, expected: Expected, case: Case) -> str:
+def _note(reply: CaseAnswer, found: ComparableAnswer, expected: Expected, case: Case) -> str:
     """What was found instead, without a single expected value."""
     if reply.answer is None:
         return f"no answer came back: {untrusted.text(reply.why, 300)}" if reply.why else "no answer came back"
@@ -115,7 +115,7 @@ def _note(reply: Reply, found: Facts, expected: Expected, case: Case) -> str:
     return untrusted.text(told, 500)  # it quotes the student's process
 
 
-def _facts(reply: Reply, case: Case) -> Facts:
+def _facts(reply: CaseAnswer, case: Case) -> ComparableAnswer:
     return facts(reply.answer or NO_ANSWER, case, TOLERANCE[reply.dtype])
 
 
@@ -124,10 +124,10 @@ def _best_reading(
     exercise: Exercise,
     draw: Draw,
     cases: Sequence[Case],
-    replies: Sequence[Reply],
-    found: Sequence[Facts],
+    replies: Sequence[CaseAnswer],
+    found: Sequence[ComparableAnswer],
     earlier: Mapping[str, str],
-) -> _Reading:
+) -> _Interpretation:
     """Read the answers as they are, then with each set of the student's earlier ideas in place."""
     tolerances = [TOLERANCE[reply.dtype] for reply in replies]
 
@@ -148,7 +148,7 @@ def _best_reading(
                       for f, e in zip(found, model, strict=True)]  # fmt: skip
         return bool(context) and all(ok or shows_none for ok, shows_none in zip(marks, numberless, strict=True))
 
-    waiting: _Reading | None = None
+    waiting: _Interpretation | None = None
     read: dict[Context, tuple[str, list[bool]]] = {}  # by context: the convention that fits best
     for context in _contexts(reference, earlier):
         for convention in ("", *(c.id for c in exercise.conventions)):
@@ -157,13 +157,13 @@ def _best_reading(
                 read[context] = convention, marks
             counted = counting(marks, context, convention)
             if all(counted):
-                return _Reading(context, convention, counted, [], [[] for _ in cases])
+                return _Interpretation(context, convention, counted, [], [[] for _ in cases])
             if waiting is None and unseen(marks, context, convention):
-                waiting = _Reading(context, convention, counted, [], [[] for _ in cases], unseen=True)
+                waiting = _Interpretation(context, convention, counted, [], [[] for _ in cases], unseen=True)
     if waiting is not None:
         return waiting
 
-    best: _Reading | None = None
+    best: _Interpretation | None = None
     for context, (convention, marks) in read.items():
         if any(earlier.get(id) != idea for id, idea in context):
             continue  # a convention that nobody has seen there: good for being right, not for being named
@@ -171,7 +171,7 @@ def _best_reading(
         if not all(marks) and any(f.status not in ("undone", "missing", "silent") for f in found):
             whole, per_case = _explained(reference, exercise, draw, context, found, marks, tolerances)
         # Paired for the points, not for the name: an error alone explains nothing.
-        reading = _Reading(context, convention, counting(marks, context, convention), whole, per_case)
+        reading = _Interpretation(context, convention, counting(marks, context, convention), whole, per_case)
         if best is None or _rank(reading) > _rank(best):
             best = reading
     return best
@@ -182,7 +182,7 @@ def _explained(
     exercise: Exercise,
     draw: Draw,
     context: Context,
-    found: Sequence[Facts],
+    found: Sequence[ComparableAnswer],
     marks: Sequence[bool],
     tolerances: Sequence[float],
 ) -> tuple[list[str], list[list[str]]]:
@@ -218,7 +218,7 @@ def _contexts(reference: Reference, earlier: Mapping[str, str]) -> list[Context]
     return sorted(sets, key=lambda context: (len(context), [earlier[id] != idea for id, idea in context]))
 
 
-def _rank(reading: _Reading) -> tuple[bool, int, int]:
+def _rank(reading: _Interpretation) -> tuple[bool, int, int]:
     return bool(reading.whole), sum(reading.rights), -len(reading.context)
 
 
@@ -232,12 +232,12 @@ def _paired(rights: list[bool], cases: Sequence[Case], model: Sequence[Expected]
     return [ok and (counts or c.thing in useful) for c, ok, counts in zip(cases, rights, alone, strict=True)]
 
 
-def _numbers(facts: Facts) -> bool:
+def _numbers(facts: ComparableAnswer) -> bool:
     """Whether an answer holds numbers, and only finite ones."""
     return facts.status == "ok" and bool(facts.values) and all(bool(t.isfinite().all()) for t in facts.values.values())
 
 
-def _diagnoses(reference: Reference, exercise: Exercise, reading: _Reading) -> list[Diagnosis]:
+def _diagnoses(reference: Reference, exercise: Exercise, reading: _Interpretation) -> list[Diagnosis]:
     named = []
     for earlier, idea in reading.context:
         id = idea.partition("~")[0]
@@ -252,7 +252,7 @@ def _diagnoses(reference: Reference, exercise: Exercise, reading: _Reading) -> l
     return named
 
 
-def signature(replies: Sequence[Reply], cases: Sequence[Case]) -> str:
+def signature(replies: Sequence[CaseAnswer], cases: Sequence[Case]) -> str:
     """A digest of the answers to the variant common to the class: equal mistakes give equal digests."""
     digest = hashlib.sha256()
     for reply, case in zip(replies, cases, strict=True):

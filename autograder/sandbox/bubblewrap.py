@@ -55,7 +55,7 @@ class SandboxUnavailable(Exception):
 
 
 @dataclass(frozen=True)
-class Room:
+class ResourceLimits:
     """How much the processes of one sandbox may use.
 
     Attributes:
@@ -81,7 +81,7 @@ class Room:
 
 
 def launch(
-    room: Room, folder: Path, connection: Mapping[str, object], environment: Mapping[str, str]
+    room: ResourceLimits, folder: Path, connection: Mapping[str, object], environment: Mapping[str, str]
 ) -> subprocess.Popen:
     """Start a kernel in a room of its own; the sockets that it is to serve are opened here.
 
@@ -115,7 +115,7 @@ def launch_template(
     """
     settings = json.dumps({"listen": listening, "modules": list(modules)})
     command = [sys.executable, "-I", "-B", "-c", FORK_SERVER, settings]
-    return _start(command, Room(), folder, environment, {}, [listening], template=True)
+    return _start(command, ResourceLimits(), folder, environment, {}, [listening], template=True)
 
 
 def below_folders(folder: Path, folders: Sequence[str]) -> list[str]:
@@ -147,7 +147,7 @@ def unavailable() -> str:
         )
         try:
             command = [sys.executable, "-I", "-B", "-c", code]
-            process = _start(command, Room(), folder, {}, {}, [], subprocess.PIPE)
+            process = _start(command, ResourceLimits(), folder, {}, {}, [], subprocess.PIPE)
             _, said = process.communicate(timeout=120)
         except (OSError, subprocess.SubprocessError, SandboxUnavailable) as error:
             return f"The sandbox does not start here ({error}): {ALLOW}, {OTHERWISE}."
@@ -162,7 +162,7 @@ def unavailable() -> str:
 
 def _start(
     command: Sequence[str],
-    room: Room,
+    room: ResourceLimits,
     folder: Path,
     environment: Mapping[str, str],
     data: Mapping[str, bytes],

@@ -1,6 +1,6 @@
 """Kernels forked from a process that has imported everything already: ready in a tenth of the time.
 
-`Template` is that process, in a sandbox of its own; `WarmProcess` is one kernel. What a fork does to
+`ForkServer` is that process, in a sandbox of its own; `ForkedKernel` is one kernel. What a fork does to
 get into namespaces of its own stands in guest/fork_server.py and guest/namespaces.py.
 """
 
@@ -24,7 +24,7 @@ import zmq
 from jupyter_client import BlockingKernelClient
 
 from autograder.sandbox import bubblewrap, seccomp
-from autograder.sandbox.bubblewrap import CONNECTION, HOME, Room
+from autograder.sandbox.bubblewrap import CONNECTION, HOME, ResourceLimits
 from autograder.sandbox.provisioner import environment
 from autograder.sandbox.scratch import scratch_folder
 
@@ -32,11 +32,11 @@ PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
 FOLDERS = (HOME, "/dev/shm")
 
 
-class WarmError(RuntimeError):
+class ForkError(RuntimeError):
     """No kernel could be forked; a cold one can still be had."""
 
 
-class Template:
+class ForkServer:
     """The preloaded process; it ends with the process that made it. Use it in a `with`.
 
     Attributes:
@@ -55,7 +55,7 @@ class Template:
         finally:
             listening.close()  # the template has it now: when it ends, whoever waits is told
 
-    def __enter__(self) -> Template:
+    def __enter__(self) -> ForkServer:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -69,7 +69,7 @@ class Template:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-class WarmProcess:
+class ForkedKernel:
     """A kernel forked from the template at `address`.
 
     Args:
@@ -81,10 +81,10 @@ class WarmProcess:
         client: channels to it.
 
     Raises:
-        WarmError: it cannot be had.
+        ForkError: it cannot be had.
     """
 
-    def __init__(self, address: str, room: Room, folder: Path, context: zmq.Context, seconds: float) -> None:
+    def __init__(self, address: str, room: ResourceLimits, folder: Path, context: zmq.Context, seconds: float) -> None:
         ip = str(folder / "socket")
         self.client = BlockingKernelClient(context=context)
         ports = {name: number for number, name in enumerate(PORTS, start=1)}
@@ -112,8 +112,8 @@ class WarmProcess:
             self._line.sendall(json.dumps(settings).encode() + b"\n")
         except OSError as error:
             self.kill()
-            raise WarmError(f"no kernel could be forked ({error.strerror or type(error).__name__})") from None
-        except WarmError:
+            raise ForkError(f"no kernel could be forked ({error.strerror or type(error).__name__})") from None
+        except ForkError:
             self.kill()
             raise
         finally:
@@ -124,11 +124,11 @@ class WarmProcess:
         """The number of the process that says it is there, as the system tells it."""
         said, carried, _, _ = self._line.recvmsg(200, socket.CMSG_SPACE(12))
         if said != b"here":
-            raise WarmError(f"no kernel could be forked ({said.decode(errors='replace') or 'its template ended'})")
+            raise ForkError(f"no kernel could be forked ({said.decode(errors='replace') or 'its template ended'})")
         for level, kind, data in carried:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
                 return struct.unpack("3i", data)[0]
-        raise WarmError("no kernel could be forked (the system did not tell its number)")
+        raise ForkError("no kernel could be forked (the system did not tell its number)")
 
     @property
     def alive(self) -> bool:

@@ -19,30 +19,30 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
 from autograder.sandbox import bubblewrap, provisioner
-from autograder.sandbox.bubblewrap import GUEST, Room
+from autograder.sandbox.bubblewrap import GUEST, ResourceLimits
 
 PATIENCE = 5.0  # seconds until a killed process is gone; one that is not then is left to the system
 
 
-class ColdProcess:
+class LaunchedKernel:
     """A kernel that starts from nothing.
 
     Args:
         folder: an empty folder of the grader's; `close` leaves it there.
-        boxed: without, it is an ordinary process of the user who grades; only its environment is bare.
+        sandboxed: without, it is an ordinary process of the user who grades; only its environment is bare.
 
     Attributes:
         pid: of the sandbox, or of the kernel.
         client: channels to it, started.
     """
 
-    def __init__(self, room: Room, folder: Path, context: zmq.Context, boxed: bool) -> None:
+    def __init__(self, room: ResourceLimits, folder: Path, context: zmq.Context, sandboxed: bool) -> None:
         # A short path of its own: a socket's may have 107 characters.
         self._manager = KernelManager(context=context, transport="ipc", ip=str(folder / "socket"))
         self._manager.connection_file = str(folder / "connection.json")
         spec = provisioner.kernelspec(room)
         scratch = folder / "scratch"
-        if not boxed:
+        if not sandboxed:
             scratch.mkdir()
             settings = json.dumps({"connection": "{connection_file}", "sockets": {}, "limits": {}})
             spec["argv"] = [sys.executable, "-P", str(GUEST / "kernel_main.py"), settings]
@@ -50,7 +50,7 @@ class ColdProcess:
         self._manager._kernel_spec = KernelSpec(**spec)
         # What the process itself writes, past IPython, must reach no terminal.
         streams = {"stdin": None, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        place = {} if boxed else {"cwd": str(scratch), "env": bare_environment(scratch)}
+        place = {} if sandboxed else {"cwd": str(scratch), "env": bare_environment(scratch)}
         self._manager.start_kernel(**place, start_new_session=True, **streams)
         self.pid: int = self._manager.provisioner.pid
         self.client: BlockingKernelClient = self._manager.client(context=context)

@@ -19,7 +19,7 @@ from jupyter_client.provisioning import LocalProvisioner
 from traitlets import Float, Integer
 
 from autograder.sandbox import bubblewrap
-from autograder.sandbox.bubblewrap import HOME, Room
+from autograder.sandbox.bubblewrap import HOME, ResourceLimits
 from autograder.sandbox.scratch import scratch_folder
 
 NAME = "vitedu-sandbox"
@@ -27,9 +27,9 @@ NAME = "vitedu-sandbox"
 EAGER = {"TORCHDYNAMO_DISABLE": "1"}
 
 
-def kernelspec(room: Room) -> dict[str, Any]:
+def kernelspec(room: ResourceLimits) -> dict[str, Any]:
     """What a kernel.json says for a kernel in such a room."""
-    settings = {f.name: getattr(room, f.name) for f in fields(Room)}
+    settings = {f.name: getattr(room, f.name) for f in fields(ResourceLimits)}
     return {
         "argv": ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"],  # the provisioner starts its own
         "display_name": "Python (vitedu sandbox)", "language": "python", "interrupt_mode": "message",
@@ -41,7 +41,7 @@ def install(prefix: Path) -> Path:
     """Write the kernelspec below `prefix`, such as sys.prefix; returns its folder."""
     folder = prefix / "share" / "jupyter" / "kernels" / NAME
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "kernel.json").write_text(json.dumps(kernelspec(Room()), indent=1) + "\n")
+    (folder / "kernel.json").write_text(json.dumps(kernelspec(ResourceLimits()), indent=1) + "\n")
     return folder
 
 
@@ -58,18 +58,18 @@ def environment() -> dict[str, str]:
 class SandboxProvisioner(LocalProvisioner):
     """Starts kernels in a sandbox (see bubblewrap.py); nothing of the caller's environment or folders is inside."""
 
-    memory = Integer(Room.memory, config=True, help="Bytes of memory of a kernel and its children.")
-    processes = Integer(Room.processes, config=True, help="Processes and threads of a kernel.")
-    scratch_bytes = Integer(Room.scratch_bytes, config=True, help="Size of the only folder that it may write to.")
-    files = Integer(Room.files, config=True, help="Files in that folder.")
-    cpu = Float(Room.cpu, config=True, help="CPU seconds of a kernel and its children.")
+    memory = Integer(ResourceLimits.memory, config=True, help="Bytes of memory of a kernel and its children.")
+    processes = Integer(ResourceLimits.processes, config=True, help="Processes and threads of a kernel.")
+    scratch_bytes = Integer(ResourceLimits.scratch_bytes, config=True, help="Size of the folder that it may write to.")
+    files = Integer(ResourceLimits.files, config=True, help="Files in that folder.")
+    cpu = Float(ResourceLimits.cpu, config=True, help="CPU seconds of a kernel and its children.")
 
     _folder: Path | None = None
 
     @property
-    def room(self) -> Room:
+    def room(self) -> ResourceLimits:
         """How much the kernel may use."""
-        return Room(**{f.name: getattr(self, f.name) for f in fields(Room)})
+        return ResourceLimits(**{f.name: getattr(self, f.name) for f in fields(ResourceLimits)})
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         """Sockets on files, in a private folder: there is no network inside."""

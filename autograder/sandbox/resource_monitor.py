@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from autograder.sandbox.bubblewrap import HOME, Room
+from autograder.sandbox.bubblewrap import HOME, ResourceLimits
 
 EVERY = 0.2  # seconds
 LAST = 5.0  # seconds that it gets to end
@@ -34,9 +34,9 @@ class Watch(threading.Thread):
             those of a kernel that has imported everything itself.
     """
 
-    def __init__(self, pid: int, room: Room, end: Callable[[], None], boxed: bool) -> None:
+    def __init__(self, pid: int, room: ResourceLimits, end: Callable[[], None], sandboxed: bool) -> None:
         super().__init__(name="watch", daemon=True)
-        self.room, self.boxed, self.ended, self.cpu_seconds, self.shared = room, boxed, "", 0.0, 0
+        self.room, self.sandboxed, self.ended, self.cpu_seconds, self.shared = room, sandboxed, "", 0.0, 0
         self._process, self._end, self._done = psutil.Process(pid), end, threading.Event()
         self.start()
 
@@ -94,14 +94,14 @@ class Watch(threading.Thread):
             return PROCESSES
         if self._is_beyond(family):
             return MEMORY
-        return FILES if self.boxed and _files(family) > self.room.files else ""
+        return FILES if self.sandboxed and _files(family) > self.room.files else ""
 
     def _is_beyond(self, family: list[psutil.Process]) -> bool:
         """Whether they hold too much memory; the slow, exact count is for sums that may be too large."""
         resident = _sum(family, _resident)
         if resident + _unmapped() <= self.room.memory:
             return False
-        hidden = _shared(family) + (_queued(family) if self.boxed else 0)
+        hidden = _shared(family) + (_queued(family) if self.sandboxed else 0)
         if resident + hidden <= self.room.memory:  # in this sum, what processes share counts for each
             return False
         return _sum(family, _proportional) + hidden + self.shared > self.room.memory

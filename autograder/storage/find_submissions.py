@@ -22,7 +22,7 @@ from autograder.labs.lab import Lab, all_labs
 from autograder.sanitize.untrusted import shown
 from autograder.storage.folder_names import LONGEST, alike_as, as_typed, bad_name
 from autograder.storage.folders import closed, entries, folders_in, is_damaged, is_folder, is_open
-from autograder.storage.submissions import Handed, Submission
+from autograder.storage.submissions import Submission, SubmissionSet
 from autograder.submission.archives import is_archive
 from autograder.submission.arrivals import BESIDE, Arrival, arrivals, files, of_file, start_of
 from autograder.submission.match_cells import normal
@@ -33,7 +33,7 @@ from autograder.submission.timestamps import FILE as TIMESTAMP
 WORK = (".py", ".html", ".htm", ".pdf", ".md", ".doc", ".docx")  # what may hold somebody's work, beside archives
 
 
-def handed_in(course: Path, lab: Lab, students: list[str] | None, db_url: str = "") -> Handed:
+def find_submissions(course: Path, lab: Lab, students: list[str] | None, db_url: str = "") -> SubmissionSet:
     """Find the submissions to a lab.
 
     Args:
@@ -56,7 +56,7 @@ def handed_in(course: Path, lab: Lab, students: list[str] | None, db_url: str = 
     return handed.of(set(students)) if students else handed
 
 
-def search(course: Path, lab: Lab, db_url: str = "") -> Handed:
+def search(course: Path, lab: Lab, db_url: str = "") -> SubmissionSet:
     """The same, where there may be none."""
     return _Search(course, lab, None if db_url.startswith("sqlite") or not db_url else LONGEST).everybody()
 
@@ -116,9 +116,9 @@ class _Search:
         """Folders of submitted/ that bear this lab's name, where a student's is expected."""
         return [path for path in folders_in(self.root) if self.labs.get(as_typed(path.name)) == self.lab.assignment]
 
-    def everybody(self) -> Handed:
+    def everybody(self) -> SubmissionSet:
         """Go through submitted/."""
-        handed = Handed()
+        handed = SubmissionSet()
         for path in entries(self.root):
             if is_folder(path):
                 continue
@@ -165,7 +165,7 @@ class _Search:
         names = {path.name for path in folders_in(self.root) if as_typed(path.name) not in self.labs}
         return sorted(names | self.turned.keys())
 
-    def _add(self, name: str, alike: Counter[str], handed: Handed) -> None:
+    def _add(self, name: str, alike: Counter[str], handed: SubmissionSet) -> None:
         """Look at one student's folders."""
         home = self.root / name
         if problem := bad_name(name, alike, self.longest):

@@ -14,7 +14,7 @@ from nbgrader.api import Gradebook, InvalidEntry
 
 from autograder.sanitize.untrusted import terminal
 from autograder.storage.atomic_files import write_atomically
-from autograder.storage.submissions import Handed
+from autograder.storage.submissions import SubmissionSet
 
 NOT_YET = "handed in, and not graded yet"
 
@@ -37,7 +37,7 @@ def read_refused(course: Path, assignment: str) -> dict[str, str]:
         return {}
 
 
-def enter(course: Path, db_url: str, assignment: str, handed: Handed, some: bool) -> None:
+def enter(course: Path, db_url: str, assignment: str, handed: SubmissionSet, some: bool) -> None:
     """Enter everybody whom the reports must list: who handed nothing in, and what cannot be taken in.
 
     Args:

@@ -38,7 +38,7 @@ class Submission:
 
 
 @dataclass
-class Handed:
+class SubmissionSet:
     """What was handed in for a lab, by student, in order.
 
     Attributes:
@@ -53,9 +53,9 @@ class Handed:
     absent: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
 
-    def of(self, students: set[str]) -> Handed:
+    def of(self, students: set[str]) -> SubmissionSet:
         """The part of some students."""
-        return Handed(
+        return SubmissionSet(
             {student: each for student, each in self.found.items() if student in students},
             {student: problem for student, problem in self.unreadable.items() if student in students},
             [student for student in self.absent if student in students],

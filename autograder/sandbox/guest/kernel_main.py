@@ -55,7 +55,7 @@ class _Heartbeat(Heartbeat):
         return super()._try_bind_socket()
 
 
-class BoxedKernel(IPKernelApp):
+class SandboxedKernel(IPKernelApp):
     """An ordinary kernel, on sockets that somebody else has opened where there are such."""
 
     kernel_class = Type(_Kernel, klass="ipykernel.kernelbase.Kernel")
@@ -90,7 +90,7 @@ def become(connection: str, sockets: dict[int, int]) -> None:
         os.set_inheritable(descriptor, False)  # a student's own child processes need not have it
         _sockets[int(port)] = descriptor
     sys.path.insert(0, "")  # as in any notebook: modules that a cell has written can be imported
-    app = BoxedKernel.instance()
+    app = SandboxedKernel.instance()
     app.initialize(["-f", connection, "--HistoryManager.enabled=False", "--IPKernelApp.log_level=50"])
     app.start()
 
