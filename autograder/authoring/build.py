@@ -7,6 +7,7 @@ vitedu/fingerprints/labN.safetensors   answers to the public questions, for the 
 
 from __future__ import annotations
 
+import argparse
 import ast
 import hashlib
 import os
@@ -210,16 +211,36 @@ def _under_other_conventions(
     return answers[1:]
 
 
-def build(lab: Lab) -> None:
-    """Build all of a lab; each file is replaced only when it is whole."""
-    nb = source_notebook(lab)
-    student = release(nb, lab)
-    # Before the notebook runs: its checks read them.
-    stored.save(FINGERPRINTS / f"{lab.key}.safetensors", fingerprints(lab), source=exam_hash(lab))
-    execute(nb, lab.source.parent)
-    _write(nb, lab.source.with_suffix(".ipynb"))
-    shutil.rmtree(RELEASE / lab.assignment, ignore_errors=True)
-    _write(student, RELEASE / lab.assignment / f"{lab.notebook}.ipynb")
+def build(lab: Lab, anew: bool = False) -> list[str]:
+    """Build what is older than its source; each file is replaced only when it is whole.
+
+    Args:
+        anew: build all of it, also what is up to date: after a change of what the notebook imports.
+
+    Returns:
+        What was built.
+    """
+    nb, made = source_notebook(lab), []
+    student, path = release(nb, lab), FINGERPRINTS / f"{lab.key}.safetensors"
+    if anew or not path.exists() or stored.source(path) != exam_hash(lab):
+        stored.save(path, fingerprints(lab), source=exam_hash(lab))  # before the notebook runs: its checks read them
+        made.append("fingerprints")
+    solution = lab.source.with_suffix(".ipynb")
+    if anew or _source_of(solution) != source_hash(lab):
+        execute(nb, lab.source.parent)
+        _write(nb, solution)
+        made.append("solution notebook, executed")
+    place = RELEASE / lab.assignment / f"{lab.notebook}.ipynb"
+    if anew or _source_of(place) != source_hash(lab):
+        shutil.rmtree(RELEASE / lab.assignment, ignore_errors=True)
+        _write(student, place)
+        made.append("student notebook")
+    return made
+
+
+def _source_of(path: Path) -> str:
+    """The hash of the text that a notebook was built from; "" where there is none."""
+    return nbformat.read(path, as_version=4).metadata.get("vitedu", {}).get("source", "") if path.exists() else ""
 
 
 def _write(nb: NotebookNode, path: Path) -> None:
@@ -229,17 +250,23 @@ def _write(nb: NotebookNode, path: Path) -> None:
     temporary.replace(path)
 
 
-def main(names: list[str]) -> None:
+def main(argv: list[str] | None = None) -> None:
     """Build the named labs, or all."""
-    for lab in [find_lab(name) for name in names] or all_labs():
+    parser = argparse.ArgumentParser(
+        prog="python -m autograder.authoring.build", description=(__doc__ or "").split(":")[0]
+    )
+    parser.add_argument("labs", nargs="*", metavar="LAB", help="such as lab1_attention; none: all labs")
+    parser.add_argument("--anew", action="store_true", help="also what is up to date")
+    args = parser.parse_args(argv)
+    for lab in [find_lab(name) for name in args.labs] or all_labs():
         started = time.monotonic()
         print(f"{lab.assignment}: building ...", flush=True)
-        build(lab)
-        print(f"{lab.assignment}: built in {time.monotonic() - started:.0f} s", flush=True)
+        made = ", ".join(build(lab, args.anew)) or "all is up to date"
+        print(f"{lab.assignment}: {made} ({time.monotonic() - started:.0f} s)", flush=True)
 
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1:])
+        main()
     except UserError as error:
         sys.exit(str(error))

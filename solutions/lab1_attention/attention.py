@@ -77,8 +77,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vitedu.checks import check, examine, when_ready
-from vitedu import diagrams, photo, pictures
+from vitedu import check, diagrams, examine, photo, pictures, when_ready
 
 # %% [markdown] grade_id="background-attention"
 # ## 1 Looking things up, softly

@@ -68,7 +68,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 # Under other names, so that a variable of yours may be called "patches".
-from vitedu.checks import check, examine, when_ready
+from vitedu import check, examine, when_ready
 from vitedu import embeddings as token_pictures
 from vitedu import patches as patch_pictures
 

@@ -66,8 +66,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vitedu import anatomy, homework, rollout, shapes, vit_diagrams
-from vitedu.checks import check, examine, when_ready
+from vitedu import anatomy, check, examine, homework, rollout, shapes, vit_diagrams, when_ready
 
 # %% [markdown] grade_id="given"
 # ### What is given

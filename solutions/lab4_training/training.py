@@ -87,8 +87,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from vitedu.checks import check, examine, when_ready
-from vitedu import curves
+from vitedu import check, curves, examine, when_ready
 from vitedu.data import load
 from vitedu.devices import best_device, describe, timed
 from vitedu.learn import RECIPE, TIERS, TRAIN

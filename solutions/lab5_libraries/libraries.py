@@ -67,8 +67,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vitedu.checks import check, examine, when_ready
-from vitedu import contest, curves, library_diagrams
+from vitedu import check, contest, curves, examine, library_diagrams, when_ready
 from vitedu.anatomy import Table
 from vitedu.data import load
 from vitedu.devices import best_device, describe

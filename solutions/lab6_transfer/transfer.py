@@ -72,8 +72,7 @@ from torchvision import transforms
 from torchvision.models import DenseNet
 from torchvision.transforms import v2
 
-from vitedu.checks import check, examine, when_ready
-from vitedu import curves, transfer
+from vitedu import check, curves, examine, transfer, when_ready
 from vitedu.data import load
 from vitedu.devices import best_device, describe
 from vitedu.pictures import Picture

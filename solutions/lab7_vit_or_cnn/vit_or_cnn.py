@@ -59,8 +59,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vitedu.checks import check, examine, when_ready
-from vitedu import comparisons, curves
+from vitedu import check, comparisons, curves, examine, when_ready
 from vitedu.capstone import BUDGET, TIERS, Clock, warm_up
 from vitedu.capstone_rehearsal import public_samples, rehearse
 from vitedu.data import load
