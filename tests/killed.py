@@ -119,7 +119,7 @@ def main(moment: str, student: str, *argv: str) -> int:
                     converters.os = type("os", (), {**vars(os), "replace": die})
             return super().preprocess(nb, resources)
 
-    assert moment in MOMENTS and course.stages is preprocessors
+    assert moment in MOMENTS and course.preprocessors is preprocessors
     preprocessors.Record, grade_class._code_hash = Record, lambda *_: "the same all the time"
     return main(list(argv))
 

@@ -77,7 +77,22 @@ def told(kernel: StudentKernel, expression: str) -> object:
 
 
 def test_only_the_environment_and_two_empty_folders_are_inside(kernel):
-    allowed = {"bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "run", "sbin", "sys", "tmp", "usr"}
+    allowed = {
+        "bin",
+        "dev",
+        "etc",
+        "guest",
+        "lib",
+        "lib32",
+        "lib64",
+        "libx32",
+        "proc",
+        "run",
+        "sbin",
+        "sys",
+        "tmp",
+        "usr",
+    }
     prefixes = {Path(p).parts[1] for p in (sys.prefix, sys.base_prefix, str(REPO))}
     assert set(told(kernel, "os.listdir('/')")) <= allowed | prefixes
     assert told(kernel, "os.listdir('/dev/shm')") == [] and told(kernel, "os.listdir('/run')") == ["connection.json"]
@@ -121,7 +136,7 @@ def test_neither_grader_nor_its_environment_is_inside(way, monkeypatch):
 
 def test_there_is_no_other_process_and_no_network(kernel):
     assert told(kernel, "[p for p in os.listdir('/proc') if p.isdigit()]") == ["1", "2"]  # its room's, the kernel
-    assert told(kernel, "os.listdir('/proc/1')") == [] and "/vitedu/" in told(kernel, "open('/proc/2/cmdline').read()")
+    assert told(kernel, "os.listdir('/proc/1')") == [] and "guest" in told(kernel, "open('/proc/2/cmdline').read()")
     assert told(kernel, "__import__('socket').if_nameindex()") == [[1, "lo"]]
     for address in ("127.0.0.1", "192.0.2.1"):
         run = kernel.run(f"import socket\nsocket.create_connection(({address!r}, 53), 2)", 20)
@@ -314,9 +329,9 @@ def as_somebody_else(folder: Path) -> list[str]:
 
 
 LOOK = """
-from autograder import sandbox
 from autograder.execution.student_kernel import Limits, StudentKernel
-assert not sandbox.unavailable(), sandbox.unavailable()
+from autograder.sandbox.bubblewrap import unavailable
+assert not unavailable(), unavailable()
 with StudentKernel(Limits(files=50)) as kernel:
     print(kernel.run("import os, torch; print(os.getuid(), float(torch.ones(2).sum()))", 60).outputs[0].text)
     run = kernel.run("import time\\nfor i in range(200): open(f'{i}', 'w')\\ntime.sleep(20)", 30)
@@ -414,7 +429,7 @@ def test_a_grader_that_is_installed_for_good_cannot_be_imported_either(tmp_path_
             shutil.copytree(REPO / name, packages / name)
         code = (
             "import autograder, sys; assert autograder.__file__.startswith(sys.prefix), autograder.__file__\n"
-            "from autograder.kernel import *\nwith StudentKernel(Limits()) as kernel:\n"
+            "from autograder.execution.student_kernel import *\nwith StudentKernel(Limits()) as kernel:\n"
             "    for name in ('vitedu', 'autograder', 'autograder.judging.judge'):\n"
             "        print(kernel.run(f'import {name}', 60).error)"
         )

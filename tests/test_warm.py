@@ -468,10 +468,10 @@ def test_a_hundred_starts_leave_nothing(template):
 
 
 LOOK = """
-from autograder import sandbox
 from autograder.execution.student_kernel import Limits, StudentKernel
+from autograder.sandbox.bubblewrap import unavailable
 from autograder.sandbox.forked_kernel import ForkServer
-assert not sandbox.unavailable(), sandbox.unavailable()
+assert not unavailable(), unavailable()
 with ForkServer(["torch"]) as template:
     with StudentKernel(Limits(files=50), template=template.address) as kernel:
         print(kernel.cold, kernel.run("import os, torch; print(os.getuid(), torch.ones(2).sum())", 60).outputs[0].text)
