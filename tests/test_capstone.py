@@ -208,7 +208,7 @@ def test_a_training_is_kept_and_judged_again_without_another_one(tmp_path, monke
         raise AssertionError("it was trained again")
 
     monkeypatch.setattr(training_runs, "hold", refuse)
-    monkeypatch.setattr(capstone_clock, "points_of", lambda accuracy, tiers: 4)
+    monkeypatch.setattr(capstone_judge, "points_of", lambda accuracy, tiers: 4)
     assert sit(notebook(capstone=LINEAR), tmp_path).points == 4.0, "by today's thresholds"
     with pytest.raises(AssertionError, match="trained again"):  # another notebook has another draw
         sit(notebook(capstone=LINEAR + "\n"), tmp_path)

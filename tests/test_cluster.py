@@ -194,7 +194,7 @@ def test_a_worker_that_cannot_grade_takes_no_part(odd, released, tmp_path):
     copy = tmp_path / "changed"
     for package in ("autograder", "vitedu", "solutions"):
         shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
-    with (copy / "autograder" / "judge.py").open("a") as file:
+    with (copy / "autograder" / "judging" / "judge.py").open("a") as file:
         file.write("# another version\n")
     odd.worker("bare", PATH="/nowhere")
     odd.worker("changed", PYTHONPATH=str(copy))

@@ -59,7 +59,7 @@ def test_code_has_the_colours_of_nbconverts_style_sheets():
     ]:  # fmt: skip
         assert f'<span class="{kind}">{token}</span>' in shown
     assert ".</span>sum" in shown  # a method is no builtin
-    own = (ROOT / "autograder" / "rebuild.py").read_text()[: code_colours.MAX_COLOURED]
+    own = (ROOT / "autograder" / "submission" / "pieces.py").read_text()[: code_colours.MAX_COLOURED]
     assert text_of(code_colours.coloured(own)) == own.strip("\n")
 
 
