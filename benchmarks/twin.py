@@ -1,6 +1,6 @@
 """The exams of Lab 1 as an instructor without our autograder would write them: tests that run in the student's kernel.
 
-Each function examines one exercise with as many cases as `autograder/exams/lab1.py` has: the same shapes,
+Each function examines one exercise with as many cases as `autograder/exams/lab1/` has: the same shapes,
 random weights, float64, gradients where the exam asks for them, a second call, arguments left as they were.
 The model answers are torch's own. nbgrader gets a function as hidden tests of a cell, otter-grader as a test case.
 """

@@ -1,4 +1,4 @@
-"""The layers of the code, held by import contracts, and how large its rooms may be."""
+"""The layers of the code, held by import contracts, and how large its folders and modules may be."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ def test_neither_grader_nor_its_environment_is_inside(way, monkeypatch):
 
 
 def test_there_is_no_other_process_and_no_network(kernel):
-    assert told(kernel, "[p for p in os.listdir('/proc') if p.isdigit()]") == ["1", "2"]  # its room's, the kernel
+    assert told(kernel, "[p for p in os.listdir('/proc') if p.isdigit()]") == ["1", "2"]  # the sandbox's, the kernel
     assert told(kernel, "os.listdir('/proc/1')") == [] and "guest" in told(kernel, "open('/proc/2/cmdline').read()")
     assert told(kernel, "__import__('socket').if_nameindex()") == [[1, "lo"]]
     for address in ("127.0.0.1", "192.0.2.1"):

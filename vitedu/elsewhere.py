@@ -30,7 +30,7 @@ class FakeDeviceTensor(Tensor):
         return made
 
     def __repr__(self) -> str:  # type: ignore[override]
-        return f"Elsewhere({tuple(self.shape)}, {self.dtype})"
+        return f"FakeDeviceTensor({tuple(self.shape)}, {self.dtype})"
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

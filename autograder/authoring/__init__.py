@@ -1,4 +1,4 @@
 """What an author of exercises runs: build a lab from its sources, prove its exams, make a sample class, show the demo.
 
-The top of the house, with the command line. Nothing that grades a class may import it.
+Nothing that grades a class may import it; the command line does.
 """

@@ -1,8 +1,4 @@
-"""The capstone's budget, measured from outside, and its judge.
-
-There is no earlier mistake to carry over: the exam calls one function of the student's, which may use whatever it
-likes. And there is no model to build again from the weights, because any model will do.
-"""
+"""How the capstone's exam is put to a kernel: its budget of computing, measured from outside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Digests of the code that decides a score: our sources, and the packages that they and the lab import."""
+"""What decides a score beside the submission: our own sources, as a digest, and the versions of packages."""
 
 from __future__ import annotations
 

@@ -93,11 +93,11 @@ def examine(
 
 def unexamined(notebook: NotebookNode, reason: str) -> Examination:
     """What comes of a notebook in which nothing can be graded: no score until a person has looked, and no kernel."""
-    sitting = Examination()
+    examination = Examination()
     for cell in notebook.cells:
         if cell.metadata.vitedu.role in EXAMINED:
-            sitting.verdicts.append(_verdict(cell, NOT_GRADED, None, reason))
-    return sitting
+            examination.verdicts.append(_verdict(cell, NOT_GRADED, None, reason))
+    return examination
 
 
 def ask_exercise(kernel: StudentKernel, cases: list[Case], seconds: float) -> tuple[list[CaseAnswer], Run]:
@@ -151,7 +151,7 @@ class _NotebookExamination:
         self.cells = Cells(notebook, limits, sandbox, template, self._open)
         self.done = Examination(outputs=self.cells.outputs, seconds=self.cells.seconds)
         self._better: list[str] = []  # sentences about exercises that were better when they were asked again
-        self.named: dict[str, str] = {}  # exercise -> the idea found in it, see exam.Exercise
+        self.named: dict[str, str] = {}  # exercise -> the idea found in it, see labs.exam.Exercise
 
     def hold(self) -> Examination:
         """Go through the notebook from top to bottom."""

@@ -1,4 +1,7 @@
-"""What one submission may take: seconds, memory, processes, files."""
+"""What the grading of one submission may take: time, kernels, outputs and messages.
+
+Memory, processes and files are limited by the sandbox, see ResourceLimits.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cells of one sitting: which are the student's own, what they may have left running, and what a replay needs."""
+"""The cells of a notebook: which are the student's own, what they may have left running, and what a replay needs."""
 
 from __future__ import annotations
 

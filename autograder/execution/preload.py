@@ -1,4 +1,4 @@
-"""What a fork server imports before a submission comes: the lab's modules and ours."""
+"""Which modules a lab's fork server imports before a submission comes, and one that starts before all else."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _imported(path: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def early(name: str, wanted: bool) -> Iterator[ForkServer | None]:
-    """A template for a lab by its name, before anything is checked; None where it cannot be, which others tell."""
+    """A fork server for a lab by its name, before anything is checked; None where it cannot be, which others tell."""
     sources = [p for p in SOLUTIONS.glob("lab*_*/*.py") if name in (p.parent.name, p.parent.name.split("_")[0])]
     if not (wanted and sources and shutil.which("bwrap")):
         yield None

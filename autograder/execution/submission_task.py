@@ -1,7 +1,7 @@
 """The slow part of grading one submission, as a function of bytes: it reads and writes no course folder.
 
-So it can run in any process of any machine that has this package and a sandbox; `batch.py` hands it to
-one, and `staged.py` records what comes back.
+So it can run in any process of any machine that has this package and a sandbox; grading/worker_pool.py hands it to
+one, and nbgrader_integration/api.py records what comes back.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The trainings of an accuracy exam in the student's kernel."""
+"""The trainings of an exam that trains a model, in the student's kernel."""
 
 from __future__ import annotations
 

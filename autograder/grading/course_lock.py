@@ -1,4 +1,4 @@
-"""One grading at a time in a course folder."""
+"""The lock of a course folder, so that one command at a time grades there."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ LOUD = ("distributed", "distributed.client", "tornado.application", "asyncio")  
 
 
 class Cluster:
-    """See batch.Workers. Workers may come and go meanwhile.
+    """See worker_pool.Workers. Workers may come and go meanwhile.
 
     Args:
         sandbox: whether workers without one are left out.
@@ -99,7 +99,7 @@ class Cluster:
         return self._client.get_executor(pure=False, retries=TRIES, workers=fit, allow_other_workers=True)
 
     def check(self) -> None:
-        """See batch.Workers: what has no worker waits with the scheduler, without an end."""
+        """See worker_pool.Workers: what has no worker waits with the scheduler, without an end."""
         self._there()
 
     def _there(self) -> list[str]:

@@ -226,7 +226,7 @@ class _ClassGrading:
 
     @contextmanager
     def _workers(self, count: int, scheduler: str, template: ForkServer | None) -> Iterator[_WorkerSetup]:
-        """Where it is done, and which template kernels are forked from there."""
+        """Where it is done, and which fork server makes the kernels there."""
         with ExitStack() as stack:
             stack.callback(setattr, tqdm, "monitor_interval", tqdm.monitor_interval)
             tqdm.monitor_interval = 0  # its thread would stand in the way of forking

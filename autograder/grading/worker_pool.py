@@ -1,7 +1,7 @@
 """Many submissions on many processors: hand them out, take back what comes, lose nothing when a worker dies.
 
 Everything here speaks to a `concurrent.futures.Executor` and to nothing else: the processes of this machine
-below, or those of a cluster (cluster.py).
+below, or those of a cluster (dask_workers.py).
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""The judge of the capstone: points for the accuracy on fresh images within the budget."""
+"""The judge of the capstone: points for the accuracy on fresh images within the budget.
+
+There is no earlier mistake to carry over: the exam calls one function of the student's, which may use whatever it
+likes. And there is no model to build again from the weights, because any model will do.
+"""
 
 from __future__ import annotations
 

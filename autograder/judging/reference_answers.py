@@ -1,4 +1,4 @@
-"""What the model answer, a misconception, or an alternative gives for a case.
+"""What the model answer, a misconception, or another convention gives for a case.
 
 There is no second copy of a reference implementation: the solution cells of the notebook are run
 as they stand, with one cell replaced where a wrong or another answer is wanted. This code is our
@@ -29,7 +29,7 @@ from vitedu.probe import ask
 from vitedu.stored import pack_expected, unpack_expected
 from vitedu.wire import WireError
 
-Context = tuple[tuple[str, str], ...]  # ((exercise id, idea), ...): what stands in earlier cells, see exam.Exercise
+Context = tuple[tuple[str, str], ...]  # ((exercise id, idea), ...): what stands in earlier cells, see Exercise
 KEPT = 4096  # answers of this many (exercise, variant, code) triples stay in memory
 
 

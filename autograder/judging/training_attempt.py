@@ -1,4 +1,4 @@
-"""One training of an answer: what it returned, what it took, and how it ended."""
+"""One training of a student's model, as judges see it: its seed, and the answers that came out of the kernel."""
 
 from __future__ import annotations
 

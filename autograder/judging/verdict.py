@@ -56,7 +56,7 @@ class Verdict:
     Attributes:
         points: None when the status is "not graded".
         remarks: things worth knowing that cost nothing.
-        idea: what stands in the cell, as far as it was recognised; see exam.Exercise.
+        idea: what stands in the cell, as far as it was recognised; see labs.exam.Exercise.
         signature: digest of a wrong, unexplained answer to the variant common to the class.
         seconds: time of the probe and the judge by stage.
     """

@@ -72,7 +72,7 @@ class Exercise:
     Attributes:
         id: also the grade_id of its solution cell.
         conventions: accepted beside that of the model answer.
-        trained: the accuracy exam: it has no cases, see judging/accuracy.py.
+        trained: a model is trained, and there are no cases, see execution/training_exams.py.
         library: names of library functions and classes that do the exercise's work; using one
             costs nothing and earns a remark.
     """

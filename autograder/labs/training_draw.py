@@ -1,4 +1,4 @@
-"""The draw of a training exam: the images and generators of one attempt."""
+"""The draw of an exam that trains a model: the images and seeds of one submission."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draws: the numbers of an exam's cases, drawn from a course's secret for one of sixteen variants."""
+"""The sixteen variants of an exam: the random inputs of each, from the course secret, and which one a student meets."""
 
 from __future__ import annotations
 

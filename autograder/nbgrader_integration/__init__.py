@@ -1,4 +1,5 @@
-"""Everything that plugs into nbgrader or patches it: converters, preprocessors, exchange, formgrader, configuration.
+"""What takes the place of parts of nbgrader, or calls them: converters, preprocessors, exchange, formgrader.
 
-No other package may replace a part of nbgrader. Grading itself is `execution`, judging is `judging`.
+`course.py` puts it into nbgrader's configuration. A submission is run in `execution` and judged in `judging`; pages and
+CSV are made in `reporting`.
 """

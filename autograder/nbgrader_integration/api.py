@@ -1,4 +1,4 @@
-"""nbgrader's converters called from code: one submission recorded, and their errors as sentences."""
+"""One submission recorded by nbgrader's own functions, and their errors as sentences."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The stages of nbgrader that we replace: rebuild, examine, record.
+"""The stages of nbgrader that are ours: rebuild, examine and record a submission; check the secret before a release.
 
 nbgrader keeps metadata, releases, the gradebook, formgrader and feedback. Its own way from a
 submission to a score goes through the outputs of the student's process, which the student writes;
-ours goes through the judge's verdicts, which never leave this process on their way to the gradebook.
+ours goes through the judge's verdicts, which never enter that process on their way to the gradebook.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`autograder train`: configurations of published experiments, run by the solutions' own model and loop.
+"""`autograder train`: published experiments and the course's own, run by the solutions' own model and loop.
 
 Apart from grading: nothing else imports it but the command line.
 """

@@ -1,4 +1,4 @@
-"""The walls around a student's kernel: bubblewrap, seccomp, limits, and processes that are forked or launched inside.
+"""The walls around a student's kernel: bubblewrap, seccomp, limits, and kernels that are forked or launched inside.
 
-The bottom layer. It knows neither exams, nor nbgrader, nor `vitedu`.
+The bottom layer: it imports neither `vitedu` nor any other folder of `autograder`.
 """

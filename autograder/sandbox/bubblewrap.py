@@ -1,8 +1,8 @@
-"""A room for one student's kernel, built by bubblewrap: what it sees, how much it may use, and nothing else.
+"""The sandbox of one student's kernel, made by bubblewrap: what it sees, how much it may use, and nothing else.
 
-Inside are the system's libraries, this Python environment and `vitedu`, all read-only, and two empty
-folders that live in memory: /tmp, which is also the home and the current folder, and /dev/shm. There is
-no network, no other process, no file of a person's, no `autograder`, and no folder shared with the grader.
+Inside are the system's libraries, this Python environment, `vitedu` and guest/, all read-only, and two empty
+folders that live in memory: /tmp, which is also the home and the current folder, and /dev/shm. There is no network,
+no other process, no file of a person's, nothing else of `autograder`, and no folder shared with the grader.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class ResourceLimits:
     cpu: float = 1000.0
 
     def limits(self) -> dict[str, int]:
-        """What the kernel of the system enforces in each process; `watch` adds them up."""
+        """What the kernel of the system enforces in each process; resource_monitor.py adds them up."""
         return {
             "DATA": self.memory, "AS": self.memory + 8 * 2**30,  # AS also counts shared memory, and every library
             "NPROC": self.processes, "FSIZE": self.scratch_bytes, "CPU": int(self.cpu) + 1,
@@ -83,7 +83,7 @@ class ResourceLimits:
 def launch(
     room: ResourceLimits, folder: Path, connection: Mapping[str, object], environment: Mapping[str, str]
 ) -> subprocess.Popen:
-    """Start a kernel in a room of its own; the sockets that it is to serve are opened here.
+    """Start a kernel in a sandbox of its own; the sockets that it is to serve are opened here.
 
     Args:
         folder: an empty, private folder of the grader's.
@@ -106,7 +106,7 @@ def launch(
 def launch_template(
     folder: Path, listening: int, modules: Sequence[str], environment: Mapping[str, str]
 ) -> subprocess.Popen:
-    """Start the process that kernels are forked from, see fork_server.py; no student's code ever runs in it itself.
+    """Start the fork server, see guest/fork_server.py; no student's code ever runs in it itself.
 
     Args:
         folder: an empty, private folder of the grader's.
@@ -173,7 +173,7 @@ def _start(
     """Start a command in a sandbox.
 
     Args:
-        template: it is no kernel itself but makes rooms for kernels within this one: it may enter new namespaces.
+        template: it is the fork server, whose kernels have namespaces within this sandbox: it may enter new ones.
         data: path inside -> content of a file that is put there.
         said: where the process's stderr goes; a student's must never reach the grader's terminal.
     """

@@ -53,7 +53,7 @@ class ForkServer:
             listening.listen(64)
             self.process = bubblewrap.launch_template(self._folder, listening.fileno(), list(modules), environment())
         finally:
-            listening.close()  # the template has it now: when it ends, whoever waits is told
+            listening.close()  # the fork server has it now: when it ends, whoever waits is told
 
     def __enter__(self) -> ForkServer:
         return self
@@ -70,7 +70,7 @@ class ForkServer:
 
 
 class ForkedKernel:
-    """A kernel forked from the template at `address`.
+    """A kernel forked by the fork server at `address`.
 
     Args:
         folder: an empty folder of the grader's.
@@ -124,7 +124,7 @@ class ForkedKernel:
         """The number of the process that says it is there, as the system tells it."""
         said, carried, _, _ = self._line.recvmsg(200, socket.CMSG_SPACE(12))
         if said != b"here":
-            raise ForkError(f"no kernel could be forked ({said.decode(errors='replace') or 'its template ended'})")
+            raise ForkError(f"no kernel could be forked ({said.decode(errors='replace') or 'the fork server ended'})")
         for level, kind, data in carried:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
                 return struct.unpack("3i", data)[0]

@@ -28,7 +28,7 @@ EAGER = {"TORCHDYNAMO_DISABLE": "1"}
 
 
 def kernelspec(room: ResourceLimits) -> dict[str, Any]:
-    """What a kernel.json says for a kernel in such a room."""
+    """What a kernel.json says for a kernel in such a sandbox."""
     settings = {f.name: getattr(room, f.name) for f in fields(ResourceLimits)}
     return {
         "argv": ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"],  # the provisioner starts its own

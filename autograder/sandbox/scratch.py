@@ -1,4 +1,4 @@
-"""Folders for one kernel's files, and the clearing of what a killed grader left behind."""
+"""Scratch folders in the system's temporary folder, and the end of what killed graders left: folders and kernels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a course folder keeps: gradebook, verdict files, secret, and how they are written so that nothing is lost.
+"""What a course folder holds: submissions, gradebook, verdict files, secret; how it is found, read, and written whole.
 
 Knows what a verdict is, and not how one comes about.
 """

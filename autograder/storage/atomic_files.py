@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Writing a file so that a reader, or a crash, sees the old one or the new one whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where things lie in a course folder, and its gradebook by default."""
+"""Where verdicts, reports and, unless it is elsewhere, the gradebook lie in a course folder."""
 
 from __future__ import annotations
 

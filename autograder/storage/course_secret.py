@@ -1,4 +1,4 @@
-"""The secret of a course, from which every exam's cases are drawn."""
+"""The secret of a course, from which every exam's cases are drawn: a file that is made on first use."""
 
 from __future__ import annotations
 

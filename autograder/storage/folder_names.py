@@ -1,4 +1,4 @@
-"""Names of folders: which lab one means, and whether nbgrader can take a student's."""
+"""Names of folders: compared as people type and see them, and refused where nbgrader cannot take them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lies in a folder of submissions, as far as it may be looked at."""
+"""What lies in a folder of submissions, and which of it is damaged or cannot be read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the gradebook's database is opened: a SQLite file beside other programs, or a PostgreSQL server.
+"""How the gradebook's database is opened, a SQLite file or a PostgreSQL server, and the points that it has for a lab.
 
 nbgrader opens the gradebook anew at every step, in many places, and offers no setting for how. So
 every database that this process opens from `open_patiently` on is opened in our way: a grading

@@ -1,4 +1,4 @@
-"""What a student handed in, and what a class did."""
+"""What the search for submissions gives: one student's `Submission`, and the `SubmissionSet` of a class."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What we keep in a course folder beside nbgrader's own (the secret, the verdicts), and folders for scratch.
-
-Whatever is written appears whole or not at all, also when this process is killed meanwhile.
-"""
+"""Reading verdict files: cleaned for what people read, or as they were written, for the next grading."""
 
 from __future__ import annotations
 

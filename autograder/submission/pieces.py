@@ -31,7 +31,7 @@ class Pieces:
     """The pieces of one submission: call `all`, then read what was mended in `mended`.
 
     Args:
-        submitted: the cells as handed in, with the ids that recognise.py has found.
+        submitted: the cells as handed in, with the ids that match_cells.py has found.
         release: the student notebook as nbgrader made it.
     """
 

@@ -2,7 +2,7 @@
 
 Prose, imports, checks and exams come from the release; answers and playgrounds from the submission, matched by
 grade_id; points from the gradebook. All other cells, further attempts, and what was added to locked cells are
-the student's own and stay where they stand. See pieces.py for what becomes of a cell, arrange.py for the order.
+the student's own and stay where they stand. See pieces.py for what becomes of a cell, cell_order.py for the order.
 """
 
 from __future__ import annotations

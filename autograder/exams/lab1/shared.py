@@ -1,4 +1,4 @@
-"""What several exams of Lab 1 use: snippets that answers have in common, and how reports are written."""
+"""What the exams of Lab 1 share: the solution cells, where ideas were met, and functions that do all of the work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What several exams of Lab 2 use: snippets that answers have in common, and sizes that differ in every axis."""
+"""What the exams of Lab 2 share: the solution cells, where ideas were met, and sizes that are pairwise distinct."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What several exams of Lab 3 use: snippets, and weights of norms, MLPs and blocks."""
+"""What the exams of Lab 3 share: the solution cells, where ideas were met, and weights of norms, MLPs and blocks."""
 
 from __future__ import annotations
 

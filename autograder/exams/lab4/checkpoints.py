@@ -1,4 +1,4 @@
-"""The exam of saving and loading checkpoints."""
+"""The exam of checkpoints, which go through a real file, between steps along given gradients."""
 
 from __future__ import annotations
 

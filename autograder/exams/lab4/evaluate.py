@@ -1,4 +1,8 @@
-"""The exam of `evaluate`."""
+"""The exam of `evaluate`.
+
+It is run on small scripted problems (vitedu/scripted.py). Batches have unequal sizes, and the models
+have a BatchNorm or a Dropout, which show the mode.
+"""
 
 from __future__ import annotations
 

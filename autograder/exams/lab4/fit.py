@@ -1,7 +1,7 @@
-"""Lab 4's exams of fit and of the checkpoints.
+"""The exam of `fit`.
 
-fit is run on histories whose best epoch by validation accuracy is neither the first nor the last nor
-the best by anything else. Checkpoints go through a real file, between steps along given gradients.
+It is run on histories whose best epoch by validation accuracy is neither the first nor the last nor
+the best by anything else.
 """
 
 from __future__ import annotations

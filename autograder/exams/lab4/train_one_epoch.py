@@ -1,6 +1,6 @@
-"""Lab 4's exams of train_one_epoch and evaluate.
+"""The exam of `train_one_epoch`.
 
-Both are run on small scripted problems (vitedu/scripted.py). Batches have unequal sizes, the models
+It is run on small scripted problems (vitedu/scripted.py). Batches have unequal sizes, the models
 have a BatchNorm or a Dropout, which show the mode, and the optimizers have a memory, which shows
 whether it is the given one.
 """

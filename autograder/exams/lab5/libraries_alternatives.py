@@ -1,4 +1,4 @@
-"""Other right ways to move weights into the two libraries, for lab5_libraries.py's exam."""
+"""Other right ways to move weights into the two libraries, and the exam that libraries.py has the rest of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lab 6's exams of the heads, and of fine-tuning on models whose every number is known."""
+"""Lab 6's exam of fine-tuning, on models whose every number is known."""
 
 from __future__ import annotations
 

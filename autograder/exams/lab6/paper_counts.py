@@ -1,4 +1,4 @@
-"""The exam of the parameter counts that papers give."""
+"""Lab 6's exam of parameter counts by formula: a dense block, and a transformer block with its heads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The exam of `trainable_parameters`."""
+"""Lab 6's exam of counting the parameters that learn, in models that are frozen in part."""
 
 from __future__ import annotations
 

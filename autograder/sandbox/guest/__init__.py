@@ -1,4 +1,4 @@
-"""What runs inside the sandbox, before and beside the student's code.
+"""What runs inside the sandbox before the student's code: the fork server, and what becomes the kernel.
 
-Imported there by `python -I` with `autograder/sandbox` as the only part of `autograder` that is mounted.
+It lies there as /guest, the only part of `autograder` that is to be seen, so it imports nothing else of it.
 """

@@ -3,12 +3,14 @@
 It runs inside a grader's sandbox (see forked_kernel.py), only imports, computes nothing, and learns
 nothing of any submission: a kernel's settings go past it to the fork. Three processes stand for a kernel:
 
-    the template -> a fork that enters new namespaces -> process 1 in them -> the kernel, with a student's code
+    this process -> a fork that enters new namespaces -> process 1 in them -> the kernel, with a student's code
 
 Process 1 ends with the kernel, or when the grader closes its end of the line, and everything in the
 namespaces ends with it.
 
-    python -I -m guest.fork_server SETTINGS      SETTINGS: JSON, {"listen": open file, "modules": [names]}
+    guest.fork_server SETTINGS      SETTINGS: JSON, {"listen": open file, "modules": [names]}
+
+How it is started stands in bubblewrap.py: FORK_SERVER.
 """
 
 from __future__ import annotations
@@ -92,7 +94,7 @@ def _enter(line: socket.socket, sockets: list[int]) -> None:
 
 
 def _first(line: socket.socket, sockets: list[int]) -> None:
-    """Process 1: furnish the room, start the kernel, and wait for its end or the grader's."""
+    """Process 1: set up the namespaces, start the kernel, and wait for its end or the grader's."""
     line.send(b"here")  # the system tells the grader whose message this is: our number outside
     with line.makefile("rb") as file:
         settings = json.loads(file.readline())

@@ -1,4 +1,4 @@
-"""The system calls that put a fork of a preloaded process into a room of its own; see fork_server.py.
+"""The system calls that put a fork of the fork server into namespaces of its own; see fork_server.py.
 
 Sources: the manual pages user_namespaces(7), mount_namespaces(7), pid_namespaces(7), capabilities(7),
 mount_setattr(2), seccomp(2).
