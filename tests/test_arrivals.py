@@ -10,6 +10,7 @@ import os
 import shutil
 import stat
 import tarfile
+import tempfile
 import unicodedata
 import zipfile
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from autograder.course import course_api
 from autograder.grading.grade_class import grade
 from autograder.labs.lab import find_lab
 from autograder.storage.find_submissions import find_submissions, folder_of, students
+from autograder.storage.folders import folders_in, is_damaged, is_folder
 from autograder.storage.refused import read_refused
 from autograder.submission.arrivals import arrivals, files
 
@@ -197,6 +199,24 @@ def test_nothing_handed_in_is_absent(place):
     place({"mine.ipynb": "fresh"}, "without-ids")
     assert "without-ids" in find_submissions(root, OTHER, None).absent
     assert students(root, LAB) == {"ada", "without-ids"} and students(root, OTHER) == {"only-lab-2", "one-folder-up"}
+
+
+def test_what_may_not_be_looked_at_stops_nobody():
+    """A folder that can be listed and not entered; a root who asks becomes somebody else for a moment."""
+    folder, user = Path(tempfile.mkdtemp()), os.geteuid()
+    folder.chmod(0o755)
+    (folder / "old" / "deeper").mkdir(parents=True)
+    (folder / "old" / "notes.ipynb").write_text("{}")
+    (folder / "old").chmod(0o644)
+    try:
+        if user == 0:
+            os.seteuid(65534)
+        assert not is_folder(folder / "old" / "deeper") and is_damaged(folder / "old" / "notes.ipynb")
+        assert is_folder(folder / "old") and not folders_in(folder / "old")
+    finally:
+        os.seteuid(user)
+        (folder / "old").chmod(0o755)
+        shutil.rmtree(folder)
 
 
 def test_folders_in_the_wrong_order_are_turned_round(place, texts):

@@ -24,6 +24,7 @@ from autograder.execution.student_kernel import KernelStartError, StudentKernel
 from autograder.grading.grade_class import grade
 from autograder.judging.verdict import Verdict
 from autograder.labs.lab import ROOT
+from autograder.storage.course_folder import references_path
 from autograder.submission.pieces import is_unchanged
 from vitedu.stored import unpack_expected
 
@@ -327,10 +328,10 @@ def test_ctrl_c_keeps_what_is_finished(graded, tmp_path, monkeypatch, capsys):
 
 
 def test_reference_answers_stay_for_the_next_command_where_no_submission_comes_to_them(graded, tmp_path, monkeypatch):
-    left = list((graded.root / autograder.grading.grade_class.REFERENCES).glob("lab1-*/*"))
+    left = list(references_path(graded.root).glob("lab1-*/*"))
     assert left and all(unpack_expected(path.read_bytes()) for path in left)
     course = graded.copy(tmp_path / "course", "blank")
-    mine, theirs = (each.root / autograder.grading.grade_class.REFERENCES for each in (course, graded))
+    mine, theirs = (references_path(each.root) for each in (course, graded))
     shutil.copytree(theirs, mine, dirs_exist_ok=True)
     canned(monkeypatch, {"blank": graded.verdicts("blank")})
     assert grade(course.root, LAB.assignment, regrade=True, sandbox=False) == 0

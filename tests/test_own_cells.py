@@ -62,7 +62,7 @@ def sat(reference, template):
 
     def sit(own: dict[str, list[str]], limits: Limits | None = None, **codes: str) -> Examination:
         release = nbformat.read(RELEASED, as_version=4)
-        nb = hand_in(release, Student("s", "", MODEL | codes))
+        nb = hand_in(release, Student("s", "", {id: code for id, code in (MODEL | codes).items() if code}))
         for answer, sources in own.items():
             place = next(i for i, c in enumerate(nb.cells) if c.metadata.get("nbgrader", {}).get("grade_id") == answer)
             nb.cells[place:place] = [new_code_cell(source) for source in sources]
@@ -165,6 +165,32 @@ def test_what_a_cell_that_kills_defines_is_there_though_others_have_left_threads
     codes = {HEAD: MODEL[HEAD].replace("        return ", "        x = helper(x)\n        return ", 1)}
     done = sat({WEIGHTS: [thread], HEAD: [helper]}, **codes)
     assert full(done) == {} and len(done.told) == 1
+
+
+DIES = "\n{0}.forward = lambda self, *a: __import__('os')._exit(1)"
+
+
+def test_an_answer_that_dies_is_to_blame_though_answers_stand_in_another_cell(sat):
+    """The cells that are empty get their TODO back, which must not take the place of an answer when it is tried why."""
+    whole = "\n\n".join(MODEL[id] + (DIES.format("AttentionHead") if id == HEAD else "") for id in EXERCISES)
+    done = sat({}, **dict.fromkeys(EXERCISES[1:], ""), **{WEIGHTS: whole})
+    assert {id: said.split(":")[0] for id, said in full(done).items()} == {HEAD: DIED}
+    assert not any("left something" in said for said in done.told)
+
+
+def test_a_cell_that_makes_what_an_answer_needs_is_no_trap(sat):
+    own = "%matplotlib inline\nimport math as m\nscale = torch.tensor(2.0)"
+    dies = "\ndef die(*a):\n    m.sqrt(4), scale * 2\n    __import__('os')._exit(1)\nAttentionHead.forward = die"
+    done = sat(
+        {WEIGHTS: [own]}, **{HEAD: MODEL[HEAD] + dies, EINSUM: MODEL[EINSUM] + "\nassert m.sqrt(4) == scale == 2"}
+    )
+    assert {id: said.split(":")[0] for id, said in full(done).items()} == {HEAD: DIED} and done.told == []
+
+
+def test_an_answers_cell_that_ends_the_kernel_costs_the_same_whatever_stands_above(sat):
+    ends = {ATTENTION: MODEL[ATTENTION] + "\nimport os; os._exit(0)"}
+    alone, below = sat({}, **ends), sat({WEIGHTS: ["# Thread"]}, **ends)
+    assert full(alone) == full(below) and full(alone)[ATTENTION].startswith(DIED)
 
 
 SLEEPS = "import time; started = time.monotonic()\nwhile time.monotonic() < started + {}: pass"

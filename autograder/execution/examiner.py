@@ -198,16 +198,20 @@ class _NotebookExamination:
             follows = uses and better & used(answer_to(self.notebook, exercise))
             if self.lab.exercise(exercise).trained or not (follows or exercise in again(cell)):
                 continue
-            named = dict(self.named)
-            self.named.pop(exercise, None)
+            named, deaths = dict(self.named), self.cells.deaths
+            before = {verdict.exercise for verdict in self.done.verdicts[:at]}
+            self.named = {id: idea for id, idea in named.items() if id in before}
             self._examine(place, exam, index + 1)
-            new = self.done.verdicts.pop()
+            new, self.cells.deaths = self.done.verdicts.pop(), deaths  # it was asked before, and costs no other
+            idea = self.named.get(exercise)
+            self.named = named
             if (new.points or 0) > self.done.verdicts[at].points:
                 self.done.verdicts[at] = new
+                self.named.pop(exercise, None)
+                if idea:
+                    self.named[exercise] = idea
                 better |= defined(answer_to(self.notebook, exercise))
                 self._better.append(f"{exercise} is better further below than at its check; the better one counts.")
-            else:
-                self.named = named
 
     def _examine(self, index: int, cell: NotebookNode, place: int | None = None) -> None:
         """Put an exam and judge it.
@@ -315,7 +319,7 @@ class _NotebookExamination:
                 return
             held, status, why = found[0], found[1].status, found[1].error
             self.cells.deaths += status in GONE
-            if self.kept and status in (OK, ERROR):
+            if self.kept and status in (OK, ERROR) and not self.cells.convicted:  # a regrade would convict nobody
                 training_store.store(self.kept, name, held)
         if self.kept and held is not None:
             self.done.trained.append(training_store.file_name(name))

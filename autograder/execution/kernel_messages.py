@@ -66,8 +66,8 @@ class Outputs:
 
     @property
     def size(self) -> int:
-        """Bytes taken in so far."""
-        return self._bytes
+        """Bytes taken in so far; what was cut away is not among them."""
+        return min(self._bytes, self._most_bytes)
 
     def add(self, message: dict[str, Any]) -> None:
         """Take one message; kinds that reach beyond their own cell are ignored."""
@@ -80,8 +80,9 @@ class Outputs:
         last = self.outputs[-1] if self.outputs else None
         if self._bytes > self._most_bytes or len(self.outputs) >= self._most:
             self._full = True
-            limit = f"{self._most_bytes} bytes or {self._most} outputs"
-            output = new_output("stream", name="stderr", text=f"[The output of this cell was cut here, at {limit}.]\n")
+            limit = f"The output of this cell was cut here, at {self._most_bytes} bytes or {self._most} outputs"
+            said = limit if self._most_bytes else "Not shown: this notebook has shown as much as one may"
+            output = new_output("stream", name="stderr", text=f"[{said}.]\n")
         if last is not None and output.output_type == last.output_type == "stream" and output.name == last.name:
             last.text += output.text
         else:

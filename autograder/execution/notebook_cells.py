@@ -42,6 +42,7 @@ class Cells:
         own_left, own_cpu: seconds that own cells may still take.
         took: cell or exam -> seconds.
         reduced: cells that ended a kernel or hung -> what a replay runs instead.
+        convicted: cells were left out because of a trap.
         blamed: own cells that were reduced because a kernel ended, or they hung.
         is_open: whether an exercise was asked and has points left to earn.
         trials: seconds that are left for trials, see traps.py; in one, `quick` are those of a cell or probe.
@@ -71,6 +72,7 @@ class Cells:
         self.took: dict[int, float] = {}
         self.reduced: dict[int, str] = {}
         self.blamed: set[int] = set()
+        self.convicted = False
         self.trials, self.on_trial, self.quick = TRIALS, False, math.inf
 
     def start(self) -> None:
@@ -225,8 +227,8 @@ class Cells:
         taken = time.monotonic() - started
         if self._is_lost(run) and self._culprit(place):
             return None
-        hangs = run.status == TIMED_OUT and not full  # there was no time left: no wonder
-        if traps.ends(run) and not hangs and not is_own(self.notebook.cells[index]):
+        hurried = run.status == TIMED_OUT and not full  # there was no time left: no wonder
+        if traps.ends(run) and not hurried and not is_own(self.notebook.cells[index]):
             better = traps.without(self, index, attempt, run, costly, place)
             if better is not None:
                 self.deadline += 0.0 if costly else taken
@@ -263,7 +265,7 @@ class Cells:
     def _leave_out(self, place: int, did: str) -> None:
         """Run no more of a cell than its definitions, and where they end a kernel nothing; tell of a student's own."""
         cell, first = self.notebook.cells[place], place not in self.reduced
-        self.reduced[place] = definitions(cell.source) if first else ""
+        self.reduced[place] = definitions(runs(cell)) if first else ""
         if is_own(cell):
             self.blamed.add(place)
             self._at_own_cost = not self.kernel.alive
@@ -306,6 +308,8 @@ class Cells:
             why = ": ".join(filter(None, (run.status, run.error)))
             lasts = self.kernel is self._tried and self.kernel.alive
             self._leave_out(index, f"was ended there ({why})" if lasts else f"ended the kernel ({why})")
+            if not lasts and not is_own(cell):  # also where a fresh kernel is there already
+                self.fails(cell, f"its cell ended the kernel ({why})")
             if self.kernel is not self._tried and self.kernel.alive:  # a fresh one, in which this cell has not run
                 self.play(index)
         elif status == OK and run.status == TIMED_OUT:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from nbformat import NotebookNode
 
 from autograder.sanitize.untrusted import terminal
+from autograder.submission.statements import statements
 
 OWN = ("own", "playground")  # roles of cells that earn nothing, and so must cost nothing
 SLOW = 2.0  # seconds; what took longer is not run again when nothing needs it
@@ -52,20 +53,15 @@ def definitions(source: str) -> str:
 
     What would take the place of something that others use, of a builtin or in a module, is not among it.
     """
-    try:
-        body = ast.parse(source).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ""
-    return ast.unparse(ast.Module([node for node in body if _defines(node)], []))
+    nodes = [statement.node for statement in statements(source) or []]
+    return ast.unparse(ast.Module([node for node in nodes if _defines(node)], []))
 
 
 def acts(source: str) -> bool:
     """Whether a cell does more than define something; True where that cannot be told."""
-    try:
-        body = ast.parse(source).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    if (found := statements(source)) is None:
         return bool(source.strip())
-    return not all(_defines(node) or _says(node) for node in body)
+    return not all(_defines(statement.node) or _says(statement.node) for statement in found)
 
 
 def _says(node: ast.stmt) -> bool:

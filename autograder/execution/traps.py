@@ -25,6 +25,7 @@ LIKELY = re.compile(
     r"register|callbacks|set(trace|profile|attr|itimer)|handler|transform|builtins|_exit|abort|kill|signal|interrupt|atexit|"
     r"weakref|__del__|Thread|__dict__|globals|\b(torch|F|nn|Tensor)(\.\w+)+\s*="
 )
+MISSING = re.compile(r"NameError: .*?'(\w{1,60})' is not defined|AttributeError: .*? has no attribute '(\w{1,60})'")
 QUICK = 10.0  # seconds that anything may take in a trial
 
 
@@ -74,8 +75,21 @@ def _suspects(cells: Cells, index: int, place: int) -> list[int]:
         number
         for number, other in enumerate(above)
         if other.cell_type == "code" and other.metadata.vitedu.role in (*OWN, "solution")
-        and number not in cells.reduced and not mine & set(answers(other)) and acts(runs(other))
+        and number not in cells.reduced and not mine & set(answers(other)) and acts(other.source)
     ]  # fmt: skip
+
+
+def _missing(found: Found) -> str:
+    """The name for want of which an attempt ended; "" where it did not end so."""
+    what, run, _ = found
+    replies = [getattr(each, part, None) for each in what or () for part in ("answer", "trained", "tested")]
+    said = [f"{reply.error.get('type')}: {reply.error.get('message')}" for reply in replies if reply is not None]
+    return next((match[1] or match[2] for text in (run.error, *said) if (match := MISSING.search(text))), "")
+
+
+def _makes(name: str, source: str) -> bool:
+    """Whether a cell mentions a name, and so may make it: by an import, an assignment, setattr, exec, ..."""
+    return "*" in source or bool(re.search(rf"\b{name}\b", source))
 
 
 class _Trial:
@@ -111,14 +125,14 @@ class _Trial:
 
     def all_at_once(self, suspects: list[int]) -> Found | None:
         """What comes of the attempt without any of the suspects, who are then all to blame."""
-        found = self._holds(suspects)
+        suspects, found = self._without_makers(suspects)
         if found is not None:
             self._convict(suspects)
         return found
 
     def one_by_one(self, suspects: list[int]) -> Found | None:
         """What comes of the attempt without those of the suspects that are to blame."""
-        found = self._holds(suspects)
+        suspects, found = self._without_makers(suspects)
         if found is None:
             return None
         if len(suspects) == 1:
@@ -132,23 +146,38 @@ class _Trial:
                 break
             found = self._holds([], quick)
             if found is not None:
-                guilty = [] if len(left) < len(suspects) else self._unrepeated(left)
+                guilty, sure = [] if len(left) < len(suspects) else self._unrepeated(left), False
                 if not guilty:
                     return self._pardoned(min(set(suspects) - set(left), default=self.index), found)
             elif left:
-                guilty = [self._last(left, quick)]
+                guilty, sure = [self._last(left, quick)], time.monotonic() < self.until
             else:
                 return None
-            self._convict(guilty)
+            self._convict(guilty, sure)
             left = [place for place in left if place not in guilty]
-        self._convict(left)
+        self._convict(left, sure=False)
         return self._holds([])
+
+    def _without_makers(self, suspects: list[int]) -> tuple[list[int], Found | None]:
+        """The suspects, but for cells that make what the attempt needs, and what comes of it without these suspects.
+
+        An attempt that ends because a name is missing has not come to where it ended before, and shows nothing.
+        """
+        while suspects and (found := self._holds(suspects)) is not None:
+            if not (name := _missing(found)):
+                return suspects, found
+            makers = [place for place in suspects if _makes(name, runs(self.cells.notebook.cells[place]))]
+            if not makers:
+                break
+            suspects = [place for place in suspects if place not in makers]
+        return suspects, None
 
     def _holds(self, reduced: list[int], quick: float = math.inf) -> Found | None:
         """An attempt in a fresh kernel, in which some more cells only define; None where it fails, too."""
         cells, before = self.cells, self.cells.reduced
+        _, cells.own_left, cells.own_cpu = self._budgets  # each trial has them whole
         # Something is run in each one's place: a trap may count what runs.
-        cells.reduced = before | {p: definitions(cells.notebook.cells[p].source) or "pass" for p in reduced}
+        cells.reduced = before | {p: definitions(runs(cells.notebook.cells[p])) or "pass" for p in reduced}
         cells.quick = quick
         try:
             if cells.replay(self.index) is not None:
@@ -176,15 +205,16 @@ class _Trial:
         sources = self.cells.notebook.cells
         return [p for p in suspects if p not in again] or [p for p in suspects if LIKELY.search(runs(sources[p]))]
 
-    def _convict(self, places: list[int]) -> None:
-        """Run no more of these cells than their definitions, and tell it."""
-        cells = self.cells
+    def _convict(self, places: list[int], sure: bool = True) -> None:
+        """Run no more of these cells than their definitions, and tell it; `sure` where a trial has shown it."""
+        cells, left = self.cells, "left" if sure else "may have left"
         for place in places:
             cell = cells.notebook.cells[place]
-            cells.reduced[place] = definitions(cell.source)
-            cells.tell(place, f"left something behind that {self.did}; only what it defines was run from then on")
+            cells.reduced[place] = definitions(runs(cell)) or "pass"  # as in the trial
+            cells.convicted = True
+            cells.tell(place, f"{left} something behind that {self.did}; only what it defines was run from then on")
             if not is_own(cell):
-                cells.fails(cell, f"its cell left something behind that {self.did}")
+                cells.fails(cell, f"its cell {left} something behind that {self.did}")
 
     def _pardoned(self, first: int, found: Found) -> Found | None:
         """The attempt with own cells run in full again that were blamed behind this one for what it had done.

@@ -49,7 +49,7 @@ from autograder.sandbox.forked_kernel import ForkServer
 from autograder.sandbox.scratch import scratch, sweep, swept
 from autograder.sanitize.untrusted import shown, terminal
 from autograder.storage.atomic_files import _whole, write_atomically
-from autograder.storage.course_folder import overview_path, report_path, verdict_path
+from autograder.storage.course_folder import overview_path, references_path, report_path, verdict_path
 from autograder.storage.course_secret import read_secret
 from autograder.storage.diagnose import folder_trouble, gradebook_trouble
 from autograder.storage.find_submissions import find_submissions
@@ -57,8 +57,6 @@ from autograder.storage.gradebook import held, points_of
 from autograder.storage.refused import NOT_YET, enter, read_refused, write_refused
 from autograder.storage.submissions import Submission, SubmissionSet
 from autograder.storage.verdict_files import read_verdicts
-
-REFERENCES = ".references"  # in the course folder: what the lab's own code gives
 
 
 def grade(
@@ -247,7 +245,7 @@ class _ClassGrading:
     @contextmanager
     def _shelf(self) -> Iterator[str]:
         """A folder for reference answers, which the next command finds again; "" where submissions could reach it."""
-        places = self.course / REFERENCES
+        places = references_path(self.course)
         if not self.sandbox:
             try:
                 yield ""
@@ -259,6 +257,8 @@ class _ClassGrading:
             with suppress(OSError):  # then for this command alone
                 mine.mkdir(mode=0o700, parents=True, exist_ok=True)
                 shelf = mine
+            for half in places.glob("*/*.*"):  # of processes that were killed while they wrote
+                half.unlink(missing_ok=True)
             for old in places.glob(f"{self.lab.key}-*"):  # of other code, or another secret
                 if old != mine:
                     shutil.rmtree(old, ignore_errors=True)

@@ -10,9 +10,9 @@ import os
 import pwd
 import shutil
 import stat
+from contextlib import suppress
 from datetime import datetime
 from glob import escape, glob
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from nbgrader.utils import ignore_patterns
 
 from autograder.nbgrader_integration.submission_reader import SECRET, usable_secret
 from autograder.sanitize.untrusted import shown, terminal
+from autograder.storage.folders import is_folder
 from autograder.submission.arrivals import DEPTH, ENTRIES
 from autograder.submission.timestamps import FILE, read_timestamp
 
@@ -64,13 +65,19 @@ class Collect(ExchangeCollect):
             place = self.coursedir.submitted_directory
             folder = Path(self.coursedir.format_path(place, student, self.coursedir.assignment_id))
             if not self._is_wanted(folder, record["timestamp"]):
-                self.log.info("Nothing newer to collect of %s", shown(student))
+                said = (
+                    "Nothing newer to collect of %s"
+                    if self.update
+                    else ("Collected before, and left as it is: %s (--update takes a newer submission)")
+                )
+                self.log.info(said, shown(student))
                 continue
             try:
                 self._collect(source, folder, record)
             except (OSError, RecursionError) as error:
                 lost.append(shown(student))
-                folder.mkdir(parents=True, exist_ok=True)  # so that grading names who handed in
+                with suppress(OSError):
+                    folder.mkdir(parents=True, exist_ok=True)  # so that grading names who handed in
                 why = getattr(error, "strerror", None) or error
                 self.log.error("Not collected: %s: %s", terminal(str(source), 300), terminal(str(why), 300))
         if not self.src_records:
@@ -80,7 +87,7 @@ class Collect(ExchangeCollect):
 
     def _is_wanted(self, folder: Path, time: datetime) -> bool:
         """Whether a submission is to take the place of what was collected before."""
-        if not os.path.lexists(folder):
+        if not os.path.lexists(folder) or (is_folder(folder) and not os.listdir(folder)):  # a failed collect left it
             return True
         before = read_timestamp(folder).time
         return (self.update and (before is None or time > before)) or (self.before_duedate and time != before)
@@ -120,9 +127,11 @@ class Collect(ExchangeCollect):
             include=self.coursedir.include, max_file_size=self.coursedir.max_file_size, log=self.log,
         )  # fmt: skip
         walk = os.fwalk(source, onerror=_raise)
-        for count, (here, folders, files, descriptor) in enumerate(islice(walk, ENTRIES)):
+        seen = 0
+        for here, folders, files, descriptor in walk:
+            seen += 1 + len(files)
             below = os.path.relpath(here, source)
-            if len(files) > ENTRIES - count or len(Path(below).parts) > DEPTH:
+            if seen > ENTRIES or len(Path(below).parts) > DEPTH:
                 raise OSError("it holds more files or folders than a submission may have")
             out = unwanted(here, [*folders, *files])
             linked = [name for name in folders if stat.S_ISLNK(os.lstat(name, dir_fd=descriptor).st_mode)]

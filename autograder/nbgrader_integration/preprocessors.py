@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from autograder.labs.lab import Lab, find_lab
 from autograder.sandbox.bubblewrap import unavailable
 from autograder.sanitize.untrusted import shown, terminal
 from autograder.storage.atomic_files import write_atomically
-from autograder.storage.course_folder import verdict_path
+from autograder.storage.course_folder import references_path, verdict_path
 from autograder.storage.course_secret import read_secret
 from autograder.storage.gradebook import points_of
 from autograder.storage.verdict_files import read_verdicts
@@ -113,6 +114,8 @@ class Examine(_Stage):
         root = Path(self.coursedir.root)
         kept = root / "trained" / assignment
         done = execute(nb, assignment, student, read_secret(root), self.limits, kept, self.sandbox)
+        if not self.sandbox:  # the submission may have come to it
+            shutil.rmtree(references_path(Path(root)), ignore_errors=True)
         resources["vitedu"] = done.without_notebook()
         return done.notebook, resources
 

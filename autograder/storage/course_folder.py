@@ -22,6 +22,11 @@ def report_path(course: Path, assignment: str) -> Path:
     return course / f"report-{assignment}.html"
 
 
+def references_path(course: Path) -> Path:
+    """Where a course folder keeps what the labs' own code gives under its secret."""
+    return course / ".references"
+
+
 def database(course: Path) -> str:
     """The address of a course folder's gradebook.
 

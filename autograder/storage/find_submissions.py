@@ -70,7 +70,7 @@ def folder_of(course: Path, lab: Lab, student: str) -> Path:
     """The folder that holds a submission's timestamp, by the same search."""
     right = course / "submitted" / student / lab.assignment
     expected = (TIMESTAMP, f"{lab.notebook}.ipynb")
-    if any(os.path.lexists(right / name) for name in expected) and not right.is_symlink():
+    if any(os.path.lexists(right / name) for name in expected) and not os.path.islink(right):
         return right
     search = _Search(course, lab)
     found = search.of_student(student)
@@ -203,7 +203,7 @@ class _Search:
         right = home / self.right.parent
         above = found.file.path.parents if found.file is not None else ()
         inside = [path for path in above if any(place in (path, *path.parents) for place in places)]
-        places = [path for path in (right, *inside) if not path.is_symlink()]
+        places = [path for path in (right, *inside) if not os.path.islink(path)]
         return next((path for path in places if os.path.lexists(path / TIMESTAMP)), places[0] if places else home)
 
     def _places(self, name: str) -> list[Path]:
@@ -212,7 +212,7 @@ class _Search:
 
     def _astray(self, path: Path) -> str:
         """Why a file that lies in submitted/ itself belongs to nobody; "" for one that says nothing of this lab."""
-        if path.is_symlink():
+        if os.path.islink(path):
             return "it is a link, which is not followed; put the student's folder there itself"
         here = [each for each, _ in of_file(path)]
         labs = {each.lab for each in here} | {self._named(path)}
@@ -235,7 +235,7 @@ class _Search:
         """What a student handed in; None: nothing."""
         home = self.root / name
         right = home / self.right
-        if right.parent.is_symlink() or not os.path.lexists(right):
+        if os.path.islink(right.parent) or not os.path.lexists(right):
             return self._anywhere(name)
         mine = Arrival(right)
         if not self.turned.get(name) and self._is_tidy(home) and self._is_whole(right):
@@ -315,7 +315,7 @@ class _Search:
         """Where no notebook of this lab was found: what there is instead, if it was meant for this lab."""
         meant = [*self.turned.get(name, ())]
         meant += [path for path in entries(self.root / name) if self._folder_of(path) == self.lab.assignment]
-        there = [path for one in meant for path in ([one] if one.is_symlink() else files(one))]
+        there = [path for one in meant for path in ([one] if os.path.islink(one) else files(one))]
         there += [path for path in self._loose(name, here) if path not in there]
         if not meant and not there:
             return None  # nothing handed in
@@ -331,7 +331,7 @@ class _Search:
 
     def _folder_of(self, path: Path) -> str | None:
         """The assignment that a student's folder is for, by its name; a link to one counts, too."""
-        return self._named(path) if path.is_dir() else None
+        return self._named(path) if os.path.isdir(path) else None
 
     def _loose(self, name: str, here: list[Arrival]) -> list[Path]:
         """Files that may have been meant for this lab, though they lie in no folder of its name."""
@@ -379,7 +379,7 @@ def _more(which: list[Any]) -> str:
 
 def _instead(there: list[Path]) -> str:
     """What to do about files that are no notebook."""
-    if any(path.is_symlink() for path in there):
+    if any(os.path.islink(path) for path in there):
         return "links are not followed, hand in the notebook itself"
     if any(is_archive(start_of(path)) for path in there):
         return "hand in the notebook itself, not packed"

@@ -25,20 +25,28 @@ def folders_in(folder: Path) -> list[Path]:
 
 
 def is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
+    """Whether it is a folder, and no link to one; no, too, where nobody may look."""
+    return os.path.isdir(path) and not os.path.islink(path)
 
 
 def is_damaged(path: Path) -> bool:
     """Whether a regular file is, or holds, nothing that can be read as a notebook."""
-    return stat.S_ISREG(os.lstat(path).st_mode) and all(each.cells is None for each, _ in of_file(path))
+    try:
+        regular = stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:  # closed, or taken away meanwhile
+        return True
+    return regular and all(each.cells is None for each, _ in of_file(path))
 
 
 def is_open(place: Path, right: Path) -> bool:
     """Whether a student's folder can be read, as far as it matters for this lab."""
     path = place / right
     places = [place, path.parent, path]
-    there = [p for p in places if os.path.lexists(p) and not p.is_symlink()] if os.access(place, os.X_OK) else [place]
-    return all(os.access(p, os.R_OK | (os.X_OK if p.is_dir() else 0), effective_ids=True) for p in there)
+    if os.access(place, os.X_OK):
+        places = [p for p in places if os.path.lexists(p) and not os.path.islink(p)]
+    else:
+        places = [place]
+    return all(os.access(p, os.R_OK | (os.X_OK if os.path.isdir(p) else 0), effective_ids=True) for p in places)
 
 
 def closed(folder: Path) -> str:
