@@ -11,6 +11,7 @@ import pytest
 from course_fixture import EXERCISES, LAB, MAX, WRITTEN, Course, solved
 from nbformat.v4 import new_code_cell
 
+import autograder.course
 import autograder.execution.submission_task
 import autograder.grading.grade_class
 import autograder.nbgrader_integration.preprocessors
@@ -101,14 +102,14 @@ def released(tmp_path_factory) -> Course:
 @pytest.fixture(scope="module", autouse=True)
 def short_limits():
     """Nobody in this class needs long; a hanging probe shall not hold up the tests."""
-    configure = autograder.grading.grade_class.configure
+    configure = autograder.course.configure
 
     def configure_short(c, root=None):
         configure(c, root)
         c.Examine.update(SECONDS)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(autograder.grading.grade_class, "configure", configure_short)
+        patch.setattr(autograder.course, "configure", configure_short)
         patch.setattr(
             autograder.grading.grade_class, "_code_hash", lambda *_: "the same all the time"
         )  # also while somebody edits

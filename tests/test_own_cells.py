@@ -222,7 +222,8 @@ def test_a_slow_cell_is_not_run_again_for_nothing():
 def test_of_a_cell_that_kills_its_definitions_stay():
     source = "import os\nK = 3\nn = os.getpid()\ndef f():\n    return K\n@wrap\nclass A:\n    x = 1\nos._exit(f())"
     assert definitions(source) == "import os\nK = 3\n\ndef f():\n    return K\n\n@wrap\nclass A:\n    x = 1"
-    assert definitions("%%time\nx = 1") == ""
+    assert definitions("%matplotlib inline\nimport math\nshow()") == "import math"
+    assert definitions("%%bash\nx = 1") == definitions("x =") == ""
     for takes_a_place in ("torch.softmax = f", "print = f", "def len(x): pass", "gc.callbacks += [f]", "a, b.c = f"):
         assert definitions(takes_a_place) == "" and acts(takes_a_place)
     assert not acts("'a text'\nimport torch\nK: int = 3\na, (b, c) = 1, (2, 3)") and acts("%load_ext mine")

@@ -21,7 +21,7 @@ from autograder.errors import UserError
 from autograder.labs.lab import Lab, all_labs
 from autograder.sanitize.untrusted import shown
 from autograder.storage.folder_names import LONGEST, alike_as, as_typed, bad_name
-from autograder.storage.folders import closed, entries, folders_in, is_damaged, is_folder, is_open
+from autograder.storage.folders import entries, folders_in, is_damaged, is_folder, is_open, say_closed
 from autograder.storage.submissions import Submission, SubmissionSet
 from autograder.submission.archives import is_archive
 from autograder.submission.arrivals import BESIDE, Arrival, arrivals, files, of_file, start_of
@@ -126,7 +126,7 @@ class _Search:
                 handed.unreadable[path.name] = problem
         for place in self._lab_folders():
             if not os.access(place, os.R_OK | os.X_OK, effective_ids=True):
-                handed.unreadable[place.name] = closed(place)
+                handed.unreadable[place.name] = say_closed(place)
             for path in entries(place):
                 if not is_folder(path) and (problem := self._astray(path)):
                     handed.unreadable[f"{place.name}/{path.name}"] = problem
@@ -172,7 +172,7 @@ class _Search:
             if any(files(place) for place in self._places(name)):
                 handed.unreadable[name] = problem
         elif closed := [place for place in self._places(name) if not is_open(place, self.right)]:
-            handed.unreadable[name] = closed(closed[0])
+            handed.unreadable[name] = say_closed(closed[0])
         elif inner := self._section(home):
             handed.unreadable |= dict.fromkeys([name, *inner], self._between(name, inner))
         elif (found := self.of_student(name)) is not None:

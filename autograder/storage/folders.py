@@ -49,5 +49,6 @@ def is_open(place: Path, right: Path) -> bool:
     return all(os.access(p, os.R_OK | (os.X_OK if os.path.isdir(p) else 0), effective_ids=True) for p in places)
 
 
-def closed(folder: Path) -> str:
+def say_closed(folder: Path) -> str:
+    """What to do about a folder that nobody may read."""
     return f"Permission denied: {folder} cannot be read; open it (chmod -R u+rX {folder}) {AGAIN}"

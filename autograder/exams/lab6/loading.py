@@ -37,11 +37,11 @@ def loading_cases(draw: Draw) -> list[Case]:
         return Case(name, "make_loaders", kwargs=numbers, script="loaders")
 
     small, large = draw.sizes(2, 12, 24)
-    side, wide, high = draw.sizes(3, 44, 60)
+    side, wide, high = draw.sizes(3, 44, 60)  # twice as wide as any is high: a small size rounds other ratios away
     (batch,) = draw.sizes(1, 4, 7)
     return [
         transform("for validation, images larger than asked", False, small, (side, side)),
-        transform("for validation, images that are not square", False, large, (wide + 20, high)),
+        transform("for validation, images that are not square", False, large, (2 * wide, high)),
         transform("for training, square images", True, small, (side, side)),
         transform("for training, images smaller than asked", True, large + 40, (wide, wide)),
         loaders("a split with a smaller last batch", batch, 3, batch - 2, batch + 3),
