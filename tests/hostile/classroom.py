@@ -27,7 +27,8 @@ from hostile.attack import COURSE_SECRET, GRADEBOOK_MARK, NEIGHBOUR_MARK, Attack
 MOST = 2**25  # bytes that are read of one file
 LAST_YEAR = "last-year"  # a student of whom the gradebook knows, and who hands in nothing
 GRADING_WRITES = (
-    "autograded", "feedback", "verdicts", "trained", "gradebook.db", "scores.csv", "report-", "refused", ".references", ".lock",
+    "autograded", "feedback", "verdicts", "trained", "gradebook.db", "scores.csv", "report-", "refused",
+    ".references", ".lock",
 )  # fmt: skip
 
 # nbgrader calls `alembic` by its name whenever it makes a gradebook.
