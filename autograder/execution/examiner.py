@@ -13,7 +13,7 @@ import torch
 from nbformat import NotebookNode
 
 from autograder.execution.limits import Limits
-from autograder.execution.notebook_cells import EXAMINED, Cells
+from autograder.execution.notebook_cells import Cells
 from autograder.execution.student_kernel import (
     DIED,
     GONE,
@@ -30,7 +30,7 @@ from autograder.judging.judge import CaseAnswer, judge, signature
 from autograder.judging.reference_answers import Reference
 from autograder.judging.verdict import ERROR, GRADED, NOT_ANSWERED, NOT_GRADED, CaseVerdict, Verdict
 from autograder.labs.exam import Exercise
-from autograder.labs.lab import Lab
+from autograder.labs.lab import EXAMS, Lab
 from autograder.labs.variants import Draw, variant_of
 from autograder.submission.advice import advice, undefined, unknown_name
 from autograder.submission.bindings import defined, used
@@ -56,7 +56,7 @@ class Examination:
         cpu: CPU seconds of the student's code, in all kernels together; what a kernel takes to start is left out.
         trained: names of the files with trained answers that it used or wrote.
         cold: why a kernel was not forked from the template, though there is one.
-        told: sentences about the student's own cells that were stopped or left out.
+        told: sentences about cells that were stopped or left out, and exercises that were better further below.
     """
 
     verdicts: list[Verdict] = field(default_factory=list)
@@ -95,7 +95,7 @@ def unexamined(notebook: NotebookNode, reason: str) -> Examination:
     """What comes of a notebook in which nothing can be graded: no score until a person has looked, and no kernel."""
     examination = Examination()
     for cell in notebook.cells:
-        if cell.metadata.vitedu.role in EXAMINED:
+        if cell.metadata.vitedu.role in EXAMS:
             examination.verdicts.append(_verdict(cell, NOT_GRADED, None, reason))
     return examination
 
@@ -165,7 +165,7 @@ class _NotebookExamination:
             for index, cell in enumerate(self.notebook.cells):
                 if cell.cell_type != "code" or cell.metadata.vitedu.role == "display":
                     continue
-                if cell.metadata.vitedu.role in EXAMINED:
+                if cell.metadata.vitedu.role in EXAMS:
                     self._examine(index, cell)
                 else:
                     self.cells.run(index)
@@ -177,7 +177,7 @@ class _NotebookExamination:
         return self.done
 
     def _exams(self) -> list[NotebookNode]:
-        return [cell for cell in self.notebook.cells if cell.metadata.vitedu.role in EXAMINED]
+        return [cell for cell in self.notebook.cells if cell.metadata.vitedu.role in EXAMS]
 
     def _open(self, exercise: str) -> bool:
         """Whether an exercise was asked and has points left to earn."""
@@ -191,7 +191,7 @@ class _NotebookExamination:
         """
         better: set[str] = set()  # names
         for place, exam in enumerate(self.notebook.cells[: index + 1]):
-            if exam.metadata.vitedu.role not in EXAMINED or not self._open(exercise := exam.metadata.vitedu.exercise):
+            if exam.metadata.vitedu.role not in EXAMS or not self._open(exercise := exam.metadata.vitedu.exercise):
                 continue
             at = next(i for i, verdict in enumerate(self.done.verdicts) if verdict.exercise == exercise)
             uses = better and self.done.verdicts[at].status != NOT_ANSWERED

@@ -14,14 +14,15 @@ from autograder.execution import traps
 from autograder.execution.limits import Limits
 from autograder.execution.own_cells import SLOW, Trail, definitions, is_own, name_of, needed
 from autograder.execution.student_kernel import DIED, GONE, OK, TIMED_OUT, KernelStartError, Run, StudentKernel
+from autograder.labs.lab import EXAMS
 from autograder.sanitize.untrusted import text
 from autograder.submission.advice import advice
 from autograder.submission.cell_order import again, answers, runs
 
-EXAMINED = ("exam", "check")  # a check cell is an extra's: it is examined like the rest, and earns no points
 PAUSES = 60.0  # seconds of a notebook to wait for what ends its kernels late
 TRIALS = 120.0  # seconds of a notebook to look for what its cells have left in a kernel; a trial that has begun goes on
 ASKED_TO_END = "SystemExit: this would end the kernel"  # see sandbox/guest/kernel_main.py
+
 Attempt = Callable[[], tuple[Any, Run]]  # runs a cell, or puts an exam: what came of it, and how it ended
 Found = tuple[Any, Run, float]  # the same, and its seconds
 
@@ -126,7 +127,7 @@ class Cells:
     def _has_more(self, index: int) -> bool:
         """Whether anything is asked from this place on, behind the cell above it included."""
         cells = self.notebook.cells
-        exams = any(cell.metadata.vitedu.role in EXAMINED for cell in cells[index:])
+        exams = any(cell.metadata.vitedu.role in EXAMS for cell in cells[index:])
         return exams or any(self.is_open(exercise) for cell in cells[max(index - 1, 0) :] for exercise in again(cell))
 
     def no_cpu(self) -> bool:
@@ -160,7 +161,7 @@ class Cells:
         """The places of the cells that a replay runs."""
         cells = self.notebook.cells
         for place, cell in enumerate(cells[:index]):
-            if cell.cell_type != "code" or cell.metadata.vitedu.role in ("display", *EXAMINED):
+            if cell.cell_type != "code" or cell.metadata.vitedu.role in ("display", *EXAMS):
                 continue
             if self.reduced.get(place) == "":
                 continue
@@ -256,7 +257,7 @@ class Cells:
             return False
         ended = self.replay(index, waits)
         if ended is None:  # no cell has; but an answer that was asked earlier may have, which is not asked again
-            return any(self.notebook.cells[place].metadata.vitedu.role in EXAMINED for place in waits)
+            return any(self.notebook.cells[place].metadata.vitedu.role in EXAMS for place in waits)
         # In the middle of a cell that it has outlived before: the last one that had left something.
         before = [place for place in waits if place <= ended]
         self._leave_out(max(before, default=ended), "ended the kernel behind itself")
@@ -275,11 +276,13 @@ class Cells:
             self.fails(cell, f"its cell {did}")
 
     def fails(self, cell: NotebookNode, did: str) -> None:
+        """Note that an answer's cell costs its exercise, and why."""
         grade_id = cell.metadata.nbgrader.grade_id
         self.fatal.add(grade_id)
         self.failures.setdefault(grade_id, (DIED, did))
 
     def tell(self, place: int, did: str) -> None:
+        """Keep a sentence about a cell for the student and the instructor."""
         name = name_of(self.notebook.cells, place)
         self.told.append((place, text(f"{name[0].upper()}{name[1:]} {did}.", 300)))
 

@@ -22,12 +22,11 @@ from nbformat import NotebookNode
 from autograder.execution.code_version import sources
 from autograder.execution.examiner import examine, unexamined
 from autograder.execution.limits import Limits
-from autograder.execution.notebook_cells import EXAMINED
 from autograder.execution.preload import modules_of
 from autograder.judging.reference_answers import Reference
 from autograder.judging.verdict import Verdict
 from autograder.judging.verdict_output import verdict_output
-from autograder.labs.lab import find_lab
+from autograder.labs.lab import EXAMS, find_lab
 from autograder.sandbox import bubblewrap
 from autograder.sandbox.forked_kernel import ForkServer
 from autograder.sandbox.scratch import scratch, sweep
@@ -230,7 +229,7 @@ def execute(
     nb.metadata.vitedu["mended"] = [*nb.metadata.vitedu.get("mended", []), *examination.told]
     by_cell = {verdict.grade_id: verdict for verdict in examination.verdicts}
     for cell in nb.cells:
-        if cell.metadata.vitedu.role in EXAMINED:  # written last, when the kernel is dead
+        if cell.metadata.vitedu.role in EXAMS:  # written last, when the kernel is dead
             cell.outputs = [verdict_output(by_cell[cell.metadata.nbgrader.grade_id])]
     seconds = {"rebuild": nb.metadata.vitedu.pop("rebuild_seconds", 0.0)} | examination.seconds
     return Executed(

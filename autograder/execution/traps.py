@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 
 from autograder.execution.own_cells import OWN, acts, definitions, is_own
 from autograder.execution.student_kernel import ERROR, GONE, INTERRUPTED, TIMED_OUT, Run
-from autograder.submission.cell_order import EXAMS, answers, runs
+from autograder.labs.lab import EXAMS
+from autograder.submission.cell_order import INDIRECT, answers, runs
 
 if TYPE_CHECKING:
     from autograder.execution.notebook_cells import Attempt, Cells, Found
+
 ROUNDS = 3  # as many cells are looked for, one after the other; then all that are suspected are left out
 # What a trap is made of, for those that do not shut again when they are tried.
 LIKELY = re.compile(
@@ -88,8 +90,8 @@ def _missing(found: Found) -> str:
 
 
 def _makes(name: str, source: str) -> bool:
-    """Whether a cell mentions a name, and so may make it: by an import, an assignment, setattr, exec, ..."""
-    return "*" in source or bool(re.search(rf"\b{name}\b", source))
+    """Whether a cell may make a name: it mentions it, or does what shows no names, as a star import."""
+    return bool(INDIRECT.search(source) or re.search(rf"\b{name}\b", source))
 
 
 class _Trial:

@@ -11,7 +11,7 @@ from autograder.errors import UserError
 
 
 @contextmanager
-def _alone(course: Path) -> Iterator[None]:
+def grading_alone(course: Path) -> Iterator[None]:
     """One grading command at a time in a course; the system takes the lock from a command that was killed."""
     with (course / ".lock").open("w") as file:
         try:

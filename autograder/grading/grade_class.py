@@ -32,7 +32,7 @@ from autograder.execution.submission_task import OWN, Executed, Task
 from autograder.grading import stage_times, worker_pool
 from autograder.grading.cache_key import code_hash as _code_hash
 from autograder.grading.cache_key import executed, has_feedback, stamp_of
-from autograder.grading.course_lock import _alone
+from autograder.grading.course_lock import grading_alone
 from autograder.grading.stored_results import Recorded, stored
 from autograder.judging.verdict import NOT_GRADED
 from autograder.labs.lab import Lab, find_lab
@@ -48,7 +48,7 @@ from autograder.reporting.wording import labels
 from autograder.sandbox.forked_kernel import ForkServer
 from autograder.sandbox.scratch import scratch, sweep, swept
 from autograder.sanitize.untrusted import shown, terminal
-from autograder.storage.atomic_files import _whole, write_atomically
+from autograder.storage.atomic_files import write_atomically, written_whole
 from autograder.storage.course_folder import overview_path, references_path, report_path, verdict_path
 from autograder.storage.course_secret import read_secret
 from autograder.storage.diagnose import folder_trouble, gradebook_trouble
@@ -99,7 +99,7 @@ def grade(
         raise UserError(f"{trouble}.")
     api = course_api(course, sandbox)
     handed = find_submissions(course, lab, students, api.coursedir.db_url)
-    with _alone(course):
+    with grading_alone(course):
         class_ = _ClassGrading(course, lab, released, api, sandbox)
         enter(course, class_.db_url, lab.assignment, handed, bool(students))
         failed = class_.grade(handed, regrade, workers or len(os.sched_getaffinity(0)), scheduler, template)
@@ -309,12 +309,12 @@ class _ClassGrading:
         """Write scores and report of the class, and print what was done."""
         try:
             self._left_over()
-            with _whole(self.course / "scores.csv") as path:
+            with written_whole(self.course / "scores.csv") as path:
                 score_export.write_csv(score_export.scores_table(self.db_url, self.course / "verdicts"), path)
-            with _whole(report_path(self.course, self.lab.assignment)) as path:
+            with written_whole(report_path(self.course, self.lab.assignment)) as path:
                 write_report(self.course, self.lab.assignment, path, self.db_url)
             if len({folder.name for folder in (self.course / "verdicts").glob("*/*")}) > 1:
-                with _whole(overview_path(self.course)) as path:
+                with written_whole(overview_path(self.course)) as path:
                     write_overview(self.course, path, self.db_url)
             print(text_table(self.course, self.lab.assignment, db_url=self.db_url))
         except (UserError, OSError) as error:

@@ -17,6 +17,7 @@ from autograder.labs.exam import Exercise
 STUB = '# TODO: your code here\nraise NotImplementedError("TODO")'
 ROOT = Path(__file__).resolve().parents[2]
 SOLUTIONS = ROOT / "solutions"
+EXAMS = ("exam", "check")  # a check is an extra's: it is examined like the rest, and earns no points
 ROLES = ("prose", "setup", "display", "solution", "exam", "check", "written", "playground")
 
 
@@ -71,7 +72,7 @@ class Lab:
                 yield exercise
 
     def _place(self, exercise: str) -> int:
-        examined = [cell.exercise for cell in self.cells if cell.role in ("exam", "check")]
+        examined = [cell.exercise for cell in self.cells if cell.role in EXAMS]
         if exercise not in examined:
             raise UserError(
                 f"{self.source.name} has no exam cell with exercise={exercise!r}, which an exam of {self.key} is for: "
@@ -93,7 +94,7 @@ class Lab:
 
     def points(self, exercise: str) -> float:
         """Points of an exercise, as its exam cell says; 0 for an extra, which is checked and not graded."""
-        return next(cell.points for cell in self.cells if cell.role in ("exam", "check") and cell.exercise == exercise)
+        return next(cell.points for cell in self.cells if cell.role in EXAMS and cell.exercise == exercise)
 
 
 def all_labs() -> list[Lab]:

@@ -27,6 +27,8 @@ from autograder.submission.arrivals import DEPTH, ENTRIES
 from autograder.submission.timestamps import FILE, read_timestamp
 
 BLOCK = 2**20  # bytes that are copied at a time
+NOTHING_NEWER = "Nothing newer to collect of %s"
+LEFT_AS_IT_IS = "Collected before, and left as it is: %s (--update takes a newer submission)"
 
 
 class Collect(ExchangeCollect):
@@ -65,12 +67,7 @@ class Collect(ExchangeCollect):
             place = self.coursedir.submitted_directory
             folder = Path(self.coursedir.format_path(place, student, self.coursedir.assignment_id))
             if not self._is_wanted(folder, record["timestamp"]):
-                said = (
-                    "Nothing newer to collect of %s"
-                    if self.update
-                    else ("Collected before, and left as it is: %s (--update takes a newer submission)")
-                )
-                self.log.info(said, shown(student))
+                self.log.info(NOTHING_NEWER if self.update else LEFT_AS_IT_IS, shown(student))
                 continue
             try:
                 self._collect(source, folder, record)
@@ -197,7 +194,7 @@ def _owner(path: Path) -> str:
 
 def _remove(path: Path) -> None:
     """Remove a folder, or whatever stands there; nothing is no error."""
-    if path.is_dir() and not path.is_symlink():
+    if is_folder(path):
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

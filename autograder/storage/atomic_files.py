@@ -15,10 +15,10 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         OSError: it could not be written, and the old one is there unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(_write(path, content), path)
+    os.replace(write_new(path, content), path)
 
 
-def _write(path: Path, content: str | bytes, mode: int = 0o666) -> Path:
+def write_new(path: Path, content: str | bytes, mode: int = 0o666) -> Path:
     """The content in a file beside `path`, always the same one, so that killed processes leave one at most."""
     unfinished = path.with_name(f".{path.name}.unfinished")
     unfinished.unlink(missing_ok=True)
@@ -34,7 +34,7 @@ def _write(path: Path, content: str | bytes, mode: int = 0o666) -> Path:
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
+def written_whole(path: Path) -> Iterator[Path]:
     """A place to write a file in; it takes the place of the old one when it is complete."""
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:

@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 
 from autograder.errors import UserError
-from autograder.storage.atomic_files import _write
+from autograder.storage.atomic_files import write_new
 
 SECRET = "course_secret"
 
@@ -21,7 +21,7 @@ def read_secret(root: Path) -> bytes:
     path = Path(root) / SECRET
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        mine = _write(path.with_name(f"{SECRET}-{secrets.token_hex(4)}"), secrets.token_hex(32) + "\n", mode=0o600)
+        mine = write_new(path.with_name(f"{SECRET}-{secrets.token_hex(4)}"), secrets.token_hex(32) + "\n", mode=0o600)
         try:
             os.link(mine, path)  # unlike a rename, this does not replace what somebody else drew meanwhile
         except FileExistsError:

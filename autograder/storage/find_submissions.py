@@ -18,10 +18,10 @@ import nbformat
 from nbformat import NotebookNode
 
 from autograder.errors import UserError
-from autograder.labs.lab import Lab, all_labs
+from autograder.labs.lab import EXAMS, Lab, all_labs
 from autograder.sanitize.untrusted import shown
-from autograder.storage.folder_names import LONGEST, alike_as, as_typed, bad_name
-from autograder.storage.folders import entries, folders_in, is_damaged, is_folder, is_open, say_closed
+from autograder.storage.folder_names import LONGEST, as_typed, bad_name, lookalike_key
+from autograder.storage.folders import entries, folders_in, is_damaged, is_folder, is_open, permission_problem
 from autograder.storage.submissions import Submission, SubmissionSet
 from autograder.submission.archives import is_archive
 from autograder.submission.arrivals import BESIDE, Arrival, arrivals, files, of_file, start_of
@@ -100,7 +100,7 @@ class _Search:
     @cached_property
     def marks(self) -> list[bytes]:
         """Texts one of which stands in nearly every notebook of this lab, and in no other lab's."""
-        exams = [id for id, cell in self.released.items() if cell.metadata.vitedu.role in ("exam", "check")]
+        exams = [id for id, cell in self.released.items() if cell.metadata.vitedu.role in EXAMS]
         return [f'"{id}"'.encode() for id in exams]
 
     @cached_property
@@ -126,18 +126,18 @@ class _Search:
                 handed.unreadable[path.name] = problem
         for place in self._lab_folders():
             if not os.access(place, os.R_OK | os.X_OK, effective_ids=True):
-                handed.unreadable[place.name] = say_closed(place)
+                handed.unreadable[place.name] = permission_problem(place)
             for path in entries(place):
                 if not is_folder(path) and (problem := self._astray(path)):
                     handed.unreadable[f"{place.name}/{path.name}"] = problem
-        alike = Counter(map(alike_as, self.names))
+        alike = Counter(map(lookalike_key, self.names))
         for name in self.names:
             self._add(name, alike, handed)
         return handed
 
     def students(self) -> set[str]:
         """The names of those that handed in, and can be taken in."""
-        alike = Counter(map(alike_as, self.names))
+        alike = Counter(map(lookalike_key, self.names))
         able = [name for name in self.names if not bad_name(name, alike, self.longest)]
         return {name for name in able if os.path.lexists(self.root / name / self.right) or self._has_handed_in(name)}
 
@@ -172,7 +172,7 @@ class _Search:
             if any(files(place) for place in self._places(name)):
                 handed.unreadable[name] = problem
         elif closed := [place for place in self._places(name) if not is_open(place, self.right)]:
-            handed.unreadable[name] = say_closed(closed[0])
+            handed.unreadable[name] = permission_problem(closed[0])
         elif inner := self._section(home):
             handed.unreadable |= dict.fromkeys([name, *inner], self._between(name, inner))
         elif (found := self.of_student(name)) is not None:

@@ -16,15 +16,17 @@ def as_typed(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).lower()
 
 
-def alike_as(name: str) -> str:
+def lookalike_key(name: str) -> str:
     """Equal for names that look alike: composed in another way, or with other blanks."""
     return " ".join(unicodedata.normalize("NFKC", name).split())
 
 
 def bad_name(name: str, alike: Counter[str], longest: int | None) -> str:
     """Why nbgrader, or a reader, cannot tell whose a folder is; "" where all is well."""
-    if alike[alike_as(name)] > 1:
-        return f"{alike[alike_as(name)]} folders' names look like this one; rename one or put them together {AGAIN}"
+    if alike[lookalike_key(name)] > 1:
+        return (
+            f"{alike[lookalike_key(name)]} folders' names look like this one; rename one or put them together {AGAIN}"
+        )
     if any(sign in name for sign in "*?["):
         return f"nbgrader takes the folder's name for a pattern; rename it {AGAIN}"
     if longest is not None and len(name) > longest:

@@ -21,6 +21,7 @@ def entries(folder: Path) -> list[Path]:
 
 
 def folders_in(folder: Path) -> list[Path]:
+    """Those of the entries that are folders."""
     return [path for path in entries(folder) if is_folder(path)]
 
 
@@ -49,6 +50,6 @@ def is_open(place: Path, right: Path) -> bool:
     return all(os.access(p, os.R_OK | (os.X_OK if os.path.isdir(p) else 0), effective_ids=True) for p in places)
 
 
-def say_closed(folder: Path) -> str:
+def permission_problem(folder: Path) -> str:
     """What to do about a folder that nobody may read."""
     return f"Permission denied: {folder} cannot be read; open it (chmod -R u+rX {folder}) {AGAIN}"

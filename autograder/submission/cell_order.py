@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 
 from nbformat import NotebookNode
 
+from autograder.labs.lab import EXAMS
 from autograder.submission.bindings import altered, bound, defined, used
 from autograder.submission.statements import guarded, statements, without_todo
 
-EXAMS = ("exam", "check")
 _OF_TORCH = re.compile(r"^[ \t]*from[ \t]+torch[\w.]*[ \t]+import[ \t]*\*", re.MULTILINE)  # see bindings.py
-_INDIRECT = re.compile(r"import[ \t]*\*|^[ \t]*%run\b|\bexec\(|\bimport_module\(|\b__import__\(", re.MULTILINE)
+INDIRECT = re.compile(r"import[ \t]*\*|^[ \t]*%run\b|\bexec\(|\bimport_module\(|\b__import__\(", re.MULTILINE)
 
 
 @dataclass
@@ -158,7 +158,7 @@ def _asked_at(exercise: str, check: int, pieces: list[Piece], names: set[str]) -
     # A file that is written, or a text for exec, and only then read.
     real = pieces[late[-1]].real if late else ""
     if late and (statements(real) is None or not defined(real) & names):
-        late += [i for i, p in enumerate(pieces) if i > late[-1] and _INDIRECT.search(p.real)]
+        late += [i for i, p in enumerate(pieces) if i > late[-1] and INDIRECT.search(p.real)]
     last = max([check, *attempts, *late])
     # A copy of the check further below is asked where code of the student's own stands on the way that matters to it.
     needed = set().union(*(used(p.real) for p in pieces[:last] if p.binds & names))
@@ -204,7 +204,7 @@ def _tell_again(order: list[Piece], names: dict[str, set[str]]) -> None:
     for exercise, exam in at.items():
         those = names.get(exercise, set())
         below = [p for p in order[exam + 1 :] if p.is_code and p.real and those]
-        indirect = [p for p in below if _INDIRECT.search(_OF_TORCH.sub("", p.real))]
+        indirect = [p for p in below if INDIRECT.search(_OF_TORCH.sub("", p.real))]
         changing = [p for p in below if p in indirect or p.binds & those or altered(p.real) & those]
         if changing:
             changing[-1].cell.metadata.vitedu.setdefault("again", []).append(exercise)

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_raw_cell
 
+from autograder.labs.lab import EXAMS
 from autograder.sanitize.pictures import Attachments, joined, referenced
 from autograder.submission.bindings import bound, imported, used
-from autograder.submission.cell_order import EXAMS, Piece, slots
+from autograder.submission.cell_order import Piece, slots
 from autograder.submission.match_cells import exercises, normal
 from autograder.submission.parse_notebook import SubmittedCell
 from autograder.submission.statements import added, statements, without_todo
