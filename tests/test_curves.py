@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from sklearn.metrics import confusion_matrix
 
-from vitedu import curves
-from vitedu.pictures import Picture
+from vitedu.plots import curves
+from vitedu.plots.figure import Picture
 
 SHORT = {
     "train_loss": [2.0, 1.0, 0.5],

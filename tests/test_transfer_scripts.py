@@ -10,10 +10,10 @@ import torch
 from torch import nn
 from torchvision.transforms import v2
 
-from vitedu import transfer_scripts
-from vitedu.cases import Case
-from vitedu.probe import ask
-from vitedu.transfer_models import fill, image_shape, stand_in
+from vitedu.labs.lab6 import fine_tuning
+from vitedu.labs.lab6.stub_models import fill, image_shape, stand_in
+from vitedu.probe.ask import ask
+from vitedu.probe.case import Case
 
 VALUES = torch.randn(97, generator=torch.Generator().manual_seed(0)).double()
 
@@ -75,7 +75,7 @@ def test_frozen_statistics_and_dropouts_show():
 
 
 def test_the_clock_is_turned_by_hand_and_other_threads_do_not_see_it():
-    clock, elsewhere = transfer_scripts.Clock(), []
+    clock, elsewhere = fine_tuning.Clock(), []
     before = time.perf_counter
     with clock.instead():
         started = time.perf_counter()
