@@ -1035,7 +1035,7 @@ when_ready(lambda: rollout.show_positions(rollout.trained(VisionTransformer).emb
 # **Difficulty** 1 of 5 | **Importance** 3 of 5 | **Time** 15 minutes | nothing to write
 #
 # Here are two models that were handed in elsewhere as Vision Transformers, for images of 64 x 64 pixels and five
-# classes. Both ran, and both learned something. `vitedu/labs/lab3/homework.py` holds them as far as the reports' numbers tell; it
+# classes. Both ran, and both learned something. `lab3/homework.py` holds them as far as the reports' numbers tell; it
 # says what is known and what was filled in. You find out what is the matter by three simple questions, which are good
 # questions for any model: how many parameters has it, what happens when the tokens are shuffled, and what happens when
 # there are more of them.

@@ -1,6 +1,6 @@
 """Scenarios: a function of the student's is run on a problem of ours, and what it leaves behind is recorded.
 
-A scenario belongs to a lab and is named "labN.NAME": `SCENARIOS` in `vitedu/labs/labN/scenarios.py` lists the NAMEs.
+A scenario belongs to a lab and is called "labN.NAME": NAME is a key of SCENARIOS in `vitedu/labs/labN/scenarios.py`.
 """
 
 from __future__ import annotations
