@@ -24,7 +24,7 @@ from autograder.labs.lab import find_lab, solution_cells
 from vitedu.data.image_dataset import Pictures, as_pictures
 from vitedu.data.relative_position import RELATIVE, STATISTICS, relative
 from vitedu.labs.lab6 import transfer
-from vitedu.labs.lab6.stub_models import stand_in
+from vitedu.labs.lab6.stub_models import stub
 
 timm = pytest.importorskip("timm")
 
@@ -197,7 +197,7 @@ def statistics_oracle(space: Space) -> None:
 
 def names_oracle(space: Space) -> None:
     with pytest.raises(ValueError, match=r"blocks\.77"):
-        space["freeze_all_but"](stand_in("deit", 4, 3), ["blocks.1", "blocks.77"])
+        space["freeze_all_but"](stub("deit", 4, 3), ["blocks.1", "blocks.77"])
 
 
 # --- heads ----------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from torch import nn
 from torchvision.transforms import v2
 
 from vitedu.labs.lab6 import fine_tuning
-from vitedu.labs.lab6.stub_models import fill, image_shape, stand_in
+from vitedu.labs.lab6.stub_models import fill, image_shape, stub
 from vitedu.probe.ask import ask
 from vitedu.probe.case import Case
 
@@ -49,8 +49,8 @@ def test_a_ramp_shows_what_was_cut_out_and_what_was_mirrored():
 
 @pytest.mark.parametrize("kind", ["deit", "cait", "densenet"])
 def test_a_stand_in_runs_and_every_number_matters(kind):
-    model = fill(stand_in(kind, 4, 3, 0.5).double(), VALUES)
-    again = fill(stand_in(kind, 4, 3, 0.5).double(), VALUES)
+    model = fill(stub(kind, 4, 3, 0.5).double(), VALUES)
+    again = fill(stub(kind, 4, 3, 0.5).double(), VALUES)
     x = torch.randn(4, *image_shape(kind)).double()
     assert torch.equal(model.eval()(x), again.eval()(x))
     out = model.train()(x)

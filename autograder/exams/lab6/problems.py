@@ -16,8 +16,8 @@ from autograder.errors import UserError
 from autograder.labs.lab import solution_cells
 from autograder.labs.variants import Draw
 from vitedu.labs.lab6 import recording
-from vitedu.labs.lab6 import scenarios as transfer_scenarios
 from vitedu.labs.lab6.stub_models import DEPTH, image_shape
+from vitedu.probe import scenarios
 from vitedu.probe.case import Case
 
 CODE = solution_cells("lab6_transfer")
@@ -41,7 +41,7 @@ def answers() -> dict[str, Any]:
 def solved(case: Case) -> recording.Numbers:
     """What the model answer makes of a case."""
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        return transfer_scenarios.run(answers()[case.thing], case, torch.float64, answers())[1]
+        return scenarios.run(answers()[case.thing], case, torch.float64, answers())[1]
 
 
 def standing_in(draw: Draw, kind: str, width: int, classes: int, drop: float = 0.0) -> dict[str, Any]:
