@@ -17,7 +17,7 @@ MAX_CELLS = 2000
 MAX_VALUES = 5_000_000  # of JSON, each of which takes many times its length in memory
 MAX_CODE = 2 * 2**20  # characters of all code cells together: they are looked at one by one
 MAX_BLANK = 200  # blank lines in a row
-MAX_REFUSED = 5  # pictures that are told one by one
+MAX_REFUSED = 5  # pictures that are reported one by one
 
 
 class Unreadable(Exception):
