@@ -140,7 +140,7 @@ def _candidates(data: Any) -> list[Any]:
     return sorted(data.values(), key=lambda value: value not in [data.get(mime) for mime in FORMATS])
 
 
-def lifted(source: str, attachments: Attachments) -> tuple[str, Attachments, list[str]]:
+def embedded_as_attachments(source: str, attachments: Attachments) -> tuple[str, Attachments, list[str]]:
     """A text whose embedded pictures (data: addresses) have become attachments, so that the text stays short.
 
     Returns:

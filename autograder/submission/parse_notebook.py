@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from autograder.sanitize.pictures import Attachments, Budget, attached, lifted
+from autograder.sanitize.pictures import Attachments, Budget, attached, embedded_as_attachments
 
 MAX_FILE = 64 * 2**20
 MAX_SOURCE = 2**20
@@ -96,7 +96,7 @@ def _submitted_cell(cell: Any) -> SubmittedCell | None:
     if kind != "markdown":
         return SubmittedCell(kind, _plain(source), grade_id)
     attachments, refused = attached(cell.get("attachments"))
-    source, attachments, more = lifted(source, attachments)  # before the text is cut
+    source, attachments, more = embedded_as_attachments(source, attachments)  # before the text is cut
     return SubmittedCell(kind, _plain(source), grade_id, attachments, (*refused, *more))
 
 
