@@ -1,5 +1,7 @@
 """The class report and the terminal's table."""
 
+import shutil
+
 import pytest
 from bs4 import BeautifulSoup
 from nbgrader.api import Gradebook
@@ -7,7 +9,9 @@ from sample_class import LAB, SOFTMAX, assert_harmless, database, fill_course, m
 
 from autograder.errors import UserError
 from autograder.reporting.class_results import read_course
+from autograder.reporting.course_report import text_overview, write_overview
 from autograder.reporting.lab_report import write_report
+from autograder.reporting.score_export import scores_table
 from autograder.reporting.terminal_table import text_table
 
 
@@ -134,6 +138,19 @@ def test_mistakes_of_the_user_are_one_sentence(course, tmp_path):
     (tmp_path / "gradebook.db").write_text("this is no database" * 100)
     with pytest.raises(UserError, match="cannot be read"):
         read_course(tmp_path, [LAB])
+
+
+def test_what_is_read_once_is_enough_for_all_reports(tmp_path):
+    course = make_course(tmp_path)
+    results = read_course(course)
+    (course / "gradebook.db").unlink()
+    shutil.rmtree(course / "verdicts")
+    write_report(results, LAB, course / "report.html")
+    write_overview(results, course / "overview.html")
+    assert all("ada" in (course / name).read_text("utf-8") for name in ("report.html", "overview.html"))
+    assert "14" in text_table(results, LAB) and "14" in text_overview(results)
+    assert {row["student_id"]: row["score"] for row in scores_table(results)}["ada"] == 14
+    assert not (course / "gradebook.db").exists()
 
 
 def test_nothing_graded_yet(tmp_path):
