@@ -74,7 +74,7 @@ def warm_memory(kernels: int = 4) -> float | None:
 
     A page that several share counts once, divided among them.
     """
-    if unavailable():
+    if unavailable(PACKAGES):
         return None
     with ForkServer(modules_of(LAB.source), PACKAGES) as template, ExitStack() as stack:
         sizes = []

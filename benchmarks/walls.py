@@ -16,6 +16,7 @@ from tqdm import tqdm
 from autograder.authoring.sample_class import Student, hand_in, model_codes
 from autograder.course import course_api
 from autograder.execution.examiner import examine
+from autograder.execution.preload import PACKAGES
 from autograder.judging.reference_answers import Reference
 from autograder.labs.lab import find_lab
 from autograder.reporting.terminal_table import format_table
@@ -29,7 +30,7 @@ STAGES = ("start", "cells", "probes", "judge")
 
 def main(rounds: int, name: str) -> None:
     """Print the table, or one sentence where there is no sandbox."""
-    if why := unavailable():
+    if why := unavailable(PACKAGES):
         sys.exit(why)
     lab = find_lab(name)
     with TemporaryDirectory() as folder:
