@@ -172,14 +172,15 @@ def _grade(args: argparse.Namespace) -> int:
 
 
 def _sandbox(args: argparse.Namespace) -> int:
+    from autograder.execution.preload import PACKAGES
     from autograder.sandbox.bubblewrap import unavailable
     from autograder.sandbox.provisioner import install
 
-    if why := unavailable():
-        raise UserError(why)
+    if reason := unavailable(PACKAGES):
+        raise UserError(reason)
     print("The sandbox works here.")
     if args.kernelspec:
-        print(f"Kernel vitedu-sandbox: {install(Path(sys.prefix))}")
+        print(f"Kernel vitedu-sandbox: {install(Path(sys.prefix), PACKAGES)}")
     return 0
 
 
@@ -192,6 +193,7 @@ def _train(args: argparse.Namespace) -> int:
 def _report(args: argparse.Namespace) -> int:
     from autograder.labs.lab import find_lab
     from autograder.nbgrader_integration.instructor_config import read_config
+    from autograder.reporting.class_results import read_course
     from autograder.reporting.course_report import text_overview, write_overview
     from autograder.reporting.lab_report import write_report
     from autograder.reporting.terminal_table import text_table
@@ -199,14 +201,15 @@ def _report(args: argparse.Namespace) -> int:
 
     course, assignment = args.course.resolve(), find_lab(args.lab).assignment if args.lab else ""
     db_url = read_config(course).CourseDirectory.get("db_url")
+    results = read_course(course, [assignment] if assignment else [], db_url)
     if assignment:
         path = report_path(course, assignment)
-        write_report(course, assignment, path, db_url)
-        print(text_table(course, assignment, db_url=db_url))
+        write_report(results, assignment, path)
+        print(text_table(results, assignment))
     else:
         path = overview_path(course)
-        write_overview(course, path, db_url)
-        print(text_overview(course, db_url))
+        write_overview(results, path)
+        print(text_overview(results))
     print(f"Report: {path}")
     return 0
 

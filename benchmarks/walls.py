@@ -16,8 +16,10 @@ from tqdm import tqdm
 from autograder.authoring.sample_class import Student, hand_in, model_codes
 from autograder.course import course_api
 from autograder.execution.examiner import examine
+from autograder.execution.preload import PACKAGES
 from autograder.judging.reference_answers import Reference
 from autograder.labs.lab import find_lab
+from autograder.reporting.terminal_table import format_table
 from autograder.sandbox.bubblewrap import unavailable
 from autograder.submission.parse_notebook import read_submission
 from autograder.submission.rebuild import rebuild
@@ -28,7 +30,7 @@ STAGES = ("start", "cells", "probes", "judge")
 
 def main(rounds: int, name: str) -> None:
     """Print the table, or one sentence where there is no sandbox."""
-    if why := unavailable():
+    if why := unavailable(PACKAGES):
         sys.exit(why)
     lab = find_lab(name)
     with TemporaryDirectory() as folder:
@@ -42,15 +44,16 @@ def main(rounds: int, name: str) -> None:
     examine(notebook, lab, reference, "right", SECRET)  # the reference answers are made once for a class
     seconds: dict[bool, list[dict[str, float]]] = {True: [], False: []}
     for i in tqdm(range(2 * rounds), unit="submission"):
-        boxed = i % 2 == 0
-        done = examine(notebook, lab, reference, "right", SECRET, sandbox=boxed)
+        sandboxed = i % 2 == 0
+        done = examine(notebook, lab, reference, "right", SECRET, sandbox=sandboxed)
         assert all(verdict.points == verdict.max_points for verdict in done.verdicts)
-        seconds[boxed].append(done.seconds | {"all": sum(done.seconds.values())})
+        seconds[sandboxed].append(done.seconds | {"all": sum(done.seconds.values())})
     print(f"{rounds} submissions to {name} each way, in turn; median seconds of wall time")
-    print(f"{'stage':8} {'sandbox':>8} {'without':>8} {'ratio':>6}")
+    rows = []
     for stage in (*STAGES, "all"):
-        inside, outside = (median(found[stage] for found in seconds[boxed]) for boxed in (True, False))
-        print(f"{stage:8} {inside:8.2f} {outside:8.2f} {inside / outside:6.2f}")
+        inside, outside = (median(found[stage] for found in seconds[sandboxed]) for sandboxed in (True, False))
+        rows.append([stage, f"{inside:.2f}", f"{outside:.2f}", f"{inside / outside:.2f}"])
+    print(format_table(["stage", "sandbox", "without", "ratio"], rows, rule=False))
 
 
 if __name__ == "__main__":

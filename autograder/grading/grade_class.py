@@ -27,7 +27,7 @@ from autograder import interrupts
 from autograder.course import course_api
 from autograder.errors import UserError
 from autograder.execution.code_version import sources
-from autograder.execution.preload import modules_of
+from autograder.execution.preload import PACKAGES, modules_of
 from autograder.execution.submission_task import OWN, Executed, Task
 from autograder.grading import stage_times, worker_pool
 from autograder.grading.cache_key import code_hash as _code_hash
@@ -179,8 +179,10 @@ class _ClassGrading:
     def _unsettled(self, students: Iterable[str]) -> list[str]:
         """Those in whose unreadable submissions something still waits for a person's mark."""
         names = list(students)
-        found = read(self.db_url, self.course / "verdicts", [self.lab.assignment], names) if names else {}
-        return [submission.student for each in found.values() for submission in each if submission.ungraded]
+        if not names:
+            return []
+        found = read(self.db_url, self.course / "verdicts", [self.lab.assignment], names)
+        return [submission.student for submission in found.assignments[self.lab.assignment] if submission.ungraded]
 
     def _left_over(self) -> None:
         """Keep why a submission is in no gradebook, of those only that are in none."""
@@ -234,7 +236,7 @@ class _ClassGrading:
                 place = _WorkerSetup(Cluster(scheduler, self.sandbox), OWN if self.sandbox else "")
             else:
                 if self.sandbox and template is None:
-                    template = stack.enter_context(ForkServer(modules_of(self.lab.source)))
+                    template = stack.enter_context(ForkServer(modules_of(self.lab.source), PACKAGES))
                 stack.enter_context(swept())
                 shelf = stack.enter_context(self._shelf())
                 address = template.address if self.sandbox and template else ""
@@ -309,14 +311,15 @@ class _ClassGrading:
         """Write scores and report of the class, and print what was done."""
         try:
             self._left_over()
+            results = read(self.db_url, self.course / "verdicts")
             with written_whole(self.course / "scores.csv") as path:
-                score_export.write_csv(score_export.scores_table(self.db_url, self.course / "verdicts"), path)
+                score_export.write_csv(score_export.scores_table(results), path)
             with written_whole(report_path(self.course, self.lab.assignment)) as path:
-                write_report(self.course, self.lab.assignment, path, self.db_url)
+                write_report(results, self.lab.assignment, path)
             if len({folder.name for folder in (self.course / "verdicts").glob("*/*")}) > 1:
                 with written_whole(overview_path(self.course)) as path:
-                    write_overview(self.course, path, self.db_url)
-            print(text_table(self.course, self.lab.assignment, db_url=self.db_url))
+                    write_overview(results, path)
+            print(text_table(results, self.lab.assignment))
         except (UserError, OSError) as error:
             if trouble := folder_trouble(self.course, str(error)) or gradebook_trouble(self.course, self.db_url):
                 raise UserError(f"{trouble}; what is graded so far is kept.") from None
@@ -340,7 +343,7 @@ class _WorkerSetup:
 def _check_sandbox() -> None:
     from autograder.sandbox.bubblewrap import unavailable
 
-    if sentence := unavailable():
+    if sentence := unavailable(PACKAGES):
         raise UserError(sentence)
 
 
