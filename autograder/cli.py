@@ -8,7 +8,8 @@ import gc
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
+from types import ModuleType
+from typing import NoReturn, cast
 
 from autograder.errors import UserError
 
@@ -146,7 +147,7 @@ def _one_thread() -> None:
 def _start_quickly() -> None:
     """Leave out what takes long to load and is of no use here: a grammar of web addresses, and a way to GPUs."""
     for name in ("rfc3987_syntax", "cuda"):  # jsonschema and torch do without them
-        sys.modules.setdefault(name, None)
+        sys.modules.setdefault(name, cast(ModuleType, None))  # so Python is told that there is none
 
 
 def _grade(args: argparse.Namespace) -> int:
@@ -175,8 +176,8 @@ def _sandbox(args: argparse.Namespace) -> int:
     from autograder.sandbox.bubblewrap import unavailable
     from autograder.sandbox.provisioner import install
 
-    if why := unavailable():
-        raise UserError(why)
+    if reason := unavailable():
+        raise UserError(reason)
     print("The sandbox works here.")
     if args.kernelspec:
         print(f"Kernel vitedu-sandbox: {install(Path(sys.prefix))}")
@@ -195,18 +196,18 @@ def _report(args: argparse.Namespace) -> int:
     from autograder.reporting.course_report import text_overview, write_overview
     from autograder.reporting.lab_report import write_report
     from autograder.reporting.terminal_table import text_table
-    from autograder.storage.course_folder import overview_path, report_path
+    from autograder.storage.course_folder import Course
 
-    course, assignment = args.course.resolve(), find_lab(args.lab).assignment if args.lab else ""
-    db_url = read_config(course).CourseDirectory.get("db_url")
-    if assignment:
-        path = report_path(course, assignment)
-        write_report(course, assignment, path, db_url)
-        print(text_table(course, assignment, db_url=db_url))
+    root, lab = args.course.resolve(), find_lab(args.lab) if args.lab else None
+    course, db_url = Course(root), read_config(root).CourseDirectory.get("db_url")
+    if lab:
+        path = course.report(lab)
+        write_report(root, lab.assignment, path, db_url)
+        print(text_table(root, lab.assignment, db_url=db_url))
     else:
-        path = overview_path(course)
-        write_overview(course, path, db_url)
-        print(text_overview(course, db_url))
+        path = course.overview
+        write_overview(root, path, db_url)
+        print(text_overview(root, db_url))
     print(f"Report: {path}")
     return 0
 

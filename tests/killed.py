@@ -102,8 +102,7 @@ def main(moment: str, student: str, *argv: str) -> int:
 
     from autograder import course
     from autograder.cli import main
-    from autograder.grading import grade_class
-    from autograder.nbgrader_integration import converters, preprocessors
+    from autograder.nbgrader_integration import converters, grading_setup, preprocessors
 
     def die(*_: Any) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -113,14 +112,15 @@ def main(moment: str, student: str, *argv: str) -> int:
             if resources["nbgrader"]["student"] == student:
                 if moment == "recording":  # the statements are with the database, which is not told to keep them
                     event.listen(Session, "after_flush_postexec", die)
-                elif moment == "recorded":
-                    preprocessors.write_atomically = die
                 elif moment == "moving":
                     converters.os = type("os", (), {**vars(os), "replace": die})
-            return super().preprocess(nb, resources)
+            done = super().preprocess(nb, resources)
+            if moment == "recorded" and resources["nbgrader"]["student"] == student:
+                die()
+            return done
 
     assert moment in MOMENTS and course.preprocessors is preprocessors
-    preprocessors.Record, grade_class._code_hash = Record, lambda *_: "the same all the time"
+    preprocessors.Record, grading_setup.code_hash = Record, lambda *_: "the same all the time"
     return main(list(argv))
 
 

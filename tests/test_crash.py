@@ -24,6 +24,7 @@ from autograder.cli import main
 from autograder.labs.lab import ROOT
 from autograder.sandbox.bubblewrap import unavailable
 from autograder.sandbox.scratch import scratch_folder, sweep
+from autograder.storage import course_folder
 from autograder.storage.atomic_files import write_atomically
 
 MODEL = model_codes(LAB)
@@ -158,7 +159,8 @@ def test_scratch_folders_of_the_living_stay(temporary, monkeypatch):
 
 def test_a_file_that_cannot_be_written_keeps_its_old_content(tmp_path, small_disk):
     done = small_disk("""
-        from autograder.storage.atomic_files import write_atomically
+        from autograder.storage import course_folder
+from autograder.storage.atomic_files import write_atomically
         path = disk / "verdict.json"
         write_atomically(path, "old")
         try:
@@ -260,14 +262,13 @@ def test_one_command_at_a_time(undisturbed, tmp_path, temporary, capsys):
 
 @pytest.mark.parametrize("content", ["", '{"exercises": ', "[" * 100_000, '{"stamp": "STAMP"}', b"\xff\xfe\x00"])
 def test_a_damaged_verdict_file_is_graded_again(undisturbed, tmp_path, temporary, content):
-    from autograder.course import course_api
-    from autograder.grading.cache_key import executed
+    from autograder.grading.stored_results import is_executed
 
     course = undisturbed.copy(tmp_path / "course")
     path, stamp = course.root / "verdicts" / "bob" / f"{VERDICT}.json", course.record("bob")["stamp"]
-    assert course_api(course.root) and executed(course.root, LAB, "bob", stamp)
+    assert is_executed(course_folder.Course(course.root), LAB, "bob", stamp)
     write_atomically(path, content if isinstance(content, bytes) else content.replace("STAMP", stamp))
-    assert not executed(course.root, LAB, "bob", stamp)
+    assert not is_executed(course_folder.Course(course.root), LAB, "bob", stamp)
 
 
 def bound(*command: object) -> tuple[str, ...]:

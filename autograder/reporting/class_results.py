@@ -19,9 +19,9 @@ from sqlalchemy.orm import selectinload, undefer
 from autograder.errors import UserError
 from autograder.judging.verdict import FOR_REVIEW, GRADED, NOT_ANSWERED, NOT_GRADED, Verdict
 from autograder.storage.course_folder import database
-from autograder.storage.diagnose import told
+from autograder.storage.diagnose import database_message
 from autograder.storage.refused import NOT_YET, read_refused
-from autograder.storage.verdict_files import read_record
+from autograder.storage.verdict_files import VerdictRecord, read_cleaned
 
 WAITING = "waiting"  # a written answer that nobody has read yet
 NOT_SUBMITTED = "not submitted"
@@ -156,7 +156,7 @@ def read(
                 raise UserError(f"the gradebook has no assignment {missing[0]}; it has {known}")
             return {name: _assignment(gradebook, name, people, verdicts, who) for name in only or sorted(names)}
     except (SQLAlchemyError, ImportError) as error:
-        raise UserError(f"{told(error, verdicts.parent)}.") from None
+        raise UserError(f"{database_message(error, verdicts.parent)}.") from None
 
 
 def read_assignment(course: Path, assignment: str, db_url: str | None = None) -> list[Submission]:
@@ -217,25 +217,26 @@ def _fill(submission: Submission, stored: SubmittedAssignment, verdicts: Path) -
     for notebook in stored.notebooks:
         path = verdicts / submission.student / submission.assignment / f"{notebook.name}.json"
         try:
-            record = read_record(path)
+            record = read_cleaned(path)
         except UserError as error:
             submission.problems.append(str(error))
-            record = {}
-        submission.unread = record.get("unread", "")
-        submission.mended += [sentence for sentence in record.get("mended", []) if sentence != submission.unread]
-        submission.problems += record.get("problems", [])
-        for stage, seconds in record.get("seconds", {}).items():
-            submission.seconds[stage] = submission.seconds.get(stage, 0.0) + seconds
-        if record:
-            submission.sandbox = record["sandbox"] and submission.sandbox is not False
-            submission.graded_at = max(record["modified"], submission.graded_at or 0.0)
+            record = None
+        if record is not None:
+            submission.unread = record.unread
+            submission.mended += [sentence for sentence in record.repairs if sentence != record.unread]
+            submission.problems += record.problems
+            for stage, seconds in record.seconds.items():
+                submission.seconds[stage] = submission.seconds.get(stage, 0.0) + seconds
+            submission.sandbox = record.sandbox and submission.sandbox is not False
+            submission.graded_at = max(path.stat().st_mtime, submission.graded_at or 0.0)
         submission.cells += _cells(notebook, record)
         submission.comments[notebook.name] = {c.cell.name: c.comment for c in notebook.comments if c.comment}
 
 
-def _cells(notebook: SubmittedNotebook, record: dict[str, Any]) -> list[Cell]:
-    found = {verdict.grade_id: verdict for verdict in record.get("exercises", [])}
-    answered = {entry["grade_id"]: entry["answered"] for entry in record.get("written", [])}
+def _cells(notebook: SubmittedNotebook, record: VerdictRecord | None) -> list[Cell]:
+    found = {verdict.grade_id: verdict for verdict in record.exercises} if record else {}
+    answered = {entry.grade_id: entry.answered for entry in record.written} if record else {}
+    unread = record.unread if record else ""
     order = [*found, *answered]
     cells = []
     for grade in notebook.grades:
@@ -247,7 +248,7 @@ def _cells(notebook: SubmittedNotebook, record: dict[str, Any]) -> list[Cell]:
         cell = Cell(notebook.name, name, written, grade.max_score, grade.score if decided else None, GRADED)
         cell.verdict, cell.by_hand = found.get(name), grade.manual_score is not None
         if not decided:
-            cell.status = WAITING if written and not record.get("unread") else NOT_GRADED
+            cell.status = WAITING if written and not unread else NOT_GRADED
         elif not cell.by_hand:
             unanswered = written and not answered.get(name, bool(cell.points))
             cell.status = cell.verdict.status if cell.verdict else NOT_ANSWERED if unanswered else GRADED
@@ -255,7 +256,7 @@ def _cells(notebook: SubmittedNotebook, record: dict[str, Any]) -> list[Cell]:
             cell.points = None
         if cell.status == NOT_GRADED:
             cell.points = None
-            reason = cell.verdict.reason if cell.verdict else record.get("unread", "").rstrip(".")
+            reason = cell.verdict.reason if cell.verdict else unread.rstrip(".")
             cell.missing = reason or "no verdict was recorded"
         cells.append(cell)
     return sorted(cells, key=lambda c: (order.index(c.grade_id) if c.grade_id in order else len(order), c.grade_id))
