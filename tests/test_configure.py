@@ -41,14 +41,15 @@ theirs, ours = json.loads(sys.stdin.read())
 for name in theirs:
     importlib.import_module(name)
 import sqlalchemy, torch
+from sqlalchemy.event import registry
 from traitlets.config import Config
 
 def state():
     loggers = {name: getattr(log, "level", 0) for name, log in logging.root.manager.loggerDict.items()}
     return {
         "environ": dict(os.environ), "path": list(sys.path), "filters": list(map(str, warnings.filters)),
-        "create_engine": id(sqlalchemy.create_engine), "engine events": len(sqlalchemy.Engine.dispatch._events._clslevel
-        if hasattr(sqlalchemy.Engine.dispatch._events, "_clslevel") else []),
+        "create_engine": id(sqlalchemy.create_engine),
+        "engine events": [key for key in registry._key_to_collection if key[0] == id(sqlalchemy.Engine)],
         "threads": torch.get_num_threads(), "dtype": str(torch.get_default_dtype()),
         "levels": {name: level for name, level in loggers.items() if level}, "root": logging.root.level,
     }

@@ -135,10 +135,10 @@ class StagedAutograde(_Staged, WalledAutograde):
         super().init_assignment(assignment_id, student_id)
 
     def set_permissions(self, assignment_id: str, student_id: str) -> None:
-        """nbgrader's last step: the notebook is at its place, now its record may say so."""
-        super().set_permissions(assignment_id, student_id)
+        """nbgrader's last step: all is done, which the folder says that moves to its place now; nobody looks again."""
         for conversion in self._finished:
             self._keep(conversion)
+        super().set_permissions(assignment_id, student_id)
 
     def _keep(self, conversion: Conversion) -> None:
         """Write the verdict record."""
@@ -168,7 +168,7 @@ class RecordingAutograde(StagedAutograde):
         self._convert(notebook_filename, self.conversion)
 
     def _keep(self, conversion: Conversion) -> None:
-        """Leave it to the caller, who knows more."""
+        """Leave it to the caller, who writes it when the notebook is at its place."""
 
 
 class StagedFeedback(_Staged, GenerateFeedback):

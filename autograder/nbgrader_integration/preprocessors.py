@@ -51,7 +51,7 @@ class Conversion:
         cache_key: a digest of all that decides its score.
         task: what is to be graded; None where `executed` is there from the beginning.
         executed: what came of it.
-        record: the verdict record, which is written when the notebook is at its place.
+        record: the verdict record, which the converter or its caller writes.
     """
 
     course: Course
