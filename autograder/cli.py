@@ -173,14 +173,15 @@ def _grade(args: argparse.Namespace) -> int:
 
 
 def _sandbox(args: argparse.Namespace) -> int:
+    from autograder.execution.preload import PACKAGES
     from autograder.sandbox.bubblewrap import unavailable
     from autograder.sandbox.provisioner import install
 
-    if reason := unavailable():
+    if reason := unavailable(PACKAGES):
         raise UserError(reason)
     print("The sandbox works here.")
     if args.kernelspec:
-        print(f"Kernel vitedu-sandbox: {install(Path(sys.prefix))}")
+        print(f"Kernel vitedu-sandbox: {install(Path(sys.prefix), PACKAGES)}")
     return 0
 
 
@@ -193,6 +194,7 @@ def _train(args: argparse.Namespace) -> int:
 def _report(args: argparse.Namespace) -> int:
     from autograder.labs.lab import find_lab
     from autograder.nbgrader_integration.instructor_config import read_config
+    from autograder.reporting.class_results import read_course
     from autograder.reporting.course_report import text_overview, write_overview
     from autograder.reporting.lab_report import write_report
     from autograder.reporting.terminal_table import text_table
@@ -200,14 +202,15 @@ def _report(args: argparse.Namespace) -> int:
 
     root, lab = args.course.resolve(), find_lab(args.lab) if args.lab else None
     course, db_url = Course(root), read_config(root).CourseDirectory.get("db_url")
+    results = read_course(root, [lab.assignment] if lab else [], db_url)
     if lab:
         path = course.report(lab)
-        write_report(root, lab.assignment, path, db_url)
-        print(text_table(root, lab.assignment, db_url=db_url))
+        write_report(results, lab.assignment, path)
+        print(text_table(results, lab.assignment))
     else:
         path = course.overview
-        write_overview(root, path, db_url)
-        print(text_overview(root, db_url))
+        write_overview(results, path)
+        print(text_overview(results))
     print(f"Report: {path}")
     return 0
 

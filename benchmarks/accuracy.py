@@ -29,6 +29,7 @@ from autograder.exams.lab4.broken_variants import VARIANTS, VISIBLE, Variant, co
 from autograder.judging.accuracy import needs_rerun
 from autograder.labs import training_draw
 from autograder.labs.lab import all_labs, find_lab, without_marks
+from autograder.reporting.terminal_table import format_table
 from vitedu.learn import RECIPE, TEST, THINGS, TIERS, learn, logits_of, tier
 
 MODEL = "model answer"
@@ -91,7 +92,7 @@ def table(results: list[dict[str, Any]]) -> str:
     """The results of each variant, the thresholds, and which exam catches what."""
     tiers = ", ".join(f"{name} {least:.3f}" for name, least in TIERS.items())
     lines = [f"thresholds: {tiers}", f"recipe: {RECIPE.label}", ""]
-    lines.append(f"{'variant':31} {'seeds':>5} {'min':>6} {'median':>6} {'max':>6}  {'best tier':9}  caught by")
+    rows = []
     bronze = TIERS["bronze"]
     ids = [MODEL, *VISIBLE, *(v.id for v in VARIANTS if v.id not in VISIBLE)]
     for id in ids:
@@ -99,9 +100,11 @@ def table(results: list[dict[str, Any]]) -> str:
         if not first:
             continue
         caught = "" if id == MODEL else ", ".join(_caught(find(id), max(first) < bronze)) or "nothing yet"
-        mark = "*" if id in VISIBLE else " "
-        numbers = f"{min(first):6.3f} {median(first):6.3f} {max(first):6.3f}"
-        lines.append(f"{id:30}{mark} {len(first):5} {numbers}  {tier(max(first)) or '-':9}  {caught}")
+        mark = "*" if id in VISIBLE else ""
+        numbers = [f"{value:.3f}" for value in (min(first), median(first), max(first))]
+        rows.append([f"{id}{mark}", len(first), *numbers, tier(max(first)) or "-", caught])
+    heads = ["variant", "seeds", "min", "median", "max", "best tier", "caught by"]
+    lines.append(format_table(heads, rows, ["left", *["right"] * 4, "left", "left"], rule=False))
     return "\n".join([*lines, "(* on the list of variants that the accuracy must catch)", "", *conclusions(results)])
 
 

@@ -33,6 +33,7 @@ from autograder.exams.lab7 import capstone_exam
 from autograder.judging.reference_answers import Reference
 from autograder.labs.lab import find_lab, without_marks
 from autograder.labs.training_draw import AccuracyDraw
+from autograder.reporting.terminal_table import format_table
 from vitedu.capstone import BUDGET, TEST, TIERS, Capstone, train
 from vitedu.learn import logits_of, tier
 
@@ -108,13 +109,15 @@ def by_rule(results: list[dict[str, Any]]) -> dict[str, float]:
 
 def table(results: list[dict[str, Any]]) -> str:
     """The results of each entry, the thresholds that stand, and those that the rule gives here."""
-    lines = [f"{'entry':<32}{'seeds':>6}{'min':>7}{'median':>8}{'max':>7}{'seconds':>9}  worst and best tier"]
+    rows = []
     for entry in dict.fromkeys(r["entry"] for r in results):
         found = [r for r in results if r["entry"] == entry]
         values, seconds = [r["accuracy"] for r in found], median(r["cpu"] for r in found)
         tiers = f"{tier(min(values), TIERS) or '-'}, {tier(max(values), TIERS) or '-'}"
-        numbers = f"{min(values):7.3f}{median(values):8.3f}{max(values):7.3f}{seconds:9.1f}"
-        lines.append(f"{entry:<32}{len(found):6}{numbers}  {tiers}")
+        numbers = [f"{value:.3f}" for value in (min(values), median(values), max(values))]
+        rows.append([entry, len(found), *numbers, f"{seconds:.1f}", tiers])
+    heads = ["entry", "seeds", "min", "median", "max", "seconds", "worst and best tier"]
+    lines = [format_table(heads, rows, ["left", *["right"] * 5, "left"], rule=False)]
     for title, tiers in (("thresholds", TIERS), ("by the rule from these seeds", by_rule(results))):
         said = ", ".join(f"{name} {round(least * TEST)}/{TEST}" for name, least in tiers.items())
         lines.append(f"{title}: {said or 'not enough entries'}")

@@ -28,8 +28,9 @@ from tqdm import tqdm
 from watched import Watched, share, watched
 
 from autograder.execution.limits import Limits
-from autograder.execution.preload import modules_of
+from autograder.execution.preload import PACKAGES, modules_of
 from autograder.execution.student_kernel import StudentKernel
+from autograder.reporting.terminal_table import format_table
 from autograder.sandbox.bubblewrap import unavailable
 from autograder.sandbox.forked_kernel import ForkServer
 
@@ -75,7 +76,7 @@ def warm_memory(kernels: int = 4) -> float | None:
     """
     if unavailable():
         return None
-    with ForkServer(modules_of(LAB.source)) as template, ExitStack() as stack:
+    with ForkServer(modules_of(LAB.source), PACKAGES) as template, ExitStack() as stack:
         sizes = []
         for _ in range(kernels):
             kernel = stack.enter_context(StudentKernel(Limits(), template=template.address))
@@ -145,13 +146,13 @@ def table(found: dict[str, Any]) -> str:
     ]
     if found.get("memory_per_warm_worker"):
         lines.append(f"memory of one more warm kernel: {found['memory_per_warm_worker'] / 1e6:.0f} MB")
-    if found["curve"]:
-        heads = f"{'submissions':>11} {'wall s':>8} {'s each':>7} {'command MB':>11} {'worker MB':>10} {'all MB':>7}"
-        lines += ["", heads]
+    rows = []
     for r in found["curve"]:
-        sizes = [r[f"{what}_bytes"] / 1e6 for what in ("command", "worker", "together")]
-        lines.append(f"{r['submissions']:11} {r['seconds']:8.1f} {r['seconds'] / r['submissions']:7.3f} "
-                     f"{sizes[0]:11.0f} {sizes[1]:10.0f} {sizes[2]:7.0f}")  # fmt: skip
+        sizes = [f"{r[f'{what}_bytes'] / 1e6:.0f}" for what in ("command", "worker", "together")]
+        rows.append([r["submissions"], f"{r['seconds']:.1f}", f"{r['seconds'] / r['submissions']:.3f}", *sizes])
+    if rows:
+        heads = ["submissions", "wall s", "s each", "command MB", "worker MB", "all MB"]
+        lines += ["", format_table(heads, rows, ["right"] * len(heads), rule=False)]
     return "\n".join(lines)
 
 

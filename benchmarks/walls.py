@@ -20,6 +20,7 @@ from autograder.execution.examiner import examine
 from autograder.execution.submission_task import Task
 from autograder.judging.reference_answers import Reference
 from autograder.labs.lab import find_lab
+from autograder.reporting.terminal_table import format_table
 from autograder.sandbox.bubblewrap import unavailable
 from autograder.submission.parse_notebook import read_submission
 from autograder.submission.rebuild import rebuild
@@ -45,15 +46,16 @@ def main(rounds: int, name: str) -> None:
     examine(task, notebook, reference)  # the reference answers are made once for a class
     seconds: dict[bool, list[dict[str, float]]] = {True: [], False: []}
     for i in tqdm(range(2 * rounds), unit="submission"):
-        boxed = i % 2 == 0
-        done = examine(replace(task, sandbox=boxed), notebook, reference)
+        sandboxed = i % 2 == 0
+        done = examine(replace(task, sandbox=sandboxed), notebook, reference)
         assert all(verdict.points == verdict.max_points for verdict in done.verdicts)
-        seconds[boxed].append(done.seconds | {"all": sum(done.seconds.values())})
+        seconds[sandboxed].append(done.seconds | {"all": sum(done.seconds.values())})
     print(f"{rounds} submissions to {name} each way, in turn; median seconds of wall time")
-    print(f"{'stage':8} {'sandbox':>8} {'without':>8} {'ratio':>6}")
+    rows = []
     for stage in (*STAGES, "all"):
-        inside, outside = (median(found[stage] for found in seconds[boxed]) for boxed in (True, False))
-        print(f"{stage:8} {inside:8.2f} {outside:8.2f} {inside / outside:6.2f}")
+        inside, outside = (median(found[stage] for found in seconds[sandboxed]) for sandboxed in (True, False))
+        rows.append([stage, f"{inside:.2f}", f"{outside:.2f}", f"{inside / outside:.2f}"])
+    print(format_table(["stage", "sandbox", "without", "ratio"], rows, rule=False))
 
 
 if __name__ == "__main__":

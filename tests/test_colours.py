@@ -15,7 +15,7 @@ from autograder.nbgrader_integration.formgrader import SubmissionPage
 from autograder.reporting import feedback_page
 from autograder.reporting.feedback_cells import showable
 from autograder.sanitize import code_colours, markdown, pictures, untrusted
-from autograder.sanitize.effort import MOST, Effort
+from autograder.sanitize.page_budget import LIMITS, PageBudget
 
 
 def text_of(markup: str) -> str:
@@ -90,21 +90,21 @@ def own(cell):
 
 def pages(*cells) -> tuple[str, str]:
     """What formgrader and the feedback show of cells."""
-    config, effort = Config(), Effort()
+    config, budget = Config(), PageBudget()
     feedback_page.configure(config)
-    shown = [showable(cell, {}, {}, effort) for cell in cells]
+    shown = [showable(cell, {}, {}, budget) for cell in cells]
     names = ("assignment_id", "notebook_id", "submission_id", "student", "last_name", "first_name", "notebook_path")
     resources = dict.fromkeys(names, "x") | {"index": 0, "total": 1, "base_url": ""}
     page = SubmissionPage(config).from_notebook_node(new_notebook(cells=list(map(own, cells))), resources)[0]
     exporter = feedback_page.FeedbackExporter(config=config)
     told = dict.fromkeys(("student", "assignment", "notebook", "style", "total", "max_points", "note"), "")
-    told |= {"rows": [], "mended": [], "lost": "", "unsandboxed": False}
+    told |= {"rows": [], "repairs": [], "lost": "", "unsandboxed": False}
     return page, exporter.from_notebook_node(new_notebook(cells=shown), {"vitedu": told})[0]
 
 
 def test_a_page_has_an_end_however_many_cells_there_are(monkeypatch):
     for kind, most in {"code": 1_000, "markdown": 1_000, "markup": 10_000, "text": 20_000}.items():
-        monkeypatch.setitem(MOST, kind, most)
+        monkeypatch.setitem(LIMITS, kind, most)
 
     def shows(data):
         return new_code_cell("1", outputs=[new_output("display_data", data=data) for _ in range(25)])

@@ -36,6 +36,7 @@ from autograder.labs.lab import ROOT
 from autograder.nbgrader_integration import patches
 from autograder.nbgrader_integration.converters import StagedAutograde
 from autograder.nbgrader_integration.instructor_config import FILE
+from autograder.reporting.class_results import read
 from autograder.reporting.score_export import scores_table, write_csv
 from autograder.sandbox.bubblewrap import unavailable
 from autograder.storage import course_folder
@@ -344,7 +345,7 @@ def test_the_scores_are_the_same_file(by_server, by_file):
     words = ("export", "--exporter=autograder.export.ScoresExporter", "--to=exported.csv")
     ended(start("-m", "nbgrader", *words, folder=by_server.course.root))
     wanted = by_file.course.root / "exported.csv"
-    write_csv(scores_table(sqlite_url(by_file.course), by_file.course.root / "verdicts"), wanted)
+    write_csv(scores_table(read(sqlite_url(by_file.course), by_file.course.root / "verdicts")), wanted)
     table = (by_server.course.root / "exported.csv").read_text()
     assert table == wanted.read_text()
     assert [row["student_id"] for row in csv.DictReader(table.splitlines())] == list(STUDENTS)

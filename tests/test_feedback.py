@@ -27,7 +27,7 @@ from traitlets.config import Config
 from autograder.reporting.feedback_cells import showable
 from autograder.reporting.feedback_page import configure
 from autograder.sanitize import markdown
-from autograder.sanitize.effort import Effort
+from autograder.sanitize.page_budget import PageBudget
 
 
 def settings(course) -> Config:
@@ -128,7 +128,7 @@ def test_the_course_text_is_left_out_but_for_its_headings(page):
 def test_outputs_of_other_kinds_are_named(name):
     cell = hostile_notebook().cells[3]
     cell.outputs = [{"output_type": "display_data", "data": {name: "<b>x</b>"}, "metadata": {}}]
-    (output,) = showable(cell, {}, {}, Effort()).outputs
+    (output,) = showable(cell, {}, {}, PageBudget()).outputs
     assert output.text == "[an output that is neither text nor a picture is not shown]"
 
 
@@ -145,7 +145,7 @@ STRANGE = [
 def test_malformed_outputs_stop_nothing(outputs):
     cell = hostile_notebook().cells[3]
     cell["outputs"] = outputs
-    shown = showable(cell, {}, {}, Effort())
+    shown = showable(cell, {}, {}, PageBudget())
     assert shown.source == cell.source
     json.dumps(shown).encode()
 
@@ -153,7 +153,7 @@ def test_malformed_outputs_stop_nothing(outputs):
 def test_an_answer_without_end_is_cut(tmp_path):
     cell = hostile_notebook().cells[3]
     cell["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "x" * 1_000_000}] * 100
-    shown = showable(cell, {}, {}, Effort())
+    shown = showable(cell, {}, {}, PageBudget())
     assert len(json.dumps(shown)) < 1_000_000
     assert shown.outputs[-1].text == "[70 more outputs are not shown]"
 
@@ -264,7 +264,7 @@ def test_what_markdown_makes_of_a_text_is_cleaned(markup):
     shown = [str(box) for box in BeautifulSoup(page, "html.parser").select('[style*="contain: content"]')]
     assert len(shown) == 2 and "before" in shown[0] and "after" in shown[0]
     for clean in (*shown, markdown.markdown(markup)):
-        inner = clean.removeprefix(shown[0][: len(markdown.BOX)])
+        inner = clean.removeprefix(shown[0][: len(markdown.CONTAINER)])
         assert_harmless(inner)
         assert not BeautifulSoup(inner, "html.parser").find(["a", "base", "meta"])
         assert not BeautifulSoup(clean, "html.parser").find(id=True) and "padding: 9999px" not in clean

@@ -7,6 +7,7 @@ from sample_class import LAB, assert_harmless, database, make_course
 
 from autograder.cli import main
 from autograder.errors import UserError
+from autograder.reporting.class_results import read_course
 from autograder.reporting.course_report import text_overview, write_overview
 
 SECOND = "lab2_tokens"
@@ -31,7 +32,7 @@ def course(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(course):
-    write_overview(course, course / "report.html")
+    write_overview(read_course(course), course / "report.html")
     return BeautifulSoup((course / "report.html").read_text("utf-8"), "html.parser")
 
 
@@ -74,7 +75,7 @@ def test_the_command_prints_the_table_and_says_where_the_page_is(course, capsys)
     (course / "report.html").unlink()
     assert main(["report", "--course", str(course)]) == 0
     said = capsys.readouterr().out
-    table = text_overview(course)
+    table = text_overview(read_course(course))
     assert table in said and f"Report: {course / 'report.html'}" in said and (course / "report.html").exists()
     rows = {line.split()[0]: line.split()[1:] for line in table.split("\n") if line[:1].isalpha()}
     assert rows["student"] == ["lab1", "lab2", "total"] and rows["ada"] == ["14", "3", "17"]
@@ -85,9 +86,9 @@ def test_nothing_graded_yet(tmp_path):
     with Gradebook(database(tmp_path)) as gradebook:
         gradebook.add_assignment(LAB)
     with pytest.raises(UserError, match="nothing is graded yet"):
-        text_overview(tmp_path)
+        text_overview(read_course(tmp_path))
 
 
 def test_a_report_that_cannot_be_written(course):
     with pytest.raises(UserError, match="cannot write the report"):
-        write_overview(course, course / "missing" / "report.html")
+        write_overview(read_course(course), course / "missing" / "report.html")

@@ -21,7 +21,7 @@ from autograder.nbgrader_integration.preprocessors import _answers
 from autograder.reporting import feedback_page
 from autograder.reporting.feedback_cells import showable
 from autograder.sanitize import markdown, pictures, untrusted
-from autograder.sanitize.effort import Effort
+from autograder.sanitize.page_budget import PageBudget
 from autograder.submission.parse_notebook import parse_submission
 from autograder.submission.pieces import is_unchanged
 from autograder.submission.rebuild import rebuild
@@ -156,7 +156,7 @@ def test_pictures_arrive_in_formgrader_and_feedback():
     expected = [[encoded("red"), large], [encoded("blue"), encoded(kind="JPEG")], [encoded("green")]]
     for cell, found in zip(cells, expected, strict=True):
         assert sources(formgraders_page(cell)) == found
-        shown = showable(cell, {}, {}, Effort())
+        shown = showable(cell, {}, {}, PageBudget())
         assert sources(markdown.markdown(shown.source, shown.attachments)) == found
 
 
@@ -207,7 +207,7 @@ def test_what_a_text_refers_to_is_found_in_one_go():
 
 def test_thousands_of_embedded_pictures_are_looked_at_once():
     text = " ".join(f"![](data:image/png;base64,{i:032d})" for i in range(8000))
-    source, kept, refused = pictures.lifted(text, {})
+    source, kept, refused = pictures.embedded_as_attachments(text, {})
     assert not kept and source.count("attachment:") == 8000 and len(refused) <= 11 * pictures.MAX_NUMBER
 
 

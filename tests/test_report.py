@@ -1,12 +1,17 @@
 """The class report and the terminal's table."""
 
+import shutil
+
 import pytest
 from bs4 import BeautifulSoup
 from nbgrader.api import Gradebook
 from sample_class import LAB, SOFTMAX, assert_harmless, database, fill_course, make_course, right, write_record
 
 from autograder.errors import UserError
+from autograder.reporting.class_results import read_course
+from autograder.reporting.course_report import text_overview, write_overview
 from autograder.reporting.lab_report import write_report
+from autograder.reporting.score_export import scores_table
 from autograder.reporting.terminal_table import text_table
 
 
@@ -17,7 +22,7 @@ def course(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(course):
-    write_report(course, LAB, course / "report.html")
+    write_report(read_course(course), LAB, course / "report.html")
     return BeautifulSoup((course / "report.html").read_text("utf-8"), "html.parser")
 
 
@@ -107,50 +112,61 @@ def test_the_page_does_nothing_and_loads_nothing(course, page):
 def test_a_damaged_verdict_is_named_and_costs_no_points(tmp_path):
     course = make_course(tmp_path)
     write_record(course, "carl", '{"exercises": ')
-    write_report(course, LAB, course / "report.html")
+    write_report(read_course(course), LAB, course / "report.html")
     page = BeautifulSoup((course / "report.html").read_text("utf-8"), "html.parser")
     assert f"verdicts/carl/{LAB}/attention.json is damaged" in words_of(page.select_one(".warning"))
     assert words_of(row(page, "carl")[-1]).startswith("11.5")
-    assert "is damaged" in text_table(course, LAB)
+    assert "is damaged" in text_table(read_course(course), LAB)
 
 
 def test_a_class_without_mistakes_says_so(tmp_path):
     course = fill_course(tmp_path, {"ada": right()})
-    write_report(course, LAB, course / "report.html")
+    write_report(read_course(course), LAB, course / "report.html")
     page = BeautifulSoup((course / "report.html").read_text("utf-8"), "html.parser")
     assert "No wrong answer" in after(page, "What the class misunderstood")
     assert after(page, "Unexplained answers that are equal") == "None."
 
 
-@pytest.mark.parametrize("make", [write_report, lambda course, lab, out: text_table(course, lab)])
-def test_mistakes_of_the_user_are_one_sentence(course, tmp_path, make):
+def test_mistakes_of_the_user_are_one_sentence(course, tmp_path):
     with pytest.raises(UserError, match="expected a course folder"):
-        make(tmp_path / "nowhere", LAB, tmp_path / "x.html")
+        read_course(tmp_path / "nowhere", [LAB])
     with pytest.raises(UserError, match="expected a gradebook"):
-        make(tmp_path, LAB, tmp_path / "x.html")
+        read_course(tmp_path, [LAB])
     assert not (tmp_path / "gradebook.db").exists()
     with pytest.raises(UserError, match=f"no assignment lab9; it has {LAB}"):
-        make(course, "lab9", tmp_path / "x.html")
+        read_course(course, ["lab9"])
     (tmp_path / "gradebook.db").write_text("this is no database" * 100)
     with pytest.raises(UserError, match="cannot be read"):
-        make(tmp_path, LAB, tmp_path / "x.html")
-    assert not (tmp_path / "x.html").exists()
+        read_course(tmp_path, [LAB])
+
+
+def test_what_is_read_once_is_enough_for_all_reports(tmp_path):
+    course = make_course(tmp_path)
+    results = read_course(course)
+    (course / "gradebook.db").unlink()
+    shutil.rmtree(course / "verdicts")
+    write_report(results, LAB, course / "report.html")
+    write_overview(results, course / "overview.html")
+    assert all("ada" in (course / name).read_text("utf-8") for name in ("report.html", "overview.html"))
+    assert "14" in text_table(results, LAB) and "14" in text_overview(results)
+    assert {row["student_id"]: row["score"] for row in scores_table(results)}["ada"] == 14
+    assert not (course / "gradebook.db").exists()
 
 
 def test_nothing_graded_yet(tmp_path):
     course = fill_course(tmp_path, {})
     with pytest.raises(UserError, match="nothing of lab1_attention is graded yet"):
-        write_report(course, LAB, course / "report.html")
+        write_report(read_course(course), LAB, course / "report.html")
 
 
 def test_a_report_that_cannot_be_written(course):
     with pytest.raises(UserError, match="cannot write the report"):
-        write_report(course, LAB, course / "no" / "report.html")
+        write_report(read_course(course), LAB, course / "no" / "report.html")
 
 
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
 def test_the_terminal_table_fits(course, width):
-    table = text_table(course, LAB, width)
+    table = text_table(read_course(course), LAB, width)
     assert max(map(len, table.splitlines())) <= width
     flat = " ".join(table.split())
     assert f"attention_weights: {SOFTMAX.idea}" in flat
@@ -161,7 +177,9 @@ def test_the_terminal_table_fits(course, width):
 
 
 def test_the_terminal_table_has_points_and_totals(course):
-    lines = {line.split()[0]: line.split() for line in text_table(course, LAB, 100).splitlines() if line.strip()}
+    lines = {
+        line.split()[0]: line.split() for line in text_table(read_course(course), LAB, 100).splitlines() if line.strip()
+    }
     assert lines["ada"] == ["ada", "2", "3", "1.5", "4", "2.5", "1", "14"]
     assert lines["blaise"] == ["blaise", "-", "-", "-", "-", "-", "0", "0"]
     assert lines["emmy"] == ["emmy", "2", "3", "?", "4", "2.5", "wait", "?"]
@@ -177,7 +195,7 @@ def test_a_class_of_300_stays_usable(chromium, tmp_path, width):
     with Gradebook(database(course)) as gradebook:
         for i in range(300):
             gradebook.add_student(f"student{i:03d}")
-    write_report(course, LAB, course / "report.html")
+    write_report(read_course(course), LAB, course / "report.html")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": width, "height": 800})

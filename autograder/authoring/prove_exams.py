@@ -30,6 +30,7 @@ from autograder.judging.verdict import FOR_REVIEW, GRADED, NOT_ANSWERED, Verdict
 from autograder.labs.exam import Exercise
 from autograder.labs.lab import STUB, Lab, all_labs, find_lab, without_marks
 from autograder.labs.variants import VARIANTS, Draw
+from autograder.reporting.terminal_table import format_table
 from vitedu.cases import Answer, Case
 from vitedu.probe import ask
 
@@ -97,8 +98,10 @@ def verify(
     """
     tasks = list(dict.fromkeys((lab.assignment, exercise.id) for lab, exercise in chosen))
     proofs = {}
-    one_thread = {"initializer": torch.set_num_threads, "initargs": (1,)}  # the tensors are tiny
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), **one_thread) as pool:
+    # With one thread each: the tensors are tiny.
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
         draws = {task: all_draws(task[1], secrets, variants) for task in tasks}
         waiting = {pool.submit(prove, *task, draws[task], carried): task for task in reversed(tasks)}
         for done in tqdm(as_completed(waiting), total=len(tasks), desc="exams proven", unit="exam"):
@@ -367,13 +370,8 @@ def table(proofs: list[Proof]) -> str:
          f"{p.nulls_refused} of {p.nulls}", f"{p.carried_free} of {p.carried}", str(p.for_review), str(p.draws))
         for p in proofs
     ]  # fmt: skip
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    lines = [
-        "  ".join(v.ljust(w) if i == 0 else v.rjust(w) for i, (v, w) in enumerate(zip(row, widths, strict=True)))
-        for row in [head, *rows]
-    ]
     problems = [f"{p.exam}: {problem}" for p in proofs for problem in p.problems]
-    return "\n".join([*lines, *problems])
+    return "\n".join([format_table(head, rows, rule=False), *problems])
 
 
 def alternatives(proofs: list[Proof]) -> str:

@@ -21,7 +21,7 @@ from nbformat import NotebookNode
 
 from autograder.execution.code_version import sources
 from autograder.execution.examiner import examine, unexamined
-from autograder.execution.preload import modules_of
+from autograder.execution.preload import PACKAGES, modules_of
 from autograder.execution.submission_task import OWN, Executed, Refused, Task
 from autograder.judging.reference_answers import Reference, one_thread
 from autograder.judging.verdict_output import verdict_output
@@ -49,7 +49,7 @@ def grade_one(task: Task) -> Executed:
     where = f"{os.uname().nodename}-{os.getpid()}"
     if task.sources and task.sources != sources():
         raise Refused(f"the worker {where} has another version of vitedu: install the same everywhere")
-    if task.sandbox and (reason := bubblewrap.unavailable()):
+    if task.sandbox and (reason := bubblewrap.unavailable(PACKAGES)):
         raise Refused(f"the worker {where} has no sandbox: {reason}")
     notebook = rebuilt(task)
     with _one_at_a_time, one_thread(), scratch() as trainings_dir:
@@ -155,7 +155,7 @@ def _template(lab: str) -> str:
         sweep()  # what a worker left here that was killed, and whose place this one has taken
         _close_templates()
         atexit.register(_close_templates)
-        _templates[lab] = ForkServer(modules_of(find_lab(lab).source))
+        _templates[lab] = ForkServer(modules_of(find_lab(lab).source), PACKAGES)
     return _templates[lab].address
 
 

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from autograder import interrupts
 from autograder.course import course_api
 from autograder.errors import UserError
-from autograder.execution.preload import modules_of
+from autograder.execution.preload import PACKAGES, modules_of
 from autograder.execution.submission_task import OWN, Executed
 from autograder.grading import stage_times, worker_pool
 from autograder.grading.stored_results import Recorded, has_feedback, is_executed, stored
@@ -176,8 +176,10 @@ class _ClassGrading:
     def _unsettled(self, students: Iterable[str]) -> list[str]:
         """Those in whose unreadable submissions something still waits for a person's mark."""
         names = list(students)
-        found = read(self.course.db_url, self.course.verdicts, [self.lab.assignment], names) if names else {}
-        return [submission.student for each in found.values() for submission in each if submission.ungraded]
+        if not names:
+            return []
+        found = read(self.course.db_url, self.course.verdicts, [self.lab.assignment], names)
+        return [submission.student for submission in found.assignments[self.lab.assignment] if submission.ungraded]
 
     def _left_over(self) -> None:
         """Keep why a submission is in no gradebook, of those only that are in none."""
@@ -228,7 +230,7 @@ class _ClassGrading:
                 place = _WorkerSetup(Cluster(scheduler, self.setup.sandbox), OWN if self.setup.sandbox else "")
             else:
                 if self.setup.sandbox and template is None:
-                    template = stack.enter_context(ForkServer(modules_of(self.lab.source)))
+                    template = stack.enter_context(ForkServer(modules_of(self.lab.source), PACKAGES))
                 stack.enter_context(swept())
                 cache = stack.enter_context(self._reference_cache())
                 address = template.address if self.setup.sandbox and template else ""
@@ -297,15 +299,15 @@ class _ClassGrading:
         """Write scores and report of the class, and print what was done."""
         try:
             self._left_over()
-            root, db_url = self.course.root, self.course.db_url
+            results = read(self.course.db_url, self.course.verdicts)
             with written_whole(self.course.scores) as path:
-                score_export.write_csv(score_export.scores_table(db_url, self.course.verdicts), path)
+                score_export.write_csv(score_export.scores_table(results), path)
             with written_whole(self.course.report(self.lab)) as path:
-                write_report(root, self.lab.assignment, path, db_url)
+                write_report(results, self.lab.assignment, path)
             if len({folder.name for folder in self.course.verdicts.glob("*/*")}) > 1:
                 with written_whole(self.course.overview) as path:
-                    write_overview(root, path, db_url)
-            print(text_table(root, self.lab.assignment, db_url=db_url))
+                    write_overview(results, path)
+            print(text_table(results, self.lab.assignment))
         except (UserError, OSError) as error:
             if trouble := folder_trouble(self.course.root, str(error)) or gradebook_trouble(self.course):
                 raise UserError(f"{trouble}; what is graded so far is kept.") from None
@@ -330,7 +332,7 @@ class _WorkerSetup:
 def _check_sandbox() -> None:
     from autograder.sandbox.bubblewrap import unavailable
 
-    if sentence := unavailable():
+    if sentence := unavailable(PACKAGES):
         raise UserError(sentence)
 
 

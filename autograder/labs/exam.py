@@ -66,7 +66,7 @@ class Convention:
 class Exercise:
     """One exercise that is examined.
 
-    What stands in its cell is told by an *idea*: "" for the model answer, the id of a misconception,
+    What stands in its cell is named by an *idea*: "" for the model answer, the id of a misconception,
     "~" and the id of a convention, or both: "post-norm~eps-1e-6".
 
     Attributes:
@@ -106,7 +106,7 @@ def changed(code: str, *edits: tuple[str, str]) -> str:
         if code.count(old) != 1:
             raise UserError(
                 f"An edit in an exam does not fit its solution cell any more: expected {old!r} once in the cell, "
-                f"found it {code.count(old)} times; mend the edit, or the cell:\n{code}"
+                f"found it {code.count(old)} times; correct the edit, or the cell:\n{code}"
             )
         code = code.replace(old, new)
     return code

@@ -14,7 +14,7 @@ VARIANTS = 16
 class Draw:
     """The random inputs of one variant of one exercise, fixed by the course secret.
 
-    Values are drawn in float32 and handed out in float64, so that a question repeated in
+    Values are drawn in float32 and handed out in float64, so that a case repeated in
     float32 has exactly the same inputs.
     """
 

@@ -25,6 +25,7 @@ from traitlets import Bool, Float, Integer
 
 from autograder.execution.grade_one import grade_one, reference_of
 from autograder.execution.limits import Limits
+from autograder.execution.preload import PACKAGES
 from autograder.execution.submission_task import Executed, Task
 from autograder.judging.check_secret import escapes
 from autograder.judging.verdict import FOR_REVIEW, NOT_GRADED
@@ -115,7 +116,7 @@ class Examine(_Stage):
 
     def _grade(self, course: Course, task: Task) -> Executed:
         """Grade a submission in this process, as nbgrader's own command does."""
-        if task.sandbox and (reason := unavailable()):
+        if task.sandbox and (reason := unavailable(PACKAGES)):
             raise NbGraderException(reason)
         executed = grade_one(task)
         if not task.sandbox:  # the submission may have come to it

@@ -63,6 +63,7 @@ class Submission:
         refused: why it stands in no gradebook though something was handed in; "" where it does.
         unread: why nothing in it could be graded; "" where something could.
         comments: by notebook, and by grade_id.
+        repairs: a sentence for each thing that was put right before grading.
     """
 
     student: str
@@ -75,7 +76,7 @@ class Submission:
     penalty: float = 0.0
     cells: list[Cell] = field(default_factory=list)
     comments: dict[str, dict[str, str]] = field(default_factory=dict)
-    mended: list[str] = field(default_factory=list)
+    repairs: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     sandbox: bool | None = None
     graded_at: float | None = None
@@ -132,10 +133,56 @@ def written_waiting(count: int) -> str:
     return f"{count} written answer{'s wait' if count > 1 else ' waits'} for grading"
 
 
-def read(
-    db_url: str, verdicts: Path, assignments: Iterable[str] = (), students: Iterable[str] = ()
-) -> dict[str, list[Submission]]:
-    """Every student's submission to every assignment, by assignment, sorted by student.
+@dataclass
+class ClassResults:
+    """What gradebook and verdicts say of a class: read once a run, and handed to all that report on it.
+
+    Attributes:
+        course: the course's name in the gradebook, or else the folder's.
+        assignments: the submissions to each assignment that was read, of every student, sorted by student.
+    """
+
+    course: str
+    assignments: dict[str, list[Submission]]
+
+    def graded(self, assignment: str) -> list[Submission]:
+        """The submissions to one assignment.
+
+        Raises:
+            UserError: nothing of it is graded yet.
+        """
+        submissions = self.assignments[assignment]
+        if not any(submission.submitted for submission in submissions):
+            raise UserError(f"nothing of {assignment} is graded yet; run `nbgrader autograde {assignment}` first")
+        return submissions
+
+    def all_graded(self) -> dict[str, list[Submission]]:
+        """The submissions to every assignment of which something was handed in.
+
+        Raises:
+            UserError: nothing is graded yet.
+        """
+        found = {name: each for name, each in self.assignments.items() if any(s.submitted for s in each)}
+        if not found:
+            raise UserError("nothing is graded yet; run `autograder grade LAB` first")
+        return found
+
+
+def read_course(course: Path, assignments: Iterable[str] = (), db_url: str | None = None) -> ClassResults:
+    """The results of a course folder.
+
+    Args:
+        assignments: read only these; empty for all.
+        db_url: the gradebook's address; None: gradebook.db in the course folder.
+
+    Raises:
+        UserError: there is no gradebook, it cannot be read, or it has no such assignment.
+    """
+    return read(db_url or database(course), course / "verdicts", assignments)
+
+
+def read(db_url: str, verdicts: Path, assignments: Iterable[str] = (), students: Iterable[str] = ()) -> ClassResults:
+    """Every student's submission to every assignment.
 
     Args:
         assignments, students: read only these; empty for all.
@@ -143,35 +190,22 @@ def read(
     Raises:
         UserError: the gradebook cannot be read, or has no such assignment or student.
     """
-    only, who = list(assignments), {str(student) for student in students}
+    only, chosen = list(assignments), {str(student) for student in students}
     try:
         with Gradebook(db_url) as gradebook:
-            people = sorted((p for p in gradebook.students if not who or p.id in who), key=lambda p: p.id)
-            names = [assignment.name for assignment in gradebook.assignments]
-            refused = {student for name in only or names for student in read_refused(verdicts.parent, name)}
-            if missing := who - {p.id for p in people} - refused:
-                raise UserError(f"the gradebook has no student {', '.join(sorted(missing))}")
-            if missing := [name for name in only if name not in names]:
-                known = ", ".join(sorted(names)) or "none at all"
-                raise UserError(f"the gradebook has no assignment {missing[0]}; it has {known}")
-            return {name: _assignment(gradebook, name, people, verdicts, who) for name in only or sorted(names)}
+            people = sorted((p for p in gradebook.students if not chosen or p.id in chosen), key=lambda p: p.id)
+            ids = {assignment.name: assignment.course_id for assignment in gradebook.assignments}
+            refused = {student for name in only or ids for student in read_refused(verdicts.parent, name)}
+            if missing := sorted(chosen - {p.id for p in people} - refused):
+                raise UserError(f"the gradebook has no student {', '.join(missing)}")
+            if unknown := [name for name in only if name not in ids]:
+                known = ", ".join(sorted(ids)) or "none at all"
+                raise UserError(f"the gradebook has no assignment {unknown[0]}; it has {known}")
+            found = {name: _assignment(gradebook, name, people, verdicts, chosen) for name in only or sorted(ids)}
     except (SQLAlchemyError, ImportError) as error:
         raise UserError(f"{database_message(error, verdicts.parent)}.") from None
-
-
-def read_assignment(course: Path, assignment: str, db_url: str | None = None) -> list[Submission]:
-    """The submissions to one assignment of a course folder.
-
-    Args:
-        db_url: the gradebook's address; None: gradebook.db in the course folder.
-
-    Raises:
-        UserError: no gradebook, no such assignment, or nothing graded yet.
-    """
-    submissions = read(db_url or database(course), course / "verdicts", [assignment])[assignment]
-    if not any(submission.submitted for submission in submissions):
-        raise UserError(f"nothing of {assignment} is graded yet; run `nbgrader autograde {assignment}` first")
-    return submissions
+    named = [id for id in ids.values() if id and id != "default_course"]
+    return ClassResults(named[0] if named else verdicts.parent.resolve().name, found)
 
 
 def _assignment(gradebook: Gradebook, name: str, people: list[Any], verdicts: Path, only: set[str]) -> list[Submission]:
@@ -185,14 +219,14 @@ def _assignment(gradebook: Gradebook, name: str, people: list[Any], verdicts: Pa
             _fill(submission, stored[person.id], verdicts)
         submissions[person.id] = submission
     _sort_cells(list(submissions.values()))
-    for student, why in read_refused(verdicts.parent, name).items():
+    for student, reason in read_refused(verdicts.parent, name).items():
         if only and student not in only:
             continue
         there = submissions.setdefault(student, Submission(student, "", "", "", name, total))
         if not there.submitted:
-            there.submitted, there.refused = True, why
-        elif why != NOT_YET:  # what was recorded of an earlier file stays, with a word
-            there.problems.append(why)
+            there.submitted, there.refused = True, reason
+        elif reason != NOT_YET:  # what was recorded of an earlier file stays, with a word
+            there.problems.append(reason)
     return [submissions[student] for student in sorted(submissions)]
 
 
@@ -223,7 +257,7 @@ def _fill(submission: Submission, stored: SubmittedAssignment, verdicts: Path) -
             record = None
         if record is not None:
             submission.unread = record.unread
-            submission.mended += [sentence for sentence in record.repairs if sentence != record.unread]
+            submission.repairs += [sentence for sentence in record.repairs if sentence != record.unread]
             submission.problems += record.problems
             for stage, seconds in record.seconds.items():
                 submission.seconds[stage] = submission.seconds.get(stage, 0.0) + seconds

@@ -7,13 +7,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from autograder.errors import UserError
 from autograder.judging.verdict import FOR_REVIEW
 from autograder.reporting import wording
-from autograder.reporting.class_results import WAITING, Submission, read
-from autograder.reporting.lab_report import Idea, course_name, ideas, write_page
+from autograder.reporting.class_results import WAITING, ClassResults, Submission
+from autograder.reporting.lab_report import CommonMisconception, misconceptions, write_page
+from autograder.reporting.terminal_table import format_table
 from autograder.sanitize import untrusted
-from autograder.storage.course_folder import database, report_path
+from autograder.storage.course_folder import report_path
 
 MOST = 5  # misconceptions of a lab that are shown; the others stand in the lab's own report
 
@@ -40,30 +40,13 @@ class Total:
         return sum(s.waiting + len(s.reviews) for s in self.submissions)
 
 
-def write_overview(course: Path, out: Path, db_url: str | None = None) -> None:
+def write_overview(results: ClassResults, out: Path) -> None:
     """Write the report of a whole course as a single HTML page.
 
-    Args:
-        db_url: the gradebook's address; None: gradebook.db in the course folder.
-
     Raises:
-        UserError: no gradebook, nothing graded yet, or the file cannot be written.
+        UserError: nothing graded yet, or the file cannot be written.
     """
-    shown = facts(graded_labs(course, db_url), course_name(course, db_url))
-    write_page("course.html.j2", shown, {"short": short}, out)
-
-
-def graded_labs(course: Path, db_url: str | None = None) -> dict[str, list[Submission]]:
-    """The submissions of every assignment of which something was handed in, each sorted by student.
-
-    Raises:
-        UserError: no gradebook, or nothing graded yet.
-    """
-    labs = read(db_url or database(course), course / "verdicts")
-    found = {name: submissions for name, submissions in labs.items() if any(s.submitted for s in submissions)}
-    if not found:
-        raise UserError("nothing is graded yet; run `autograder grade LAB` first")
-    return found
+    write_page("course.html.j2", facts(results.all_graded(), results.course), {"short": short}, out)
 
 
 def totals(labs: dict[str, list[Submission]]) -> dict[str, Total]:
@@ -97,7 +80,7 @@ def facts(labs: dict[str, list[Submission]], course: str) -> dict[str, Any]:
 
 
 def _lost(students: dict[str, Total]) -> list[tuple[str, str, str]]:
-    """Student, lab and why, of each submission that has no score at all."""
+    """Student, lab and reason, of each submission that has no score at all."""
     everything = [(student, submission) for student, total in students.items() for submission in total.submissions]
     return [(untrusted.shown(student), each.assignment, each.lost) for student, each in everything if each.lost]
 
@@ -106,16 +89,16 @@ def _lab(name: str, submissions: list[Submission]) -> dict[str, Any]:
     handed = [s for s in submissions if s.submitted]
     scores, most = [s.score for s in handed if s.score is not None], submissions[0].max_points
     mean = sum(scores) / len(scores) if scores else None
-    named: list[Idea] = ideas(handed)
+    named: list[CommonMisconception] = misconceptions(handed)
     return {
         "name": name, "max_points": most, "mean": mean, "handed": len(handed), "report": report_path(Path(), name).name,
         "share": round(100 * mean / most) if mean is not None and most else 0,
-        "ideas": named[:MOST], "more": len(named[MOST:]),
+        "misconceptions": named[:MOST], "more": len(named[MOST:]),
     }  # fmt: skip
 
 
 def short(submission: Submission) -> tuple[str, str]:
-    """A CSS class and what is said beside the points of one lab."""
+    """A CSS class and what stands beside the points of one lab."""
     if not submission.submitted:
         return "blank", "not submitted"
     if submission.score is None:
@@ -128,29 +111,31 @@ def short(submission: Submission) -> tuple[str, str]:
     return "full" if share >= 0.9 else "part" if share >= 0.5 else "zero", ", ".join(waiting)
 
 
-def text_overview(course: Path, db_url: str | None = None) -> str:
+def text_overview(results: ClassResults) -> str:
     """The same table for a terminal: student by lab.
 
     Raises:
-        UserError: no gradebook, or nothing graded yet.
+        UserError: nothing graded yet.
     """
-    labs = graded_labs(course, db_url)
+    labs = results.all_graded()
     most = [submissions[0].max_points for submissions in labs.values()]
-    rows = [
-        ["student", *(untrusted.terminal(name, 40).partition("_")[0] for name in labs), "total"],
-        ["", *(f"/{wording.points(points)}" for points in [*most, sum(most)])],
+    heads = [
+        f"{name}\n/{wording.points(points)}"
+        for name, points in zip(
+            [*(untrusted.terminal(name, 40).partition("_")[0] for name in labs), "total"],
+            [*most, sum(most)],
+            strict=True,
+        )
     ]
     students = totals(labs)
     names = wording.labels(students)
+    rows = []
     for student, total in students.items():
         cells = [_number(s.score, s.waiting + len(s.reviews)) if s.submitted else "-" for s in total.submissions]
         rows.append([names[student], *cells, _number(total.score, total.waiting)])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(v.rjust(w) if i else v.ljust(w) for i, (v, w) in enumerate(zip(row, widths, strict=True)))
-             for row in rows]  # fmt: skip
-    lines.insert(2, "-" * len(lines[0]))
+    lines = [format_table(["student\n", *heads], rows)]
     lines += ["", "- not submitted, which counts as 0; + something waits for grading; ? not graded"]
-    lost = [f"Not graded: {student}, {lab}: {untrusted.terminal(why, 600)}" for student, lab, why in _lost(students)]
+    lost = [f"Not graded: {name}, {lab}: {untrusted.terminal(reason, 600)}" for name, lab, reason in _lost(students)]
     return "\n".join([*lines, *lost])
 
 

@@ -9,6 +9,7 @@ formulas cannot be set: the course text is left out but for its headings; studen
 from __future__ import annotations
 
 import html as entities
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,10 +26,9 @@ from autograder.judging.verdict import GRADED, NOT_ANSWERED
 from autograder.reporting import wording
 from autograder.reporting.class_results import WAITING, Cell, Submission, read
 from autograder.reporting.feedback_cells import affordable, as_affordable, rich, showable
-from autograder.reporting.wording import look
 from autograder.sanitize import markdown, untrusted
-from autograder.sanitize.effort import Effort
 from autograder.sanitize.markdown import MAX_TEXT
+from autograder.sanitize.page_budget import PageBudget
 
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_STREAM = 2**21  # characters of one output of text in formgrader's page
@@ -61,7 +61,7 @@ class Harmless(Preprocessor):
 
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
         """One page."""
-        self._effort = Effort()
+        self._budget = PageBudget()
         return super().preprocess(nb, resources)
 
     def preprocess_cell(self, cell: NotebookNode, resources: Any, index: int) -> tuple[NotebookNode, Any]:
@@ -72,11 +72,11 @@ class Harmless(Preprocessor):
         if cell.cell_type == "code":
             verdicts = [_verdict(output) for output in cell.outputs if _is_verdict(output)]
             others = [output for output in cell.outputs if not _is_verdict(output)]
-            cell.outputs = [*affordable(others, _shown, self._effort), *verdicts]
+            cell.outputs = [*affordable(others, _shown, self._budget), *verdicts]
         if not markdown.is_prose(cell):
-            plain = cell.cell_type == "code" and not self._effort.affords("code", len(cell.source))
+            plain = cell.cell_type == "code" and not self._budget.affords("code", len(cell.source))
             if cell.cell_type == "markdown":
-                cell.source, plain = as_affordable(cell.source, self._effort)
+                cell.source, plain = as_affordable(cell.source, self._budget)
             cell.metadata["vitedu"] = NotebookNode(cell.metadata.get("vitedu", {}), plain=plain)
         return cell, resources
 
@@ -92,15 +92,15 @@ def _verdict(output: NotebookNode) -> NotebookNode:
     return output
 
 
-def _shown(output: NotebookNode, effort: Effort) -> list[NotebookNode]:
+def _shown(output: NotebookNode, budget: PageBudget) -> list[NotebookNode]:
     """An output of a student's as formgrader shows it."""
     if output.output_type == "stream":
         output.text = untrusted.text(output.text, MAX_STREAM)
     if output.output_type not in ("display_data", "execute_result"):  # what no page can hold is replaced
         return [nbformat.from_dict(untrusted.json_safe(output))]
-    clean = rich(output.data, effort)
+    clean = rich(output.data, budget)
     if "text/html" in clean.get("data", {}):
-        clean.data["text/html"] = markdown.boxed(clean.data["text/html"])
+        clean.data["text/html"] = markdown.contained(clean.data["text/html"])
     return [clean]
 
 
@@ -127,12 +127,14 @@ class FeedbackExporter(HTMLExporter):
         environment.bytecode_cache = _Compiled()
         return environment
 
-    def from_notebook_node(self, nb: NotebookNode, resources: Any = None, **kwargs: Any) -> tuple[str, Any]:
+    def from_notebook_node(  # type: ignore[override]  # as TemplateExporter has it
+        self, nb: NotebookNode, resources: Any = None, **kwargs: Any
+    ) -> tuple[str, dict[str, Any]]:
         """As every exporter with a template; HTMLExporter would then parse the page anew, for what Clean has done."""
         self.register_filter("highlight_code", markdown.highlight_code)
         return super(HTMLExporter, self).from_notebook_node(nb, self._init_resources(resources), **kwargs)
 
-    def default_filters(self):
+    def default_filters(self) -> Iterator[tuple[str, Callable[..., Any]]]:
         yield from super().default_filters()
         yield "safe_markdown", self.safe_markdown
 
@@ -152,12 +154,12 @@ class Clean(NbGraderPreprocessor):
         """Runs in the course folder, like every stage of nbgrader's converters."""
         names = resources["nbgrader"]
         found = read(names["db_url"], Path("verdicts"), [names["assignment"]], [names["student"]])
-        submission = found[names["assignment"]][0]
+        submission = found.assignments[names["assignment"]][0]
         cells = [cell for cell in submission.cells if cell.notebook == names["notebook"]]
         rows = {cell.grade_id: _row(cell, i) for i, cell in enumerate(cells)}
         comments = submission.comments.get(names["notebook"], {})
-        effort = Effort()
-        shown = [clean for cell in nb.cells if (clean := showable(cell, rows, comments, effort)) is not None]
+        budget = PageBudget()
+        shown = [clean for cell in nb.cells if (clean := showable(cell, rows, comments, budget)) is not None]
         # A heading with nothing of the student's under it says nothing here.
         shown = [
             c for c, after in zip(shown, [*shown[1:], None], strict=True) if not (_is_heading(c) and _is_heading(after))
@@ -181,13 +183,13 @@ def _python() -> NotebookNode:
 
 def _row(cell: Cell, place: int) -> NotebookNode:
     """One line of the summary, plain text; the template escapes it."""
-    kind, sign = look(cell)
-    said = [sentence for sentence in wording.full(cell) if sentence not in (NOT_ANSWERED, "waits for grading")]
+    style, sign = wording.status_style(cell)
+    sentences = [sentence for sentence in wording.full(cell) if sentence not in (NOT_ANSWERED, "waits for grading")]
     questions = [f"Ask: {untrusted.terminal(d.question, 400)}" for d in cell.verdict.diagnoses] if cell.verdict else []
-    status = {"full": "right", "part": "partly right"}.get(kind, cell.status)
+    status = {"full": "right", "part": "partly right"}.get(style, cell.status)
     return NotebookNode(
         name=untrusted.terminal(cell.name, 80), parts=wording.breakable(cell.name), anchor=f"result-{place}",
-        look=kind, sign=sign, said=said + questions,
+        style=style, sign=sign, sentences=sentences + questions,
         points=wording.points(cell.points), max_points=wording.points(cell.max_points),
         status={GRADED: "wrong", WAITING: "waits for grading"}.get(status, status),
     )  # fmt: skip
@@ -206,11 +208,11 @@ def _summary(
         "assignment": untrusted.terminal(names["assignment"], 80),
         "notebook": untrusted.terminal(names["notebook"], 80),
         "style": (TEMPLATES / "style.css").read_text("utf-8"),
-        "rows": [row | {"said": []} for row in rows] if submission.lost else rows,
+        "rows": [row | {"sentences": []} for row in rows] if submission.lost else rows,
         "total": wording.points(total),
         "max_points": wording.points(sum(cell.max_points for cell in cells)),
         "note": "; ".join(part for part in (submission.note, late) if part),
-        "mended": submission.mended,
+        "repairs": submission.repairs,
         "lost": submission.lost,
         "unsandboxed": submission.sandbox is False,
     }

@@ -9,21 +9,18 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
-from nbgrader.api import Gradebook
 
 from autograder.errors import UserError
 from autograder.judging.verdict import NOT_ANSWERED
 from autograder.reporting import wording
-from autograder.reporting.class_results import Cell, Submission, read_assignment
-from autograder.reporting.wording import LOOKS, look
+from autograder.reporting.class_results import Cell, ClassResults, Submission
 from autograder.sanitize import untrusted
-from autograder.storage.course_folder import database
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass
-class Idea:
+class CommonMisconception:
     """A wrong idea and who had it; `carried` counts where it came along into a later exercise."""
 
     name: str
@@ -34,19 +31,16 @@ class Idea:
     carried: int = 0
 
 
-def write_report(course_dir: Path | str, assignment: str, out_path: Path | str, db_url: str | None = None) -> None:
+def write_report(results: ClassResults, assignment: str, out: Path) -> None:
     """Write the class report of one assignment as a single HTML page.
 
-    Args:
-        db_url: the gradebook's address; None: gradebook.db in the course folder.
-
     Raises:
-        UserError: no gradebook, no such assignment, nothing graded yet, or the file cannot be written.
+        UserError: nothing graded yet, or the file cannot be written.
     """
-    submissions = read_assignment(Path(course_dir), assignment, db_url)
-    words_for = {"full": wording.full, "short": wording.short, "reason": wording.reason, "look": look}
-    shown = facts(submissions, course_name(Path(course_dir), db_url))
-    write_page("report.html.j2", shown, words_for, Path(out_path))
+    functions = {
+        "full": wording.full, "short": wording.short, "reason": wording.reason, "status_style": wording.status_style,
+    }  # fmt: skip
+    write_page("report.html.j2", facts(results.graded(assignment), results.course), functions, out)
 
 
 def write_page(template: str, shown: dict[str, Any], functions: dict[str, Any], out: Path) -> None:
@@ -69,14 +63,6 @@ def write_page(template: str, shown: dict[str, Any], functions: dict[str, Any], 
         raise UserError(f"cannot write the report to {out}: {error.strerror}") from None
 
 
-def course_name(course: Path, db_url: str | None) -> str:
-    """The course's name in the gradebook, or else the folder's."""
-    with Gradebook(db_url or database(course)) as gradebook:
-        ids = [assignment.course_id for assignment in gradebook.assignments]
-    named = [id for id in ids if id and id != "default_course"]
-    return named[0] if named else course.resolve().name
-
-
 def facts(submissions: list[Submission], course: str) -> dict[str, Any]:
     """Everything the report shows, as plain data."""
     graded = [s for s in submissions if s.submitted]
@@ -95,16 +81,16 @@ def facts(submissions: list[Submission], course: str) -> dict[str, Any]:
         "mean": sum(scores) / len(scores) if scores else None,
         "waiting": sum(s.waiting for s in graded),
         "ungraded": sum(len(s.ungraded) for s in graded),
-        "ideas": ideas(graded),
+        "misconceptions": misconceptions(graded),
         "common": common(graded),
-        "mended": [s for s in graded if s.mended],
+        "repaired": [s for s in graded if s.repairs],
         "stages": list(dict.fromkeys(stage for s in graded for stage in s.seconds)),
         "problems": [
-            (untrusted.shown(s.student), said) for s in graded for said in (*filter(None, [s.lost]), *s.problems)
+            (untrusted.shown(s.student), message) for s in graded for message in (*filter(None, [s.lost]), *s.problems)
         ],
         "done": sum(s.score is not None for s in graded),
         "missing": [s for s in submissions if not s.submitted],
-        "legend": LOOKS,
+        "legend": wording.STATUS_STYLES,
     }
 
 
@@ -122,14 +108,16 @@ def _column(cell: Cell, graded: list[Submission]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def ideas(graded: list[Submission]) -> list[Idea]:
+def misconceptions(graded: list[Submission]) -> list[CommonMisconception]:
     """The named misconceptions, the most frequent first; a carried one counts where it was marked."""
-    found: dict[tuple[str, str], Idea] = {}
+    found: dict[tuple[str, str], CommonMisconception] = {}
     diagnoses = [(s, v.exercise, d) for s in graded for c in s.cells if (v := c.verdict) for d in v.diagnoses]
     for submission, _, d in diagnoses:
         if not d.carried:
             exercise = wording.exercise_name(d.exercise)
-            idea = found.setdefault((exercise, d.misconception), Idea(wording.named(d), exercise, d.idea, d.question))
+            idea = found.setdefault(
+                (exercise, d.misconception), CommonMisconception(wording.named(d), exercise, d.idea, d.question)
+            )
             idea.students += [submission.student] * (submission.student not in idea.students)
     for _, _, d in diagnoses:
         if d.carried and (known := found.get((wording.exercise_name(d.exercise), d.misconception))):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from nbgrader.plugins import ExportPlugin
 
 from autograder.errors import UserError
 from autograder.judging.verdict import GRADED
-from autograder.reporting.class_results import Cell, Submission, read
+from autograder.reporting.class_results import Cell, ClassResults, Submission, read
 from autograder.sanitize import untrusted
 
 FIRST = ("student_id", "last_name", "first_name", "email", "score", "max_score", "complete", "waiting", "note")
@@ -28,27 +27,22 @@ class ScoresExporter(ExportPlugin):
         # SQLAlchemy hides the password of a str(url), so it is asked for.
         db_url = gradebook.engine.url.render_as_string(hide_password=False)
         try:
-            rows = scores_table(db_url, root / "verdicts", self.assignment, self.student)
+            rows = scores_table(read(db_url, root / "verdicts", self.assignment, self.student))
             write_csv(rows, Path(self.to or "scores.csv"))
         except UserError as error:
             raise SystemExit(str(error)) from None
 
 
-def scores_table(
-    db_url: str, verdicts_dir: Path, assignments: Iterable[str] = (), students: Iterable[str] = ()
-) -> list[dict[str, Any]]:
+def scores_table(results: ClassResults) -> list[dict[str, Any]]:
     """One row a student: the sums over the assignments, then for each assignment its parts.
 
     Columns: FIRST, then "ASSIGNMENT score", "... max_score", "... late_penalty", "... status", "... cells" (how
     each cell ended that was not simply graded), and "ASSIGNMENT: CELL" for each graded cell. `score` counts
     what is decided, and what was not handed in as 0; it is empty when a part of it was not graded. `complete` is
     "yes" when everything was handed in and nothing waits. A lab that nobody has handed in yet has no scores at all.
-
-    Raises:
-        UserError: no such gradebook, assignment, or student.
     """
     rows: dict[str, dict[str, Any]] = {}
-    for name, submissions in read(db_url, Path(verdicts_dir), assignments, students).items():
+    for name, submissions in results.assignments.items():
         several = len({cell.notebook for s in submissions for cell in s.cells}) > 1
         columns = {_column(name, cell, several): None for s in submissions for cell in s.cells}
         begun = any(submission.submitted for submission in submissions)
@@ -87,7 +81,7 @@ def _add(row: dict[str, Any], submission: Submission, begun: bool) -> None:
     if row["_blocked"]:
         row["score"] = None
     elif begun:
-        row["score"] = (row["score"] or 0.0) + submission.score
+        row["score"] = (row["score"] or 0.0) + (submission.score or 0.0)
     if submission.note:
         row["note"].append(f"{submission.assignment}: {submission.note}")
 

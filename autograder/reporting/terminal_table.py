@@ -4,52 +4,71 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from pathlib import Path
+from collections.abc import Sequence
+
+from tabulate import SEPARATING_LINE, tabulate
 
 from autograder.judging.verdict import NOT_ANSWERED, NOT_GRADED
 from autograder.reporting import wording
-from autograder.reporting.class_results import NOT_SUBMITTED, WAITING, Cell, Submission, read_assignment
+from autograder.reporting.class_results import NOT_SUBMITTED, WAITING, Cell, ClassResults, Submission
 from autograder.sanitize import untrusted
 
 
-def text_table(course_dir: Path | str, assignment: str, width: int = 0, db_url: str | None = None) -> str:
+def format_table(
+    heads: Sequence[str], rows: Sequence[Sequence[object]], align: Sequence[str] = (), rule: bool = True
+) -> str:
+    """A table as plain text.
+
+    Args:
+        heads: of the columns; heads and fields may have several lines, and heads stand at the bottom.
+        align: "left" or "right", for each column; else the first one stands to the left, and the others to the right.
+        rule: put a line under the heads.
+    """
+    align = align or ["left", *["right"] * (len(heads) - 1)]
+    height = max(head.count("\n") for head in heads)
+    first = ["\n" * (height - head.count("\n")) + head for head in heads]
+    # As a row: tabulate makes columns wider than their heads.
+    table = tabulate(
+        [first, *([SEPARATING_LINE] if rule else []), *rows], tablefmt="simple" if rule else "plain", colalign=align,
+        disable_numparse=True, preserve_whitespace=True,
+    )  # fmt: skip
+    lines = [line.rstrip() for line in table.splitlines()]
+    return "\n".join(lines[1:-1] if rule else lines)  # "simple" draws a line above and below, too
+
+
+def text_table(results: ClassResults, assignment: str, width: int = 0) -> str:
     """The report's first table for a terminal: student by exercise, points, diagnosis in words.
 
     Args:
         width: characters a line; 0: the terminal's, 120 where there is none.
-        db_url: the gradebook's address; None: gradebook.db in the course folder.
 
     Raises:
-        UserError: no gradebook, no such assignment, or nothing graded yet.
+        UserError: nothing graded yet.
     """
-    submissions = read_assignment(Path(course_dir), assignment, db_url)
+    submissions = results.graded(assignment)
     width = width or shutil.get_terminal_size((120, 24)).columns
     columns = [cell for cell in max((s.cells for s in submissions), key=len) if not cell.written]
     written = sum(cell.max_points for cell in max((s.cells for s in submissions), key=len) if cell.written)
-    heads = [[*_stacked(cell.name), f"/{wording.points(cell.max_points)}"] for cell in columns]
-    heads += [["written", f"/{wording.points(written)}"]] * bool(written)
-    heads = [["student"], *heads, ["total", f"/{wording.points(submissions[0].max_points)}"]]
+    heads = ["\n".join([*_stacked(cell.name), f"/{wording.points(cell.max_points)}"]) for cell in columns]
+    heads += [f"written\n/{wording.points(written)}"] * bool(written)
+    heads = ["student", *heads, f"total\n/{wording.points(submissions[0].max_points)}"]
     names = wording.labels(s.student for s in submissions)
-    lines = [[names[s.student], *_points(s, columns), *_written(s)[: bool(written)], _total(s)] for s in submissions]
-    widths = [max(map(len, [*head, *(line[i] for line in lines)])) for i, head in enumerate(heads)]
-    left = sum(widths) + 2 * len(widths)
-    # Too little room beside the points: the words go below, indented.
-    beside, room = left + 50 <= width, max(width - left if left + 50 <= width else width - 4, 24)
+    rows = [[names[s.student], *_points(s, columns), *_written(s)[: bool(written)], _total(s)] for s in submissions]
+    lines = format_table(heads, rows).splitlines()
+    left = max(map(len, lines)) + 2
+    if left + 50 <= width:
+        rows = [[*row, "\n".join(_wrapped(s, width - left))] for row, s in zip(rows, submissions, strict=True)]
+        lines = [format_table([*heads, "diagnosis"], rows, ["left", *["right"] * (len(heads) - 1), "left"])]
+    else:  # too little room beside the points: the words go below, indented
+        above, points = lines[: -len(rows)], lines[-len(rows) :]
+        under = [[f"    {part}" for part in _wrapped(submission, max(width - 4, 24))] for submission in submissions]
+        lines = [*above, *(part for line, words in zip(points, under, strict=True) for part in (line, *words))]
+    return "\n".join([*lines, "", *textwrap.wrap(_key(submissions), width)]).rstrip() + "\n"
 
-    def line(fields: list[str]) -> str:
-        rest = [field.rjust(width) for field, width in zip(fields[1:], widths[1:], strict=True)]
-        return "  ".join([fields[0].ljust(widths[0]), *rest])
 
-    height = max(map(len, heads))
-    padded = [[""] * (height - len(head)) + head for head in heads]
-    table = [line([head[row] for head in padded]) for row in range(height)]
-    table[-1] += "  diagnosis" * beside
-    table.append("-" * (min(width, left + room) if beside else left - 2))
-    for submission, fields in zip(submissions, lines, strict=True):
-        said = [part for s in _sentences(submission) for part in textwrap.wrap(s, room, subsequent_indent="  ")]
-        first = line(fields) + ("  " + said.pop(0) if beside and said else "")
-        table += [first, *((" " * left if beside else "    ") + part for part in said)]
-    return "\n".join([*(row.rstrip() for row in table), "", *textwrap.wrap(_key(submissions), width)]).rstrip() + "\n"
+def _wrapped(submission: Submission, width: int) -> list[str]:
+    """What there is to say about a submission, on lines of this width."""
+    return [part for s in _sentences(submission) for part in textwrap.wrap(s, width, subsequent_indent="  ")]
 
 
 def _stacked(name: str) -> list[str]:
@@ -83,17 +102,17 @@ def _total(submission: Submission) -> str:
 
 
 def _sentences(submission: Submission) -> list[str]:
-    """What a terminal reader is told about a student: diagnoses, then whatever else went wrong."""
+    """What a terminal reader reads about a student: diagnoses, then whatever else went wrong."""
     if not submission.submitted:
         return [NOT_SUBMITTED]
     if submission.lost:
-        return [untrusted.terminal(said, 600) for said in (submission.lost, *submission.problems)]
-    said = {cell.name: wording.full(cell) for cell in submission.cells if not cell.written}
-    blank = [name for name, sentences in said.items() if sentences == [NOT_ANSWERED]]
-    sentences = [f"{name}: {'; '.join(found)}" for name, found in said.items() if found and name not in blank]
+        return [untrusted.terminal(message, 600) for message in (submission.lost, *submission.problems)]
+    found = {cell.name: wording.full(cell) for cell in submission.cells if not cell.written}
+    blank = [name for name, sentences in found.items() if sentences == [NOT_ANSWERED]]
+    sentences = [f"{name}: {'; '.join(each)}" for name, each in found.items() if each and name not in blank]
     sentences += [f"not answered: {', '.join(blank)}"] if blank else []
-    if submission.mended:
-        sentences.append(f"mended: {'; '.join(untrusted.terminal(m, 200) for m in submission.mended)}")
+    if submission.repairs:
+        sentences.append(f"mended: {'; '.join(untrusted.terminal(m, 200) for m in submission.repairs)}")
     return sentences + [untrusted.terminal(problem) for problem in submission.problems]
 
 

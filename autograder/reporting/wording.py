@@ -23,7 +23,7 @@ from autograder.reporting.class_results import WAITING, Cell
 from autograder.sanitize import untrusted
 
 # status -> CSS class and sign; a graded cell is looked up by its share of the points
-LOOKS = {
+STATUS_STYLES = {
     "full": ("full", "\u25cf"), "part": ("part", "\u25d0"), "zero": ("zero", "\u25cb"),
     NOT_ANSWERED: ("blank", "\u2013"), ERROR: ("zero", "!"), TIMED_OUT: ("zero", "\u2026"), DIED: ("zero", "\u2020"),
     OUT_OF_MEMORY: ("zero", "\u2191"), NOT_GRADED: ("lost", "?"),
@@ -31,11 +31,11 @@ LOOKS = {
 }  # fmt: skip
 
 
-def look(cell: Cell) -> tuple[str, str]:
+def status_style(cell: Cell) -> tuple[str, str]:
     """CSS class and sign of a cell, so that no fact hangs on colour alone."""
     if cell.status != GRADED or cell.points is None:
-        return LOOKS[cell.status] if cell.status in LOOKS else LOOKS["zero"]
-    return LOOKS["full" if cell.points >= cell.max_points else "part" if cell.points > 0 else "zero"]
+        return STATUS_STYLES[cell.status] if cell.status in STATUS_STYLES else STATUS_STYLES["zero"]
+    return STATUS_STYLES["full" if cell.points >= cell.max_points else "part" if cell.points > 0 else "zero"]
 
 
 def points(value: float | None) -> str:

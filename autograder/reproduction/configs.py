@@ -97,6 +97,7 @@ class Config:
             notebook: the names of a solution notebook, with the model's class; one of the homework needs none.
         """
         if self.model == "EncoderViT":
+            assert self.sizes is not None  # an EncoderViT always has them
             s, tokens = self.sizes, (self.sizes.image_size // self.sizes.patch_size) ** 2 + 1
             encoder = encoders.bert(s.dim, s.depth, s.num_heads, s.mlp_dim, tokens, initializer_range=0.1)
             return notebook["EncoderViT"](s.patch_size, s.in_channels, s.num_classes, encoder)

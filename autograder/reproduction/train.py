@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from autograder.errors import UserError
 from autograder.judging.reference_answers import Reference
 from autograder.labs.lab import find_lab
+from autograder.reporting.terminal_table import format_table
 from autograder.reproduction.configs import CONFIGS, Config, Training
 from vitedu import curves
 from vitedu.data import Dataset, fit_to, load
@@ -52,12 +53,13 @@ def train(name: str, epochs: int | None, data: str | None, folder: Path, device:
     if epochs is not None and epochs < 1:
         raise UserError(f"Expected a number of epochs from 1 on, found {epochs}.")
     target = _device(device)
-    images, said = _data(config, data)
+    images, description = _data(config, data)
     folder.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made shows now, not after minutes
     torch.manual_seed(SEED)
     notebook, parameters = solutions(config.lab), 0
-    print(f"{name} on {describe(target)}\n{said}")
-    rows, runs = [], {}
+    print(f"{name} on {describe(target)}\n{description}")
+    rows: list[dict[str, Any]] = []
+    runs: dict[str, dict[str, list[float]]] = {}
     for count in (epochs,) if epochs else config.training.epochs:
         torch.manual_seed(SEED)
         model = config.build(notebook).to(target)
@@ -67,7 +69,7 @@ def train(name: str, epochs: int | None, data: str | None, folder: Path, device:
         runs[f"{count} epochs" if count > 1 else "1 epoch"] = history
     print(_table(rows, parameters))
     record = {
-        "config": asdict(config), "parameters": parameters, "data": said, "device": describe(target),
+        "config": asdict(config), "parameters": parameters, "data": description, "device": describe(target),
         "runs": [row | {"history": history} for row, history in zip(rows, runs.values(), strict=True)],
     }  # fmt: skip
     (folder / f"{name}.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
@@ -101,10 +103,10 @@ def _data(config: Config, name: str | None) -> tuple[Dataset, str]:
     wanted = name or config.data
     if not wanted or (not name and wanted != config.stand_in and not present(wanted)):
         original = f"`--data {config.data}` takes them" if config.data else "`--data folder:PATH` takes such a folder"
-        why = f"The original images are not here ({original}); {config.stand_in} stands in"
+        source = f"The original images are not here ({original}); {config.stand_in} stands in"
         wanted = config.stand_in
     else:
-        why = f"Data: {wanted}"
+        source = f"Data: {wanted}"
     try:
         found = load(wanted, size=config.image[1])
         fitted = fit_to(found, config.image, config.classes)
@@ -112,7 +114,7 @@ def _data(config: Config, name: str | None) -> tuple[Dataset, str]:
         text = str(error).rstrip(".")
         raise UserError(f"{text[0].upper()}{text[1:]}.") from error
     classes = f"{len(fitted.classes)} of {len(found.classes)} classes"
-    return fitted, f"{why}: {len(fitted.train)} training and {len(fitted.test)} test images, {classes}."
+    return fitted, f"{source}: {len(fitted.train)} training and {len(fitted.test)} test images, {classes}."
 
 
 def solutions(lab: str = "lab4") -> dict[str, Any]:
@@ -133,7 +135,7 @@ def _run(
 ) -> tuple[dict[str, Any], dict[str, list[float]]]:  # fmt: skip
     """One training from the start; what the table shows of it, and its history."""
     train, validation, test = loaders(data, training.batch_size, device)
-    steps = epochs * math.ceil(len(train.dataset) / training.batch_size)
+    steps = epochs * len(train)
     optimizer, scheduler = optimizer_of(model, training, steps)
     started = time.perf_counter()
     history = notebook["fit"](
@@ -156,9 +158,12 @@ def loaders(data: Dataset, batch_size: int, device: torch.device) -> list[DataLo
     if not len(rest):
         raise UserError(f"{data.name} has {len(order)} training image; expected at least two, one to validate with.")
     sets = [TensorDataset(images[part], labels[part]) for part in (rest, held)] + [data.test]
-    common = {"batch_size": batch_size, "pin_memory": device.type == "cuda"}
-    shuffled = {"shuffle": True, "generator": torch.Generator().manual_seed(SEED)}
-    return [DataLoader(part, **common, **(shuffled if i == 0 else {})) for i, part in enumerate(sets)]
+    generator = torch.Generator().manual_seed(SEED)
+    pinned = device.type == "cuda"
+    return [
+        DataLoader(part, batch_size, shuffle=i == 0, pin_memory=pinned, generator=generator if i == 0 else None)
+        for i, part in enumerate(sets)
+    ]
 
 
 def optimizer_of(
@@ -179,10 +184,10 @@ def optimizer_of(
 
 def _table(rows: list[dict[str, Any]], parameters: int) -> str:
     """The trainings, a line each: accuracies of the last epoch (training) and of the best one."""
-    lines = ["epochs  best  training  validation   test   seconds  parameters"]
-    for row in rows:
-        lines.append(
-            f"{row['epochs']:6}  {row['best_epoch']:4}  {row['train']:8.1%}  {row['validation']:10.1%}  "
-            f"{row['test']:5.1%}  {row['seconds']:7.1f}  {parameters:10,}"
-        )
-    return "\n".join(lines)
+    heads = ["epochs", "best", "training", "validation", "test", "seconds", "parameters"]
+    fields = [
+        [row["epochs"], row["best_epoch"], f"{row['train']:.1%}", f"{row['validation']:.1%}", f"{row['test']:.1%}",
+         f"{row['seconds']:.1f}", f"{parameters:,}"]
+        for row in rows
+    ]  # fmt: skip
+    return format_table(heads, fields, ["right"] * len(heads), rule=False)

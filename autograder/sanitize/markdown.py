@@ -21,7 +21,7 @@ from autograder.sanitize.code_colours import coloured
 
 MAX_TEXT = 20_000  # characters of one cell or one text output
 # What a student made stays in its box, whatever a formula or a table does: it cannot cover a button of the page.
-BOX = '<div style="overflow: auto; contain: content;">'
+CONTAINER = '<div style="overflow: auto; contain: content;">'
 BLANKS = re.compile(r"([ \t])[ \t]{200,}")  # the renderer goes over a run of blanks again and again
 # From each of these the renderer looks for its other half, up to the end of the text.
 OPENING = ("\\\\[", "\\\\(", "\\begin{")
@@ -51,7 +51,7 @@ def markdown(source: Any, attachments: Any = None, plain: bool = False) -> str:
         attachments: of the cell, as notebooks keep them: anything.
         plain: the source is shown as it is, with the pictures below.
     """
-    source, kept, _ = pictures.lifted(str(source), pictures.attached(attachments)[0])
+    source, kept, _ = pictures.embedded_as_attachments(str(source), pictures.attached(attachments)[0])
     source = untrusted.text(source, MAX_TEXT)
     shown = "" if plain else _rendered(source)
     named = {pictures.key(src) for src in re.findall(r"attachment:([^\"'>]+)", entities.unescape(shown))}
@@ -75,9 +75,9 @@ def _rendered(source: str) -> str:
         return ""
 
 
-def boxed(shown: str) -> str:
+def contained(shown: str) -> str:
     """Cleaned HTML in a box that nothing leaves."""
-    return f"{BOX}{shown}</div>"
+    return f"{CONTAINER}{shown}</div>"
 
 
 @lru_cache(maxsize=1)
@@ -91,7 +91,7 @@ def markdown2html(context: Any, source: str) -> str:
     cell = context.get("cell", {})
     if is_prose(cell):
         return _plain().markdown2html(context, source)
-    return boxed(markdown(source, cell.get("attachments"), is_plain(cell)))
+    return contained(markdown(source, cell.get("attachments"), is_plain(cell)))
 
 
 def highlight_code(source: str, metadata: Any = None) -> str:
@@ -100,7 +100,7 @@ def highlight_code(source: str, metadata: Any = None) -> str:
 
 
 def is_plain(cell: Mapping[str, Any]) -> bool:
-    """Whether a page has no room left to render a cell, see effort.py."""
+    """Whether a page has no room left to render a cell, see page_budget.py."""
     return cell.get("metadata", {}).get("vitedu", {}).get("plain") is True
 
 

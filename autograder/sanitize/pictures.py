@@ -86,7 +86,7 @@ def too_large(content: bytes) -> str:
 
 
 @lru_cache(maxsize=8)
-def why_not(content: bytes) -> str:
+def refusal(content: bytes) -> str:
     """Why a picture is not shown, as the end of a sentence; "" for one that is.
 
     Sizes are looked at before anything is decoded, and of a PNG the checksums are, which needs no decoding.
@@ -97,7 +97,7 @@ def why_not(content: bytes) -> str:
         return WANTED
     if large := too_large(content):
         return large
-    if size_of(content) is None or 0 in size_of(content):
+    if 0 in (size_of(content) or (0, 0)):
         return DAMAGED
     if kind_of(content) == "image/png":
         try:
@@ -120,13 +120,13 @@ def attached(value: Any) -> tuple[Attachments, list[str]]:
     for name, data in entries[: 10 * MAX_NUMBER]:
         name = _UNSAFE.sub("\ufffd", str(name))[:MAX_NAME]
         found = [content for content in map(decoded, _candidates(data)) if content]
-        content = next((content for content in found if not why_not(content)), found[0] if found else b"")
-        why = why_not(content) if found or not _candidates(data) else DAMAGED
-        width, height = (size_of(content) or (0, 0)) if not why else (0, 0)
-        if not why and (len(kept) == MAX_NUMBER or pixels + width * height > MAX_CELL_PIXELS):
-            why = f"a cell may have {MAX_NUMBER} pictures of {MAX_CELL_PIXELS // 10**6} million pixels in all"
-        if why:
-            refused.append(f"The picture {name} is not shown: {why}.")
+        content = next((content for content in found if not refusal(content)), found[0] if found else b"")
+        reason = refusal(content) if found or not _candidates(data) else DAMAGED
+        width, height = (size_of(content) or (0, 0)) if not reason else (0, 0)
+        if not reason and (len(kept) == MAX_NUMBER or pixels + width * height > MAX_CELL_PIXELS):
+            reason = f"a cell may have {MAX_NUMBER} pictures of {MAX_CELL_PIXELS // 10**6} million pixels in all"
+        if reason:
+            refused.append(f"The picture {name} is not shown: {reason}.")
             continue
         pixels += width * height
         kept[name] = {kind_of(content): base64.b64encode(content).decode()}
@@ -140,7 +140,7 @@ def _candidates(data: Any) -> list[Any]:
     return sorted(data.values(), key=lambda value: value not in [data.get(mime) for mime in FORMATS])
 
 
-def lifted(source: str, attachments: Attachments) -> tuple[str, Attachments, list[str]]:
+def embedded_as_attachments(source: str, attachments: Attachments) -> tuple[str, Attachments, list[str]]:
     """A text whose embedded pictures (data: addresses) have become attachments, so that the text stays short.
 
     Returns:

@@ -47,9 +47,11 @@ TAGS = frozenset(
     "p br hr h1 h2 h3 h4 h5 h6 ul ol li dl dt dd blockquote pre code kbd samp var em strong b i u s del ins sub sup"
     " small span div table thead tbody tfoot tr th td caption img figure figcaption details summary".split()
 )
-GONE = "script style svg math template iframe object embed noscript textarea title head select canvas audio video form"
+REMOVED = (
+    "script style svg math template iframe object embed noscript textarea title head select canvas audio video form"
+)
 PICTURE = re.compile(r"data:image/(?:png|jpeg);base64,[A-Za-z0-9+/=\s]+")
-STAND_IN = re.compile(r"data:image/(?:png|jpeg);base64,[0-9a-f]{32}")  # for an attached picture
+PLACEHOLDER = re.compile(r"data:image/(?:png|jpeg);base64,[0-9a-f]{32}")  # for an attached picture
 # Commands of MathJax that make links, names, styles or files; a formula with one of these is shown as its source.
 COMMANDS = (
     "href url require style class cssId data html[A-Za-z]* mmlToken bbox unicode includegraphics action[A-Za-z]*"
@@ -141,14 +143,14 @@ def _clean(markup: str, attachments: Mapping[str, Mapping[str, str]]) -> str:
     tags = max(markup.count("<") + markup.count("&"), markup.count(">"))
     if len(markup) > MAX_MARKUP or tags > MAX_TAGS or _nesting(markup) > MAX_NESTING:
         return f"<p>[an output of {len(markup)} characters is too large, or nested too deeply, to be shown]</p>"
-    stands_for: dict[str, str] = {}  # addresses of attached pictures, put in last: they may be long
+    placeholders: dict[str, str] = {}  # addresses of attached pictures, put in last: they may be long
     try:
-        markup = _cleaner().clean(_without(markup, GONE.split(), attachments, stands_for))
+        markup = _cleaner().clean(_without_tags(markup, REMOVED.split(), attachments, placeholders))
     except Exception:  # parsers give up in all kinds of ways: "<![x" is an error of its own in BeautifulSoup
         return f"<pre>{entities.escape(text(markup, 20_000))}</pre>"
     parts = TAG.split(markup)
     parts[::2] = [FORMULAS.sub(r"\\<span></span>", part) for part in parts[::2]]
-    return STAND_IN.sub(lambda found: stands_for.get(found[0], found[0]), "".join(parts))
+    return PLACEHOLDER.sub(lambda found: placeholders.get(found[0], found[0]), "".join(parts))
 
 
 def _nesting(markup: str) -> int:
@@ -167,8 +169,8 @@ def _nesting(markup: str) -> int:
     return deepest
 
 
-def _without(
-    markup: str, tags: list[str], attachments: Mapping[str, Mapping[str, str]], stands_for: dict[str, str]
+def _without_tags(
+    markup: str, tags: list[str], attachments: Mapping[str, Mapping[str, str]], placeholders: dict[str, str]
 ) -> str:
     """The markup without the contents of `tags`; a picture that is not shown becomes a sentence."""
     with warnings.catch_warnings():
@@ -187,27 +189,27 @@ def _without(
             name = pictures.find(src[len("attachment:") :], attachments)
             if name is None:
                 named = terminal(pictures.key(src[len("attachment:") :]), 80)
-                _say(picture, f"[the picture {named} is not shown: it is missing, or of a kind that is refused]")
+                _replace_by(picture, f"[the picture {named} is not shown: it is missing, or of a kind that is refused]")
                 continue
             times[name] += 1
             if times[name] > pictures.MAX_TIMES:  # else a small file could become a page of gigabytes
-                _say(picture, f"[the picture {terminal(name, 80)} again]")
+                _replace_by(picture, f"[the picture {terminal(name, 80)} again]")
                 continue
             mime, data = next(iter(attachments[name].items()))
             picture["src"] = src = f"data:{mime};base64,{secrets.token_hex(16)}"
-            stands_for[src] = f"data:{mime};base64,{data}"
+            placeholders[src] = f"data:{mime};base64,{data}"
         elif not PICTURE.fullmatch(src):
-            _say(picture, _not_shown(src))
+            _replace_by(picture, _not_shown(src))
             continue
         elif large := pictures.too_large(pictures.decoded(src.partition(",")[2])):
-            _say(picture, f"[a picture is not shown: {large}]")
+            _replace_by(picture, f"[a picture is not shown: {large}]")
             continue
         if not picture.get("alt"):
             picture["alt"] = "a picture without a description"
     return str(soup)
 
 
-def _say(picture: Tag, sentence: str) -> None:
+def _replace_by(picture: Tag, sentence: str) -> None:
     """Make a picture a sentence, where it stands: to take it out takes time for each of its neighbours."""
     picture.name, picture.attrs = "span", {}
     picture.string = sentence

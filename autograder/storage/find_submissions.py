@@ -89,7 +89,8 @@ class _Search:
     def released(self) -> dict[str, NotebookNode]:
         """The cells of the release by grade_id."""
         try:
-            cells = nbformat.read(self.course.release(self.lab), as_version=4).cells
+            path = self.course.release(self.lab)
+            cells = nbformat.read(path, as_version=4).cells  # type: ignore[no-untyped-call]
             return {cell.metadata.nbgrader.grade_id: cell for cell in cells}
         except Exception:  # there is none, or it is damaged, which grading tells
             return {}

@@ -46,8 +46,8 @@ def unknown_name(error: str, cells: Sequence[NotebookNode], exam: int) -> str:
         return ""
     name = found[1]
     own = [i for i, cell in enumerate(cells) if cell.metadata.vitedu.role in ("own", "solution", "playground")]
-    said = [i for i in own if name in cells[i].source]
-    places = [i for i in said if name in defined(cells[i].source) | imported(cells[i].source)]
+    mentions = [i for i in own if name in cells[i].source]
+    places = [i for i in mentions if name in defined(cells[i].source) | imported(cells[i].source)]
     if any(cells[i].cell_type == "code" and i < exam for i in places):
         return ""  # its cell failed, and shows why
     if any(cells[i].cell_type == "code" for i in places):

@@ -56,7 +56,7 @@ def unpacked(content: bytes, member: str, name: str) -> bytes:
 
     Args:
         member: its name; "" for the one file in a gz.
-        name: the archive's, for what is told.
+        name: the archive's, for messages.
 
     Raises:
         Unreadable: it is damaged, encrypted, packed in a way that is not read, or too large.
@@ -73,8 +73,8 @@ def unpacked(content: bytes, member: str, name: str) -> bytes:
             found = _ungzipped(content, MAX_FILE)
     except BROKEN as error:
         # RuntimeError: encrypted; NotImplementedError, one of its kind: a compression that is not read
-        why = "it is encrypted" if "encrypted" in str(error) or "password" in str(error) else type(error).__name__
-        raise Unreadable(f"{what} cannot be unpacked ({why})") from None
+        reason = "it is encrypted" if "encrypted" in str(error) or "password" in str(error) else type(error).__name__
+        raise Unreadable(f"{what} cannot be unpacked ({reason})") from None
     if len(found) > MAX_FILE:
         raise Unreadable(f"{what} has more than the {MAX_FILE} bytes that a notebook may have")
     return found

@@ -2,7 +2,7 @@
 
 Run from top to bottom it defines what the student's own notebook would have defined, but that a TODO never undoes
 an answer. An exercise is examined at its check's place, or behind its last attempt where that stands further below;
-one that is not right there is asked again behind the last cell that makes something else of it.
+one that is not right there is exam_at again behind the last cell that makes something else of it.
 """
 
 from __future__ import annotations
@@ -44,12 +44,13 @@ class Piece:
 
     @property
     def role(self) -> str:
-        return "" if self.cell is None else self.cell.metadata.vitedu.role
+        return "" if self.cell is None else str(self.cell.metadata.vitedu.role)
 
     @property
-    def is_code(self) -> bool:
-        """Whether it is code that the student may write."""
-        return self.role in ("own", "solution", "playground") and self.cell.cell_type == "code"
+    def code(self) -> NotebookNode | None:
+        """Its cell, where that is code that the student may write."""
+        written = self.role in ("own", "solution", "playground")
+        return self.cell if written and self.cell is not None and self.cell.cell_type == "code" else None
 
 
 def slots(places: Sequence[int | None]) -> tuple[list[int], set[int]]:
@@ -73,13 +74,13 @@ def slots(places: Sequence[int | None]) -> tuple[list[int], set[int]]:
         if n == len(ends) or place < heights[n]:
             ends[n : n + 1], heights[n : n + 1] = [i], [place]
     ordered: set[int] = set()
-    i = ends[-1] if ends else None
-    while i is not None:
-        ordered.add(i)
-        i = before[i]
+    link = ends[-1] if ends else None
+    while link is not None:
+        ordered.add(link)
+        link = before[link]
     found, last = [], -1
     for i, place in enumerate(places):
-        last = place if i in ordered else last
+        last = place if place is not None and i in ordered else last
         found.append(last)
     return found, ordered
 
@@ -93,19 +94,19 @@ def arrange(pieces: list[Piece], names: dict[str, set[str]]) -> tuple[list[Noteb
     every = set().union(*names.values())
     pieces = sorted(pieces, key=lambda piece: piece.place)
     for piece in pieces:
-        if piece.is_code:
-            piece.real = without_todo(piece.cell.source, every)
+        if (cell := piece.code) is not None:
+            piece.real = without_todo(cell.source, every)
             piece.binds = bound(piece.real, every)
-    pieces, told = _stubs_first(pieces, names)
+    pieces, messages = _stubs_first(pieces, names)
     _guard(pieces, every)
     checks = {i: piece.exercise for i, piece in enumerate(pieces) if piece.role in EXAMS}
-    asked = {i: _asked_at(exercise, i, pieces, names.get(exercise, set())) for i, exercise in checks.items()}
-    below = [exercise for i, exercise in checks.items() if asked[i] > i]
-    told += [f"{exercise} is answered below its check, so it was examined there." for exercise in below]
-    order = _with_exams(pieces, asked)
-    _tell_answers(order, names)
-    _tell_again(order, names)
-    return [piece.cell for piece in order if piece.cell is not None], told
+    exam_at = {i: _exam_position(exercise, i, pieces, names.get(exercise, set())) for i, exercise in checks.items()}
+    below = [exercise for i, exercise in checks.items() if exam_at[i] > i]
+    messages += [f"{exercise} is answered below its check, so it was examined there." for exercise in below]
+    order = _with_exams(pieces, exam_at)
+    _mark_answers(order, names)
+    _mark_changed_again(order, names)
+    return [piece.cell for piece in order if piece.cell is not None], messages
 
 
 def _stubs_first(pieces: list[Piece], names: dict[str, set[str]]) -> tuple[list[Piece], list[str]]:
@@ -123,27 +124,27 @@ def _stubs_first(pieces: list[Piece], names: dict[str, set[str]]) -> tuple[list[
             above += [exercise] if defines else []
         elif defines:
             elsewhere.append(exercise)
-    told = [f"The answer to {exercise} stood above its TODO cell; it counts." for exercise in above]
+    messages = [f"The answer to {exercise} stood above its TODO cell; it counts." for exercise in above]
     if len(elsewhere) == 1:
-        told.append(f"The answer to {elsewhere[0]} stands in the cell of another exercise; it counts.")
+        messages.append(f"The answer to {elsewhere[0]} stands in the cell of another exercise; it counts.")
     elif elsewhere:
         listed = f"{', '.join(elsewhere[:-1])} and {elsewhere[-1]}"
-        told.append(f"The answers to {listed} stand in cells of other exercises; they count.")
-    return pieces, told
+        messages.append(f"The answers to {listed} stand in cells of other exercises; they count.")
+    return pieces, messages
 
 
 def _guard(pieces: list[Piece], every: set[str]) -> None:
     """A TODO below an answer, or one that was put back, must not undo what defines its name."""
     seen: set[str] = set()
     for piece in pieces:
-        if piece.is_code:
-            source = guarded(piece.cell.source, every if piece.missing else every & (seen | piece.binds))
-            if source != piece.cell.source:
-                piece.cell.metadata.vitedu["runs"] = source
+        if (cell := piece.code) is not None:
+            source = guarded(cell.source, every if piece.missing else every & (seen | piece.binds))
+            if source != cell.source:
+                cell.metadata.vitedu["runs"] = source
         seen |= piece.binds
 
 
-def _asked_at(exercise: str, check: int, pieces: list[Piece], names: set[str]) -> int:
+def _exam_position(exercise: str, check: int, pieces: list[Piece], names: set[str]) -> int:
     """Behind which piece an exercise is examined; the check's own place where nothing below belongs to it."""
     if not names:
         return check
@@ -171,18 +172,18 @@ def _asked_at(exercise: str, check: int, pieces: list[Piece], names: set[str]) -
     return last
 
 
-def _with_exams(pieces: list[Piece], asked: dict[int, int]) -> list[Piece]:
+def _with_exams(pieces: list[Piece], exam_at: dict[int, int]) -> list[Piece]:
     """All pieces, each exam behind what it waits for, and never before an earlier exam: ideas are carried over."""
-    exams, order = sorted(asked), []
+    exams, order = sorted(exam_at), []
     for i, piece in enumerate(pieces):
-        if i not in asked:
+        if i not in exam_at:
             order.append(piece)
-        while exams and asked[exams[0]] <= i:
+        while exams and exam_at[exams[0]] <= i:
             order.append(pieces[exams.pop(0)])
     return order
 
 
-def _tell_answers(order: list[Piece], names: dict[str, set[str]]) -> None:
+def _mark_answers(order: list[Piece], names: dict[str, set[str]]) -> None:
     """Write into each cell what it defines of which other exercise; a cell counts that runs before the exam."""
     at = {piece.exercise: i for i, piece in enumerate(order) if piece.role in EXAMS}
     for i, piece in enumerate(order):
@@ -198,21 +199,22 @@ def _tell_answers(order: list[Piece], names: dict[str, set[str]]) -> None:
             piece.cell.metadata.vitedu["answers"] = answers
 
 
-def _tell_again(order: list[Piece], names: dict[str, set[str]]) -> None:
+def _mark_changed_again(order: list[Piece], names: dict[str, set[str]]) -> None:
     """Write into each cell which exercises it makes something else of behind their exam, as the last one to do so."""
     at = {piece.exercise: i for i, piece in enumerate(order) if piece.role in EXAMS}
     for exercise, exam in at.items():
         those = names.get(exercise, set())
-        below = [p for p in order[exam + 1 :] if p.is_code and p.real and those]
+        below = [p for p in order[exam + 1 :] if p.real and those]
         indirect = [p for p in below if INDIRECT.search(_OF_TORCH.sub("", p.real))]
         changing = [p for p in below if p in indirect or p.binds & those or altered(p.real) & those]
-        if changing:
-            changing[-1].cell.metadata.vitedu.setdefault("again", []).append(exercise)
+        if changing and (cell := changing[-1].code) is not None:
+            cell.metadata.vitedu.setdefault("again", []).append(exercise)
 
 
 def runs(cell: NotebookNode) -> str:
     """The code to run for a cell; what is shown of it is its source."""
-    return cell.metadata.vitedu.get("runs", cell.source)
+    code: str = cell.metadata.vitedu.get("runs", cell.source)
+    return code
 
 
 def answers(cell: NotebookNode) -> list[str]:
@@ -223,7 +225,8 @@ def answers(cell: NotebookNode) -> list[str]:
 
 def again(cell: NotebookNode) -> list[str]:
     """The exercises that a cell makes something else of behind their exam, as the last one to do so."""
-    return cell.metadata.vitedu.get("again", [])
+    changed: list[str] = cell.metadata.vitedu.get("again", [])
+    return changed
 
 
 def _belongs(cell: NotebookNode, exercise: str) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -48,8 +48,8 @@ def recognise(submitted: Sequence[SubmittedCell], release: NotebookNode) -> tupl
     written = _by_place(cells, list(known), {id for id, cell in lost.items() if cell.metadata.vitedu.role == "written"})
     cells = [replace(cell, grade_id=written.get(i, cell.grade_id)) for i, cell in enumerate(cells)]
     ids = [*found.values(), *written.values()]
-    told = f"The cell {ids[0]} had lost its id" if len(ids) == 1 else f"{len(ids)} cells had lost their ids"
-    return cells, [f"{told}; recognised by what stands there."] if ids else []
+    what = f"The cell {ids[0]} had lost its id" if len(ids) == 1 else f"{len(ids)} cells had lost their ids"
+    return cells, [f"{what}; recognised by what stands there."] if ids else []
 
 
 def exercises(release: NotebookNode) -> dict[str, set[str]]:
@@ -68,9 +68,9 @@ def _copied(cell: SubmittedCell, wanted: dict[str, set[str]]) -> str | None:
 def _by_text(cells: Sequence[SubmittedCell], lost: dict[str, NotebookNode]) -> dict[int, str]:
     """Place -> id of the cells that hold a released text; written answers may look alike, and are left out."""
     texts: dict[tuple[str, str], list[str]] = {}
-    for id, cell in lost.items():
-        if cell.metadata.vitedu.role != "written":
-            texts.setdefault((cell.cell_type, normal(cell.source)), []).append(id)
+    for id, released in lost.items():
+        if released.metadata.vitedu.role != "written":
+            texts.setdefault((released.cell_type, normal(released.source)), []).append(id)
     found = {}
     for i, cell in enumerate(cells):
         ids = texts.get((cell.kind, normal(cell.source)), [])
@@ -79,7 +79,7 @@ def _by_text(cells: Sequence[SubmittedCell], lost: dict[str, NotebookNode]) -> d
     return found
 
 
-def _by_names(cells: Sequence[SubmittedCell], lost: dict[str, NotebookNode], taken: Sequence[int]) -> dict[int, str]:
+def _by_names(cells: Sequence[SubmittedCell], lost: dict[str, NotebookNode], taken: Collection[int]) -> dict[int, str]:
     """Place -> id of the first cell that defines all that an exercise's stub defines; code cells come first."""
     wanted = {id: defined(stub.source) for id, stub in lost.items() if stub.metadata.vitedu.role == "solution"}
     found: dict[int, str] = {}

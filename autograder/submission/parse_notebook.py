@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from autograder.sanitize.pictures import Attachments, Budget, attached, lifted
+from autograder.sanitize.pictures import Attachments, Budget, attached, embedded_as_attachments
 
 MAX_FILE = 64 * 2**20
 MAX_SOURCE = 2**20
@@ -17,7 +17,7 @@ MAX_CELLS = 2000
 MAX_VALUES = 5_000_000  # of JSON, each of which takes many times its length in memory
 MAX_CODE = 2 * 2**20  # characters of all code cells together: they are looked at one by one
 MAX_BLANK = 200  # blank lines in a row
-MAX_REFUSED = 5  # pictures that are told one by one
+MAX_REFUSED = 5  # pictures that are reported one by one
 
 
 class Unreadable(Exception):
@@ -96,7 +96,7 @@ def _submitted_cell(cell: Any) -> SubmittedCell | None:
     if kind != "markdown":
         return SubmittedCell(kind, _plain(source), grade_id)
     attachments, refused = attached(cell.get("attachments"))
-    source, attachments, more = lifted(source, attachments)  # before the text is cut
+    source, attachments, more = embedded_as_attachments(source, attachments)  # before the text is cut
     return SubmittedCell(kind, _plain(source), grade_id, attachments, (*refused, *more))
 
 

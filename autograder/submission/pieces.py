@@ -6,7 +6,7 @@ Nothing that a student wrote is dropped, but for copies of what the release has.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_raw_cell
@@ -19,7 +19,7 @@ from autograder.submission.match_cells import exercises, normal
 from autograder.submission.parse_notebook import SubmittedCell
 from autograder.submission.statements import added, statements, without_todo
 
-MANY = 8  # cells that were put back, for one reason, and are told one by one
+MANY = 8  # cells that were put back, for one reason, and are reported one by one
 BEFORE, AT, BEHIND = -1, 0, 1
 
 
@@ -29,7 +29,7 @@ def is_unchanged(source: str, released: str, attachments: Attachments | None = N
 
 
 class Pieces:
-    """The pieces of one submission: call `all`, then read what was mended in `mended`.
+    """The pieces of one submission: call `all`, then read in `repairs` what was put right.
 
     Args:
         submitted: the cells as handed in, with the ids that match_cells.py has found.
@@ -38,14 +38,15 @@ class Pieces:
 
     def __init__(self, submitted: Sequence[SubmittedCell], release: NotebookNode) -> None:
         self.release, self.names = release, exercises(release)
-        self.every = set().union(*self.names.values())
+        self.every: set[str] = set().union(*self.names.values())
         self.order = {cell.metadata.nbgrader.grade_id: i for i, cell in enumerate(release.cells)}
-        self.submitted, self.mended = submitted, []
-        found, self.in_order = slots([self.order.get(cell.grade_id) for cell in submitted])
+        self.submitted = submitted
+        self.repairs: list[str] = []
+        found, self.in_order = slots([self.order.get(cell.grade_id or "") for cell in submitted])
         self.slots = self._below_imports(found)
         self.copies: dict[str, list[int]] = {}
         for i, cell in enumerate(submitted):
-            if cell.grade_id in self.order:
+            if cell.grade_id is not None and cell.grade_id in self.order:
                 self.copies.setdefault(cell.grade_id, []).append(i)
         self.repeated: list[str] = []  # sentences on locked cells
         self.joined: set[int] = set()  # own texts that went into a written answer
@@ -71,8 +72,8 @@ class Pieces:
             found += make.get(original.metadata.vitedu.role, self._locked)(original)
         if len(self.repeated) > MANY:
             self.repeated = [f"{len(self.repeated)} locked cells were there more than once; each was put back once."]
-        self.mended += self.repeated
-        self._tell_missing()
+        self.repairs += self.repeated
+        self._report_missing()
         checks = {
             cell.metadata.vitedu.get("exercise", ""): normal(cell.source)
             for cell in self.release.cells
@@ -90,12 +91,12 @@ class Pieces:
         """Where a copy of a check stood."""
         return Piece((self.slots[i], BEHIND, i), None, exercise)
 
-    def _tell_missing(self) -> None:
+    def _report_missing(self) -> None:
         missing = [id for id in self.order if id not in self.copies]
         if len(missing) > MANY:
-            self.mended.append(f"{len(missing)} of the release's cells were missing; they were put back.")
+            self.repairs.append(f"{len(missing)} of the release's cells were missing; they were put back.")
         else:
-            self.mended += [f"The cell {id} was missing; it was put back as released." for id in missing]
+            self.repairs += [f"The cell {id} was missing; it was put back as released." for id in missing]
 
     def _released(self, original: NotebookNode) -> NotebookNode:
         cell = copy.deepcopy(original)
@@ -114,7 +115,8 @@ class Pieces:
         id, role = original.metadata.nbgrader.grade_id, original.metadata.vitedu.role
         exercise = original.metadata.vitedu.get("exercise", "") if role in EXAMS else ""
         found = [Piece((self.order[id], AT, 0), self._released(original), exercise)]
-        copies, more = self.copies.get(id, []), []
+        copies = self.copies.get(id, [])
+        more: list[Piece] = []
         for i in copies:
             if not is_unchanged(self.submitted[i].source, original.source):
                 more += self._added(i, original, exercise)
@@ -125,8 +127,8 @@ class Pieces:
                 f"The locked cell {id} was there {len(copies)} times; it was put back once, as released."
             )
         elif copies and not is_unchanged(self.submitted[copies[0]].source, original.source):
-            told = "; what was added to it is kept in a cell of its own" if more else ""
-            self.mended.append(f"The locked cell {id} had been changed; it was put back as released{told}.")
+            kept = "; what was added to it is kept in a cell of its own" if more else ""
+            self.repairs.append(f"The locked cell {id} had been changed; it was put back as released{kept}.")
         return found + more
 
     def _added(self, i: int, original: NotebookNode, exercise: str) -> list[Piece]:
@@ -146,7 +148,7 @@ class Pieces:
             kind = cell.kind
             if kind != "code" and bound(text, self.every) and statements(text):
                 kind = "code"
-                self.mended.append(f"Code in the text cell {original.metadata.nbgrader.grade_id} was run, too.")
+                self.repairs.append(f"Code in the text cell {original.metadata.nbgrader.grade_id} was run, too.")
             slot = place if i in self.in_order else self.slots[i]
             made = self._own(i, kind, text, f"added-{n}")
             found.append(Piece((slot, BEFORE if first else BEHIND, i), made))
@@ -166,11 +168,11 @@ class Pieces:
         changed = [i for i in copies if not is_unchanged(self.submitted[i].source, original.source)]
         real = [i for i in changed if without_todo(self.submitted[i].source, names).strip()]
         real = [i for i in real if self.submitted[i].kind == "code"] or real
-        chosen = (real or changed or copies or [None])[0]
+        chosen = next(iter(real or changed or copies), None)
         others = [i for i in changed if i != chosen]
         if len(copies) > 1:
             counts = "all that was changed in them counts, in their order" if others else "the changed one counts"
-            self.mended.append(f"The cell {id} was there {len(copies)} times; {counts}.")
+            self.repairs.append(f"The cell {id} was there {len(copies)} times; {counts}.")
         cell, place = self._released(original), (self.order[id], AT, 0)
         if chosen is None:
             cell.metadata.vitedu["stub"] = True
@@ -205,7 +207,7 @@ class Pieces:
         """Put a submitted text into a cell of the release."""
         mine, id, kind = self.submitted[i], cell.metadata.nbgrader.grade_id, cell.cell_type
         if mine.kind != kind:
-            self.mended.append(f"The cell {id} had become a {mine.kind} cell; it was made a {kind} cell again.")
+            self.repairs.append(f"The cell {id} had become a {mine.kind} cell; it was made a {kind} cell again.")
         cell.source = mine.source
         if kind == "markdown" and mine.attachments:
             cell.attachments = mine.attachments
@@ -243,7 +245,7 @@ class Pieces:
             if attachments:
                 cell.attachments = attachments
             where = f"in {len(parts)} cells; they were joined" if len(parts) > 1 else "in a cell of its own; it counts"
-            self.mended.append(f"The answer to {id} stood {where}.")
+            self.repairs.append(f"The answer to {id} stood {where}.")
         elif copies:
             self._fill(cell, copies[0])
         return [Piece((place, AT, 0), cell)]
@@ -251,8 +253,9 @@ class Pieces:
 
 def own_cell(cell: SubmittedCell, id: str) -> NotebookNode:
     """A cell of the student's own: kept, shown, and run where it is code."""
-    make = {"code": new_code_cell, "raw": new_raw_cell, "markdown": new_markdown_cell}[cell.kind]
-    made = make(cell.source, metadata={"vitedu": {"role": "own"}})
+    make: dict[str, Callable[..., NotebookNode]]
+    make = {"code": new_code_cell, "raw": new_raw_cell, "markdown": new_markdown_cell}
+    made = make[cell.kind](cell.source, metadata={"vitedu": {"role": "own"}})
     if cell.kind == "markdown" and cell.attachments:
         made.attachments = cell.attachments
     made.id = id[:64]

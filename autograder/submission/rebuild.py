@@ -21,7 +21,7 @@ from autograder.submission.pieces import Pieces
 def rebuild(
     submitted: Sequence[SubmittedCell], release: NotebookNode, points: dict[str, float]
 ) -> tuple[NotebookNode, list[str]]:
-    """The notebook to examine, and one sentence for each thing that was mended.
+    """The notebook to examine, and one sentence for each thing that was put right.
 
     Args:
         submitted: the cells as handed in.
@@ -39,4 +39,4 @@ def rebuild(
     refused = list(dict.fromkeys(sentence for cell in submitted for sentence in cell.refused))
     if len(refused) > MAX_REFUSED:
         refused = [*refused[:MAX_REFUSED], f"{len(refused) - MAX_REFUSED} more pictures are not shown."]
-    return notebook, [*found, *pieces.mended, *moved, *refused]
+    return notebook, [*found, *pieces.repairs, *moved, *refused]

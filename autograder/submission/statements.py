@@ -18,6 +18,7 @@ _MAGIC = re.compile(r"^([ \t]*)(?:[%!].*|[\w.]+\?{1,2}[ \t]*)$", re.MULTILINE)
 _ASSIGNED = re.compile(r"^([ \t]*[\w. \t,]{1,200}=)[ \t]*[%!].*$", re.MULTILINE)  # names = !ls
 # Cell magics whose cell is still this notebook's Python; behind all others stands something else, such as a file.
 _PYTHON_MAGIC = re.compile(r"%%(?:time|capture|prun)\b")
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -89,7 +90,8 @@ def added(source: str, released: str, runs: bool = True) -> tuple[str, str]:
         return "", _rest(source, released)
     known = {_dump(statement.node) for statement in ours}
     names = set().union(*(statement.names for statement in ours))
-    before, behind = [], []
+    before: list[str] = []
+    behind: list[str] = []
     for statement in theirs:
         if _dump(statement.node) in known:
             before, behind = [*before, *behind], []
@@ -109,8 +111,8 @@ def _dump(node: ast.stmt) -> str:
 def _is_nothing(statement: Statement, released: set[str], runs: bool) -> bool:
     node = statement.node
     empty = isinstance(node, ast.Pass) and not statement.text.lstrip().startswith(("%", "!"))
-    said = isinstance(node, ast.Expr) and (not runs or isinstance(node.value, ast.Constant))
-    return empty or said or bool(statement.names and statement.names <= released)
+    bare = isinstance(node, ast.Expr) and (not runs or isinstance(node.value, ast.Constant))
+    return empty or bare or bool(statement.names and statement.names <= released)
 
 
 def _without_lines(text: str, released: str) -> str:
@@ -168,7 +170,7 @@ def _is_todo(statement: Statement, names: Collection[str]) -> bool:
     return isinstance(node, _DEFINITIONS) and node.name in names and _only_todo(node)
 
 
-def _only_todo(node: ast.stmt) -> bool:
+def _only_todo(node: Definition) -> bool:
     """Whether a function, or each method of a class, has nothing but what the release has before its TODO."""
     body = [inner for inner in node.body if not (isinstance(inner, ast.Expr) and (_is_text(inner) or _is_super(inner)))]
     if isinstance(node, ast.ClassDef):

@@ -51,16 +51,16 @@ def read_timestamp(folder: Path) -> Timestamp:
     if info.st_size > MOST:
         return _unread(f"has {info.st_size} bytes")
     try:
-        said = _decoded(path.read_bytes())
+        written = _decoded(path.read_bytes())
     except (OSError, UnicodeError) as error:
         return _unread(f"cannot be read ({type(error).__name__})")
-    if not said:
+    if not written:
         return _unread("is empty")
-    time = _time(said)
+    time = _time(written)
     if time is None:
-        return _unread(f"says {terminal(said, 60)!r}")
+        return _unread(f"says {terminal(written, 60)!r}")
     if time > datetime.now(UTC).replace(tzinfo=None) + AHEAD:
-        ahead = f"{FILE} says {terminal(said, 60)!r}, which lies in the future; see whether it is right."
+        ahead = f"{FILE} says {terminal(written, 60)!r}, which lies in the future; see whether it is right."
         return Timestamp(time, ahead)
     return Timestamp(time)
 
@@ -75,18 +75,18 @@ def _decoded(content: bytes) -> str:
     return " ".join(content.decode(encoding).replace("\0", "").split())
 
 
-def _time(said: str) -> datetime | None:
+def _time(written: str) -> datetime | None:
     """The time in UTC; None for a text that is none, that is not whole, or that can be read in two ways.
 
     nbgrader's own parse_utc takes "+0200" for 200 seconds, and drops "PM".
     """
-    if EITHER_WAY.search(said) or not (YEAR.search(said) and CLOCK.search(said)):
+    if EITHER_WAY.search(written) or not (YEAR.search(written) and CLOCK.search(written)):
         return None
-    text, _, last = said.rpartition(" ")
-    place = dateutil.tz.gettz(last) if "/" in last else None  # such as Europe/Berlin, which the parser does not know
+    text, _, last = written.rpartition(" ")
+    zone = dateutil.tz.gettz(last) if "/" in last else None  # such as Europe/Berlin, which the parser does not know
     try:
-        time = dateutil.parser.parse(text if place else said, tzinfos=_zone)
-        time = time.replace(tzinfo=place) if place else time
+        time: datetime = dateutil.parser.parse(text if zone else written, tzinfos=_zone)
+        time = time.replace(tzinfo=zone) if zone else time
         return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
     except Exception:  # dateutil has many ways to fail on a text that is no time
         return None
@@ -98,8 +98,7 @@ def _zone(name: str | None, offset: int | None) -> tzinfo | None:
     Raises:
         ValueError: nobody knows it; without this it would be left out.
     """
-    if offset is not None:
-        return dateutil.tz.tzoffset(name, offset)
-    if (zone := dateutil.tz.gettz(name)) is None:
+    zone: tzinfo | None = dateutil.tz.gettz(name) if offset is None else dateutil.tz.tzoffset(name, offset)
+    if zone is None:
         raise ValueError(f"there is no time zone {name}")
     return zone

@@ -9,16 +9,16 @@ from __future__ import annotations
 from autograder.sanitize.pictures import Attachments, Budget
 
 # Characters that are put in colours, rendered, cleaned, and shown, in this order.
-MOST = {"code": 200_000, "markdown": 100_000, "markup": 2_000_000, "text": 4_000_000}
-EACH = 200  # characters that an output costs, however short it is
-TAG = 30  # characters that a tag costs: parsers are slow at them
+LIMITS = {"code": 200_000, "markdown": 100_000, "markup": 2_000_000, "text": 4_000_000}
+OUTPUT_COST = 200  # characters that an output costs, however short it is
+TAG_COST = 30  # characters that a tag costs: parsers are slow at them
 
 
-class Effort:
+class PageBudget:
     """How much of each kind is left for one page."""
 
     def __init__(self) -> None:
-        self._left = dict(MOST)
+        self._left = dict(LIMITS)
         self.full = False  # no output is shown any more
         self._pictures = Budget()
 
@@ -31,12 +31,12 @@ class Effort:
 
     def output(self, characters: int) -> bool:
         """The same for the text of an output; after one for which there is none, none has room."""
-        self.full = self.full or not self.affords("text", EACH + characters)
+        self.full = self.full or not self.affords("text", OUTPUT_COST + characters)
         return not self.full
 
     def markup(self, markup: str) -> bool:
         """The same for HTML that is to be cleaned."""
-        return self.affords("markup", len(markup) + TAG * markup.count("<"))
+        return self.affords("markup", len(markup) + TAG_COST * markup.count("<"))
 
     def picture(self, attachments: Attachments) -> str:
         """Why there is no room for a picture, as the end of a sentence; "" where there is."""
