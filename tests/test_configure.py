@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from nbgrader import dbutil
+from nbgrader.api import Gradebook
+from sqlalchemy import text
 from traitlets.config import Config
 
 from autograder.course import configure
@@ -125,6 +128,15 @@ def test_another_version_is_refused(monkeypatch):
     monkeypatch.setattr(patches.metadata, "version", lambda name: "1.0.0")
     with pytest.raises(UserError, match=r"is written against nbgrader 0\.9\.6, .* this is nbgrader 1\.0\.0; run: pip"):
         configure(Config())
+
+
+def test_a_gradebook_is_made_where_no_program_alembic_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    configure(Config())
+    with Gradebook(f"sqlite:///{tmp_path}/gradebook.db") as gradebook:
+        (version,) = gradebook.db.execute(text("SELECT version_num FROM alembic_version")).one()
+    versions = Path(dbutil.ALEMBIC_DIR) / "versions"
+    assert [path for path in versions.glob("*.py") if f"revision = '{version}'" in path.read_text()]
 
 
 def test_nothing_of_nbgraders_is_replaced_elsewhere():
