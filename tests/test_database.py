@@ -345,7 +345,7 @@ def test_the_scores_are_the_same_file(by_server, by_file):
     words = ("export", "--exporter=autograder.export.ScoresExporter", "--to=exported.csv")
     ended(start("-m", "nbgrader", *words, folder=by_server.course.root))
     wanted = by_file.course.root / "exported.csv"
-    write_csv(scores_table(read(sqlite_url(by_file.course), by_file.course.root / "verdicts")), wanted)
+    write_csv(scores_table(read(course_folder.Course(by_file.course.root, sqlite_url(by_file.course)))), wanted)
     table = (by_server.course.root / "exported.csv").read_text()
     assert table == wanted.read_text()
     assert [row["student_id"] for row in csv.DictReader(table.splitlines())] == list(STUDENTS)

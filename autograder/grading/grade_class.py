@@ -178,7 +178,7 @@ class _ClassGrading:
         names = list(students)
         if not names:
             return []
-        found = read(self.course.db_url, self.course.verdicts, [self.lab.assignment], names)
+        found = read(self.course, [self.lab.assignment], names)
         return [submission.student for submission in found.assignments[self.lab.assignment] if submission.ungraded]
 
     def _left_over(self) -> None:
@@ -299,7 +299,7 @@ class _ClassGrading:
         """Write scores and report of the class, and print what was done."""
         try:
             self._left_over()
-            results = read(self.course.db_url, self.course.verdicts)
+            results = read(self.course)
             with written_whole(self.course.scores) as path:
                 score_export.write_csv(score_export.scores_table(results), path)
             with written_whole(self.course.report(self.lab)) as path:

@@ -18,7 +18,7 @@ from sqlalchemy.orm import selectinload, undefer
 
 from autograder.errors import UserError
 from autograder.judging.verdict import FOR_REVIEW, GRADED, NOT_ANSWERED, NOT_GRADED, Verdict
-from autograder.storage.course_folder import database
+from autograder.storage.course_folder import Course, database
 from autograder.storage.diagnose import database_message
 from autograder.storage.refused import NOT_YET, read_refused
 from autograder.storage.verdict_files import VerdictRecord, read_cleaned
@@ -168,20 +168,21 @@ class ClassResults:
         return found
 
 
-def read_course(course: Path, assignments: Iterable[str] = (), db_url: str | None = None) -> ClassResults:
+def read_course(root: Path, assignments: Iterable[str] = (), db_url: str | None = None) -> ClassResults:
     """The results of a course folder.
 
     Args:
+        root: the folder.
         assignments: read only these; empty for all.
         db_url: the gradebook's address; None: gradebook.db in the course folder.
 
     Raises:
         UserError: there is no gradebook, it cannot be read, or it has no such assignment.
     """
-    return read(db_url or database(course), course / "verdicts", assignments)
+    return read(Course(root, db_url or database(root)), assignments)
 
 
-def read(db_url: str, verdicts: Path, assignments: Iterable[str] = (), students: Iterable[str] = ()) -> ClassResults:
+def read(course: Course, assignments: Iterable[str] = (), students: Iterable[str] = ()) -> ClassResults:
     """Every student's submission to every assignment.
 
     Args:
@@ -192,23 +193,23 @@ def read(db_url: str, verdicts: Path, assignments: Iterable[str] = (), students:
     """
     only, chosen = list(assignments), {str(student) for student in students}
     try:
-        with Gradebook(db_url) as gradebook:
+        with course.gradebook() as gradebook:
             people = sorted((p for p in gradebook.students if not chosen or p.id in chosen), key=lambda p: p.id)
             ids = {assignment.name: assignment.course_id for assignment in gradebook.assignments}
-            refused = {student for name in only or ids for student in read_refused(verdicts.parent, name)}
+            refused = {student for name in only or ids for student in read_refused(course.root, name)}
             if missing := sorted(chosen - {p.id for p in people} - refused):
                 raise UserError(f"the gradebook has no student {', '.join(missing)}")
             if unknown := [name for name in only if name not in ids]:
                 known = ", ".join(sorted(ids)) or "none at all"
                 raise UserError(f"the gradebook has no assignment {unknown[0]}; it has {known}")
-            found = {name: _assignment(gradebook, name, people, verdicts, chosen) for name in only or sorted(ids)}
+            found = {name: _assignment(gradebook, name, people, course, chosen) for name in only or sorted(ids)}
     except (SQLAlchemyError, ImportError) as error:
-        raise UserError(f"{database_message(error, verdicts.parent)}.") from None
+        raise UserError(f"{database_message(error, course.root)}.") from None
     named = [id for id in ids.values() if id and id != "default_course"]
-    return ClassResults(named[0] if named else verdicts.parent.resolve().name, found)
+    return ClassResults(named[0] if named else course.root.resolve().name, found)
 
 
-def _assignment(gradebook: Gradebook, name: str, people: list[Any], verdicts: Path, only: set[str]) -> list[Submission]:
+def _assignment(gradebook: Gradebook, name: str, people: list[Any], course: Course, only: set[str]) -> list[Submission]:
     total = gradebook.find_assignment(name).max_score
     stored = _stored(gradebook, name, [person.id for person in people])
     submissions: dict[str, Submission] = {}
@@ -216,10 +217,10 @@ def _assignment(gradebook: Gradebook, name: str, people: list[Any], verdicts: Pa
         names = (person.first_name or "", person.last_name or "", person.email or "")
         submission = Submission(person.id, *names, name, total)
         if person.id in stored:
-            _fill(submission, stored[person.id], verdicts)
+            _fill(submission, stored[person.id], course)
         submissions[person.id] = submission
     _sort_cells(list(submissions.values()))
-    for student, reason in read_refused(verdicts.parent, name).items():
+    for student, reason in read_refused(course.root, name).items():
         if only and student not in only:
             continue
         there = submissions.setdefault(student, Submission(student, "", "", "", name, total))
@@ -245,11 +246,11 @@ def _stored(gradebook: Gradebook, name: str, students: list[str]) -> dict[str, S
     return {submission.student_id: submission for submission in found}
 
 
-def _fill(submission: Submission, stored: SubmittedAssignment, verdicts: Path) -> None:
+def _fill(submission: Submission, stored: SubmittedAssignment, course: Course) -> None:
     submission.submitted = True
     submission.penalty = sum(notebook.late_submission_penalty or 0.0 for notebook in stored.notebooks)
     for notebook in stored.notebooks:
-        path = verdicts / submission.student / submission.assignment / f"{notebook.name}.json"
+        path = course.verdicts / submission.student / submission.assignment / f"{notebook.name}.json"
         try:
             record = read_cleaned(path)
         except UserError as error:
