@@ -43,6 +43,20 @@ import importlib, json, logging, os, sys, warnings
 theirs, ours = json.loads(sys.stdin.read())
 for name in theirs:
     importlib.import_module(name)
+reading, writing = os.pipe()
+if not os.fork():  # a first one imports ours, and tells what else came with them
+    for name in ours:
+        importlib.import_module(name)
+    with os.fdopen(writing, "w") as file:
+        json.dump([n for n in sys.modules if n.partition(".")[0] not in ("autograder", "vitedu", "__main__")], file)
+    os._exit(0)
+os.close(writing)
+with os.fdopen(reading) as file:
+    for name in json.load(file):
+        try:
+            importlib.import_module(name)
+        except ImportError:  # one that only another one imports
+            pass
 import sqlalchemy, torch
 from sqlalchemy.event import registry
 from traitlets.config import Config
