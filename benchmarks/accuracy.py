@@ -30,7 +30,7 @@ from autograder.judging.accuracy import needs_rerun
 from autograder.labs import training_draw
 from autograder.labs.lab import all_labs, find_lab, without_marks
 from autograder.reporting.terminal_table import format_table
-from vitedu.learn import RECIPE, TEST, THINGS, TIERS, learn, logits_of, tier
+from vitedu.training_exams.recipe import RECIPE, TEST, THINGS, TIERS, learn, logits_of, tier
 
 MODEL = "model answer"
 OFTEN = {MODEL, *VISIBLE}

@@ -19,9 +19,9 @@ from autograder.judging.accuracy import AccuracyExam, Outcome, next_seed
 from autograder.judging.reference_answers import Reference
 from autograder.judging.training_attempt import Attempt
 from autograder.labs.training_draw import AccuracyDraw
-from vitedu.capstone import BUDGET
-from vitedu.capstone import TIERS as CAPSTONE_TIERS
-from vitedu.learn import TIERS
+from vitedu.training_exams.capstone import BUDGET
+from vitedu.training_exams.capstone import TIERS as CAPSTONE_TIERS
+from vitedu.training_exams.recipe import TIERS
 
 GRACE = 1.25  # the cut-off, in budgets: a batch and a look at the clock may come too late
 FREE = 15.0  # CPU seconds that a notebook may have computed before; see `capstone_seconds`
@@ -41,7 +41,10 @@ def capstone_seconds(kernel: StudentKernel, limits: Limits) -> float:
 
 # How the capstone's exam is put to a kernel: its budget of computing is measured from outside.
 CAPSTONE = training_runs.Way(
-    "capstone.answer_capstone", partial(next_seed, tiers=CAPSTONE_TIERS), capstone_seconds, TEST_SECONDS
+    "training_exams.capstone_kernel_entry.answer_capstone",
+    partial(next_seed, tiers=CAPSTONE_TIERS),
+    capstone_seconds,
+    TEST_SECONDS,
 )
 
 Earlier = Mapping[str, str]  # exercise -> the idea that was found in it
