@@ -20,7 +20,7 @@ from typing import Any
 from course_fixture import LAB, Course
 from hostile.supervise import PR_SET_CHILD_SUBREAPER, described, end, survivors
 
-MOMENTS = ("never", "recording", "recorded", "moving")
+MOMENTS = ("never", "recording", "recorded", "moving", "showing")
 
 
 def grading(moment: str = "never", student: str = "") -> tuple[str, ...]:
@@ -119,6 +119,13 @@ def main(moment: str, student: str, *argv: str) -> int:
                 die()
             return done
 
+    class Feedback(converters.StagedFeedback):
+        def convert_single_notebook(self, name: str) -> None:
+            if moment == "showing" and self.coursedir.student_id == student:
+                die()
+            super().convert_single_notebook(name)
+
+    converters.StagedFeedback = Feedback
     assert moment in MOMENTS and course.preprocessors is preprocessors
     preprocessors.Record, grading_setup.code_hash = Record, lambda *_: "the same all the time"
     return main(list(argv))

@@ -119,6 +119,18 @@ def test_killed_while_a_regrade_replaces_the_old_result(undisturbed, tmp_path, t
     assert unfinished(course) == [] and list(temporary.iterdir()) == []
 
 
+def test_killed_between_grading_and_feedback(undisturbed, tmp_path, temporary):
+    """What is graded is not taken for finished: the page is missing, and comes with the next command."""
+    course = undisturbed.copy(tmp_path / "course")
+    course.hand_in("ada", solved() | {"playground": "1 + 1"})
+    assert run_until("showing", "ada", course, temporary) == -9
+    assert course.record("ada")["stamp"] != undisturbed.record("ada")["stamp"]
+    assert not list((course.root / FEEDBACK / "ada").rglob("*.html")), "no page of an earlier file stays"
+    assert "0 graded, 1 recorded anew, 1 were graded already, 0 failed" in run(course, temporary)[1]
+    assert scores(course) == scores(undisturbed) and course.feedback("ada")
+    assert unfinished(course) == [] and list(temporary.iterdir()) == []
+
+
 def test_nbgraders_own_command_takes_no_half_written_folder_for_finished(released, undisturbed, tmp_path, temporary):
     course = released.copy(tmp_path / "course", "bob")
     begun = course.root / f"{AUTOGRADED}-unfinished" / "bob"

@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import json
 import os
 import shutil
 import threading
@@ -25,7 +26,7 @@ from autograder.execution.student_kernel import KernelStartError, StudentKernel
 from autograder.grading.grade_class import grade
 from autograder.judging.verdict import Verdict
 from autograder.labs.lab import ROOT
-from autograder.storage import course_folder
+from autograder.storage import course_folder, verdict_files
 from autograder.submission.pieces import is_unchanged
 from vitedu.checks.fingerprint_file import unpack_expected
 
@@ -293,6 +294,27 @@ def test_a_second_run_gives_the_same_scores_without_examining(graded, tmp_path, 
     assert grade(course.root, "lab1") == 1
     assert (examined, (course.root / "scores.csv").read_bytes()) == ([], scores)
     assert "0 graded, 7 were graded already, 1 failed" in capsys.readouterr().out
+
+
+def test_a_grading_writes_its_record_once_with_its_key(graded, tmp_path, monkeypatch):
+    course = graded.copy(tmp_path / "course", "blank")
+    canned(monkeypatch, {"blank": graded.verdicts("blank")})
+    written, write = [], verdict_files.write_atomically
+    monkeypatch.setattr(verdict_files, "write_atomically", lambda *args: written.append(args[1]) or write(*args))
+    assert grade(course.root, LAB.assignment, regrade=True) == 0
+    (content,) = written
+    assert json.loads(content) == course.record("blank") and course.record("blank")["stamp"]
+
+
+def test_what_nbgraders_own_command_has_graded_is_only_recorded_again(graded, tmp_path, monkeypatch, capsys):
+    course = graded.copy(tmp_path / "course", "blank")
+    course.hand_in("blank", {"playground": "1 + 1"})
+    examined = canned(monkeypatch, {"blank": graded.verdicts("blank")})
+    assert course_api(course.root).autograde(LAB.assignment, "blank", force=True)["success"]
+    assert examined == ["blank"] and course.record("blank")["stamp"] != graded.record("blank")["stamp"]
+    assert grade(course.root, LAB.assignment) == 0
+    assert "0 graded, 1 recorded anew, 0 were graded already, 0 failed" in capsys.readouterr().out
+    assert examined == ["blank"] and course.feedback("blank") != graded.feedback("blank")
 
 
 def test_an_interrupted_run_is_finished_by_the_same_command(graded, tmp_path, monkeypatch):

@@ -28,6 +28,7 @@ from autograder.execution.limits import Limits
 from autograder.execution.preload import PACKAGES
 from autograder.execution.submission_task import Executed, Task
 from autograder.judging.check_secret import escapes
+from autograder.judging.reference_answers import one_thread
 from autograder.judging.verdict import FOR_REVIEW, NOT_GRADED
 from autograder.labs.lab import Lab, find_lab
 from autograder.sandbox.bubblewrap import unavailable
@@ -216,7 +217,8 @@ class CheckSecret(_Stage):
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
         _, assignment, _ = self._place(resources)
         lab: Lab = find_lab(assignment)
-        found = escapes(reference_of(lab.assignment), Course(Path(self.coursedir.root)).secret)
+        with one_thread():
+            found = escapes(reference_of(lab.assignment), Course(Path(self.coursedir.root)).secret)
         if found:
             raise NbGraderException(
                 f"{lab.assignment} is not released: under this course's secret {found[0]} would not lose points "
