@@ -8,7 +8,8 @@ import gc
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
+from types import ModuleType
+from typing import NoReturn, cast
 
 from autograder.errors import UserError
 
@@ -146,7 +147,7 @@ def _one_thread() -> None:
 def _start_quickly() -> None:
     """Leave out what takes long to load and is of no use here: a grammar of web addresses, and a way to GPUs."""
     for name in ("rfc3987_syntax", "cuda"):  # jsonschema and torch do without them
-        sys.modules.setdefault(name, None)
+        sys.modules.setdefault(name, cast(ModuleType, None))  # so Python is told that there is none
 
 
 def _grade(args: argparse.Namespace) -> int:
@@ -197,17 +198,17 @@ def _report(args: argparse.Namespace) -> int:
     from autograder.reporting.course_report import text_overview, write_overview
     from autograder.reporting.lab_report import write_report
     from autograder.reporting.terminal_table import text_table
-    from autograder.storage.course_folder import overview_path, report_path
+    from autograder.storage.course_folder import Course
 
-    course, assignment = args.course.resolve(), find_lab(args.lab).assignment if args.lab else ""
-    db_url = read_config(course).CourseDirectory.get("db_url")
-    results = read_course(course, [assignment] if assignment else [], db_url)
-    if assignment:
-        path = report_path(course, assignment)
-        write_report(results, assignment, path)
-        print(text_table(results, assignment))
+    root, lab = args.course.resolve(), find_lab(args.lab) if args.lab else None
+    course, db_url = Course(root), read_config(root).CourseDirectory.get("db_url")
+    results = read_course(root, [lab.assignment] if lab else [], db_url)
+    if lab:
+        path = course.report(lab)
+        write_report(results, lab.assignment, path)
+        print(text_table(results, lab.assignment))
     else:
-        path = overview_path(course)
+        path = course.overview
         write_overview(results, path)
         print(text_overview(results))
     print(f"Report: {path}")

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
-import sys
-import warnings
 from pathlib import Path
 
-from nbgrader.apps import NbGraderAPI, api, autogradeapp, generatefeedbackapp
+from nbgrader.apps import NbGraderAPI
 from nbgrader.converters import GenerateAssignment
 from nbgrader.preprocessors import AssignLatePenalties
-from sqlalchemy.exc import SAWarning
 from traitlets.config import Config
 
 from autograder.labs.lab import SOLUTIONS, STUB
-from autograder.nbgrader_integration import converters, exchange, formgrader, preprocessors, submission_reader
+from autograder.nbgrader_integration import exchange, formgrader, patches, preprocessors, submission_reader
 from autograder.nbgrader_integration.instructor_config import read_config
 from autograder.reporting import feedback_page, score_export
-from autograder.storage import gradebook
 
 
 def course_api(course: Path, sandbox: bool = True) -> NbGraderAPI:
@@ -33,8 +28,7 @@ def course_api(course: Path, sandbox: bool = True) -> NbGraderAPI:
     config = read_config(course)
     configure(config, course)  # after the instructor's: what is set here is what grading stands on
     config.Examine.sandbox = sandbox
-    config.NbGraderAPI.log_level = logging.ERROR  # kept in the results, from which why() takes one sentence
-    logging.getLogger("tornado.application").setLevel(logging.CRITICAL)  # nbgrader's gradebook writes tracebacks there
+    config.NbGraderAPI.log_level = logging.ERROR  # kept in the results, from which reason_of() takes one sentence
     return NbGraderAPI(config=config)
 
 
@@ -43,6 +37,9 @@ def configure(c: Config, root: Path | None = None) -> None:
 
     Args:
         root: the course folder; None leaves nbgrader's own choice, the current folder.
+
+    Raises:
+        UserError: this nbgrader is not the one that the autograder is written against, see patches.py.
     """
     if root is not None:
         c.CourseDirectory.root = str(root)
@@ -54,8 +51,6 @@ def configure(c: Config, root: Path | None = None) -> None:
         preprocessors.CheckSecret,
         *GenerateAssignment.class_traits()["preprocessors"].default_args[0],
     ]
-    c.Autograde.exporter_class = submission_reader.SubmissionExporter
-    c.Autograde.sanitize_preprocessors = [preprocessors.Rebuild]
     c.Autograde.autograde_preprocessors = [preprocessors.Examine, preprocessors.Record, AssignLatePenalties]
     c.ExportApp.plugin_class = score_export.ScoresExporter
     c.ExchangeFactory.collect = exchange.Collect
@@ -63,9 +58,4 @@ def configure(c: Config, root: Path | None = None) -> None:
     feedback_page.configure(c)
     formgrader.configure(c)
     submission_reader.configure(c)
-    gradebook.open_patiently()
-    warnings.filterwarnings("ignore", category=SAWarning)  # of nbgrader's own database code, at every submission
-    # nbgrader names its converter classes in two modules each and offers no setting for them.
-    autogradeapp.Autograde = api.Autograde = converters.StagedAutograde
-    generatefeedbackapp.GenerateFeedback = api.GenerateFeedback = converters.StagedFeedback
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    patches.apply()

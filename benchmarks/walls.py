@@ -6,6 +6,7 @@ python benchmarks/walls.py [ROUNDS [LAB]]        (default: 8 rounds of lab1_atte
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -17,6 +18,7 @@ from autograder.authoring.sample_class import Student, hand_in, model_codes
 from autograder.course import course_api
 from autograder.execution.examiner import examine
 from autograder.execution.preload import PACKAGES
+from autograder.execution.submission_task import Task
 from autograder.judging.reference_answers import Reference
 from autograder.labs.lab import find_lab
 from autograder.reporting.terminal_table import format_table
@@ -41,11 +43,12 @@ def main(rounds: int, name: str) -> None:
         points = {c.metadata.nbgrader.grade_id: 1.0 for c in release.cells if "points" in c.metadata.nbgrader}
         notebook, _ = rebuild(read_submission(path), release, points)
     reference = Reference(lab)
-    examine(notebook, lab, reference, "right", SECRET)  # the reference answers are made once for a class
+    task = Task(lab.assignment, "right", secret=SECRET)
+    examine(task, notebook, reference)  # the reference answers are made once for a class
     seconds: dict[bool, list[dict[str, float]]] = {True: [], False: []}
     for i in tqdm(range(2 * rounds), unit="submission"):
         sandboxed = i % 2 == 0
-        done = examine(notebook, lab, reference, "right", SECRET, sandbox=sandboxed)
+        done = examine(replace(task, sandbox=sandboxed), notebook, reference)
         assert all(verdict.points == verdict.max_points for verdict in done.verdicts)
         seconds[sandboxed].append(done.seconds | {"all": sum(done.seconds.values())})
     print(f"{rounds} submissions to {name} each way, in turn; median seconds of wall time")

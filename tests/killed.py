@@ -20,7 +20,7 @@ from typing import Any
 from course_fixture import LAB, Course
 from hostile.supervise import PR_SET_CHILD_SUBREAPER, described, end, survivors
 
-MOMENTS = ("never", "recording", "recorded", "moving")
+MOMENTS = ("never", "recording", "recorded", "moving", "showing")
 
 
 def grading(moment: str = "never", student: str = "") -> tuple[str, ...]:
@@ -102,8 +102,7 @@ def main(moment: str, student: str, *argv: str) -> int:
 
     from autograder import course
     from autograder.cli import main
-    from autograder.grading import grade_class
-    from autograder.nbgrader_integration import converters, preprocessors
+    from autograder.nbgrader_integration import converters, grading_setup, preprocessors
 
     def die(*_: Any) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -113,14 +112,22 @@ def main(moment: str, student: str, *argv: str) -> int:
             if resources["nbgrader"]["student"] == student:
                 if moment == "recording":  # the statements are with the database, which is not told to keep them
                     event.listen(Session, "after_flush_postexec", die)
-                elif moment == "recorded":
-                    preprocessors.write_atomically = die
                 elif moment == "moving":
                     converters.os = type("os", (), {**vars(os), "replace": die})
-            return super().preprocess(nb, resources)
+            done = super().preprocess(nb, resources)
+            if moment == "recorded" and resources["nbgrader"]["student"] == student:
+                die()
+            return done
 
+    class Feedback(converters.StagedFeedback):
+        def convert_single_notebook(self, name: str) -> None:
+            if moment == "showing" and self.coursedir.student_id == student:
+                die()
+            super().convert_single_notebook(name)
+
+    converters.StagedFeedback = Feedback
     assert moment in MOMENTS and course.preprocessors is preprocessors
-    preprocessors.Record, grade_class._code_hash = Record, lambda *_: "the same all the time"
+    preprocessors.Record, grading_setup.code_hash = Record, lambda *_: "the same all the time"
     return main(list(argv))
 
 

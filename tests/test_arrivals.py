@@ -23,8 +23,10 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from autograder.authoring.sample_class import Student, hand_in, model_codes
 from autograder.course import course_api
+from autograder.execution.submission_task import Task
 from autograder.grading.grade_class import grade
 from autograder.labs.lab import find_lab
+from autograder.storage import course_folder
 from autograder.storage.find_submissions import find_submissions, folder_of, students
 from autograder.storage.folders import folders_in, is_damaged, is_folder
 from autograder.storage.refused import read_refused
@@ -166,8 +168,12 @@ def place(released, tmp_path, texts) -> Callable[..., Path]:
 @pytest.mark.parametrize("files, content, note", GRADED.values(), ids=GRADED)
 def test_the_one_that_can_be_meant_is_graded(place, texts, files, content, note):
     root = place(files)
-    found = find_submissions(root, LAB, None)
-    assert found.found.keys() == students(root, LAB) == {"ada"} and not found.unreadable and not found.absent
+    found = find_submissions(course_folder.Course(root), LAB, None)
+    assert (
+        found.found.keys() == students(course_folder.Course(root), LAB) == {"ada"}
+        and not found.unreadable
+        and not found.absent
+    )
     submission = found.found["ada"]
     assert submission.content() == (texts[content], "")
     assert note in submission.note and bool(note) == bool(submission.note)
@@ -175,13 +181,14 @@ def test_the_one_that_can_be_meant_is_graded(place, texts, files, content, note)
 
 @pytest.mark.parametrize("files, said", NAMED.values(), ids=NAMED)
 def test_what_cannot_be_graded_has_no_score_and_a_sentence(place, released, files, said):
-    from autograder.execution.submission_task import rebuilt
+    from autograder.execution.grade_one import rebuilt
 
     root = place(files)
-    submission = find_submissions(root, LAB, None).found["ada"]
-    assert students(root, LAB) == {"ada"}
+    submission = find_submissions(course_folder.Course(root), LAB, None).found["ada"]
+    assert students(course_folder.Course(root), LAB) == {"ada"}
     content, problem = submission.content()
-    nb = rebuilt(content, problem, released.released, {c: 1.0 for c in MAX} | released_points(released))
+    release, points = nbformat.writes(released.released).encode(), dict.fromkeys(MAX, 1.0) | released_points(released)
+    nb = rebuilt(Task(LAB.assignment, "ada", content, problem, release, points))
     assert said in nb.metadata.vitedu["unread"]
 
 
@@ -194,11 +201,13 @@ def test_nothing_handed_in_is_absent(place):
     place({TIDY: "answered"})
     (root / "submitted" / "nothing-at-all").mkdir()
     place({"tokens.ipynb": "other"}, "one-folder-up")
-    found = find_submissions(root, LAB, None)
+    found = find_submissions(course_folder.Course(root), LAB, None)
     assert found.absent == ["nothing-at-all", "one-folder-up", "only-lab-2"] and found.found.keys() == {"ada"}
     place({"mine.ipynb": "fresh"}, "without-ids")
-    assert "without-ids" in find_submissions(root, OTHER, None).absent
-    assert students(root, LAB) == {"ada", "without-ids"} and students(root, OTHER) == {"only-lab-2", "one-folder-up"}
+    assert "without-ids" in find_submissions(course_folder.Course(root), OTHER, None).absent
+    assert students(course_folder.Course(root), LAB) == {"ada", "without-ids"} and students(
+        course_folder.Course(root), OTHER
+    ) == {"only-lab-2", "one-folder-up"}
 
 
 def test_what_may_not_be_looked_at_stops_nobody():
@@ -223,7 +232,7 @@ def test_folders_in_the_wrong_order_are_turned_round(place, texts):
     root = place({"attention.ipynb": "answered"}, f"{LAB.assignment}/eva")
     place({"report.pdf": "pdf"}, "Lab1/finn")
     place({"tokens.ipynb": "other"}, f"{OTHER.assignment}/gil")
-    found = find_submissions(root, LAB, None).found
+    found = find_submissions(course_folder.Course(root), LAB, None).found
     assert found["eva"].content() == (texts["answered"], "") and "report.pdf" in found["finn"].problem
     assert found.keys() == {"eva", "finn"}
 
@@ -234,7 +243,7 @@ def test_a_folder_for_a_section_is_named_and_so_is_everybody_in_it(place):
     place({f"{OTHER.assignment}/tokens.ipynb": "other"}, "section A/emil")
     place({"carl/attention.ipynb": "answered", "dora/attention.ipynb": "partly"}, "section B")
     place({"old/attention.ipynb": "answered", "new/attention.ipynb": "answered"}, "ada")
-    found = find_submissions(root, LAB, None)
+    found = find_submissions(course_folder.Course(root), LAB, None)
     assert found.found.keys() == {"ada", "section B"} and found.found["ada"].file is not None
     assert "another student's, move it to submitted/STUDENT" in found.found["section B"].problem
     assert found.unreadable.keys() == {"section A", "carl", "dora"} and len(set(found.unreadable.values())) == 1
@@ -251,9 +260,11 @@ def test_the_timestamp_that_belongs_to_a_misplaced_notebook(place, texts):
         (root / folder / "timestamp.txt").write_text("2026-11-20 12:00:00 UTC")
     (root / "fay").mkdir()
     (root / "fay" / LAB.assignment).symlink_to(root / "bob" / LAB.assignment)
-    found = find_submissions(root.parent, LAB, None).found
+    found = find_submissions(course_folder.Course(root.parent), LAB, None).found
     wanted = {"ada": "ada", "bob": f"bob/{LAB.assignment}", "eva": f"{LAB.assignment}/eva", "fay": "fay"}
-    assert {name: str(folder_of(root.parent, LAB, name).relative_to(root)) for name in found} == wanted
+    assert {
+        name: str(folder_of(course_folder.Course(root.parent), LAB, name).relative_to(root)) for name in found
+    } == wanted
     assert {name: str(each.folder.relative_to(root)) for name, each in found.items()} == wanted
 
 
@@ -270,13 +281,13 @@ def test_names_that_cannot_be_are_named(place, texts):
         (root / "submitted" / name).write_bytes(texts[content])
     (root / "submitted" / "vic.ipynb").write_bytes(texts["other"])
     place({TIDY: "answered"}, "a" * 129)
-    found = find_submissions(root, LAB, None)
+    found = find_submissions(course_folder.Course(root), LAB, None)
     assert found.unreadable.keys() == {*names, *astray, "attention.ipynb"}
     assert all("rename" in found.unreadable[name] for name in names)
     assert all("nobody knows whose it is" in found.unreadable[name] for name in (*astray, "attention.ipynb"))
     assert (
         "129 characters, the gradebook takes 128"
-        in find_submissions(root, LAB, None, "postgresql://").unreadable["a" * 129]
+        in find_submissions(course_folder.Course(root, "postgresql://"), LAB, None).unreadable["a" * 129]
     )
 
 
@@ -291,7 +302,7 @@ def test_links_and_bombs_are_not_followed(place, texts, tmp_path):
     (root / "submitted" / "bomb" / LAB.assignment).mkdir(parents=True)
     (root / "submitted" / "bomb" / LAB.assignment / "a.zip").write_bytes(big)
     (root / "submitted" / "link-to-ada").symlink_to("ada")
-    found = find_submissions(root, LAB, None)
+    found = find_submissions(course_folder.Course(root), LAB, None)
     assert found.found["linked"].file is None and "hand in the notebook itself" in found.found["linked"].problem
     content, problem = found.found["bomb"].content()
     assert content is None and "bytes that a notebook may have" in problem
@@ -316,7 +327,7 @@ def test_what_is_read_of_one_student_has_bounds(place, monkeypatch):
 def test_a_closed_folder_is_named(place):
     root = place({TIDY: "answered"})
     (root / "submitted" / "ada").chmod(0)
-    assert "Permission denied" in find_submissions(root, LAB, None).unreadable["ada"]
+    assert "Permission denied" in find_submissions(course_folder.Course(root), LAB, None).unreadable["ada"]
     (root / "submitted" / "ada").chmod(stat.S_IRWXU)
 
 

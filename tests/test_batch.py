@@ -161,14 +161,14 @@ def half(line, content):
     os.write(line.fileno(), bytes(content)[:len(content) // 2])
     os.kill(os.getpid(), signal.SIGKILL)
 
-def work(task):
+def grade_in_worker(task):
     if task.student == "killer":
         os.kill(os.getpid(), signal.SIGKILL)
     if task.student == "half":
         Connection._send = half
     return Executed(None, [], {}, 0.0, True)
 
-batch.work = work
+batch.grade_in_worker = grade_in_worker
 names = ["a", "b", "killer", "c", "d", "half", "e", "f"]
 tasks = (Task("", name, b"", "", b"", {}, b"", None, True) for name in names)
 workers = batch.Processes(2)
@@ -193,14 +193,14 @@ STUCK = (
     + """
 import threading, time, types
 
-def work(task):
+def grade_in_worker(task):
     if task.student == "stuck":
         # Threads and handlers would not help it: the interpreter itself is held.
         import ctypes
         ctypes.PyDLL(None).sleep(3600)
     return Executed(None, [], {}, 0.0, True)
 
-batch.work = work
+batch.grade_in_worker = grade_in_worker
 class Limits:
     def whole(self, trainings):
         return 3.0
@@ -241,7 +241,7 @@ def test_what_takes_too_long_in_the_grader_itself_is_ended(swallows):
 
 def test_work_that_hangs_in_a_worker_elsewhere_ends_the_worker():
     code = (
-        "import ctypes\nfrom autograder.execution.submission_task import _alive_until\n"
+        "import ctypes\nfrom autograder.execution.grade_one import _alive_until\n"
         "with _alive_until(1): ctypes.PyDLL(None).sleep(3600)"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 1

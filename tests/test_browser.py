@@ -30,7 +30,7 @@ from autograder.authoring.build import RELEASE
 from autograder.authoring.sample_class import Student, hand_in, model_codes, sample_class
 from autograder.course import configure
 from autograder.labs.lab import ROOT, find_lab
-from autograder.storage.course_folder import verdict_path
+from autograder.storage.course_folder import Course
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.usefixtures("chromium")]
 
@@ -204,7 +204,7 @@ def scores(course: Path, student: str) -> dict[str, float | None]:
 
 def verdicts(course: Path, student: str) -> list[dict]:
     """The stored verdicts, without how long they took."""
-    record = json.loads(verdict_path(course, student, LAB.assignment, LAB.notebook).read_text())
+    record = json.loads(Course(course).record_path(LAB, student).read_text())
     return [{name: value for name, value in v.items() if name != "seconds"} for v in record["exercises"]]
 
 

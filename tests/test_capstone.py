@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from autograder.authoring.build import source_notebook
 from autograder.exams.lab4 import accuracy_exam
 from autograder.exams.lab7 import capstone_exam
-from autograder.execution import capstone as capstone_clock
-from autograder.execution import training_runs
+from autograder.execution import training_exams, training_runs
 from autograder.execution.examiner import examine
 from autograder.execution.limits import Limits
 from autograder.execution.student_kernel import StudentKernel
+from autograder.execution.submission_task import Task
 from autograder.execution.training_exams import EXAMS
 from autograder.execution.training_store import key
 from autograder.judging import capstone as capstone_judge
@@ -133,9 +133,12 @@ def test_without_logits(answers, status, note):
 
 def test_further_seeds_are_for_near_misses():
     near = draw_with(LOGITS, LEAST[2] - 0.01)
-    assert capstone_clock.WAY.next_seed(near, []) == 5 and capstone_clock.WAY.next_seed(near, [attempt(LOGITS)]) == 6
-    assert capstone_clock.WAY.next_seed(draw_with(LOGITS, LEAST[3]), [attempt(LOGITS)]) is None
-    assert capstone_clock.WAY.next_seed(draw_with(LOGITS, LEAST[0] - 0.1), [attempt(LOGITS)]) is None
+    assert (
+        training_exams.CAPSTONE.next_seed(near, []) == 5
+        and training_exams.CAPSTONE.next_seed(near, [attempt(LOGITS)]) == 6
+    )
+    assert training_exams.CAPSTONE.next_seed(draw_with(LOGITS, LEAST[3]), [attempt(LOGITS)]) is None
+    assert training_exams.CAPSTONE.next_seed(draw_with(LOGITS, LEAST[0] - 0.1), [attempt(LOGITS)]) is None
 
 
 # --- the budget ---
@@ -152,13 +155,13 @@ class FakeTimes:
 
 
 def test_what_was_computed_before_counts_beyond_what_is_free():
-    whole = capstone_clock.GRACE * BUDGET
+    whole = training_exams.GRACE * BUDGET
     limits = Limits()
-    assert capstone_clock.seconds_for(FakeTimes(0.0), limits) == whole
-    assert capstone_clock.seconds_for(FakeTimes(capstone_clock.FREE), limits) == whole
-    assert capstone_clock.seconds_for(FakeTimes(capstone_clock.FREE + 6), limits) == pytest.approx(whole - 6)
-    assert capstone_clock.seconds_for(FakeTimes(1000.0), limits) == 1.0
-    assert capstone_clock.seconds_for(FakeTimes(0.0), Limits(learn_cpu=4.0)) == 4.0
+    assert training_exams.capstone_seconds(FakeTimes(0.0), limits) == whole
+    assert training_exams.capstone_seconds(FakeTimes(training_exams.FREE), limits) == whole
+    assert training_exams.capstone_seconds(FakeTimes(training_exams.FREE + 6), limits) == pytest.approx(whole - 6)
+    assert training_exams.capstone_seconds(FakeTimes(1000.0), limits) == 1.0
+    assert training_exams.capstone_seconds(FakeTimes(0.0), Limits(learn_cpu=4.0)) == 4.0
 
 
 def notebook(**replaced: str) -> NotebookNode:
@@ -172,7 +175,8 @@ def notebook(**replaced: str) -> NotebookNode:
 
 
 def sit(nb: NotebookNode, kept=None, **limits) -> Verdict:
-    (verdict,) = examine(nb, LAB, Reference(LAB), "ada", b"a secret", Limits(**limits), kept).verdicts
+    task = Task(LAB.assignment, "ada", secret=b"a secret", limits=Limits(**limits))
+    (verdict,) = examine(task, nb, Reference(LAB), kept).verdicts
     return verdict
 
 
@@ -183,16 +187,15 @@ LYING = LINEAR.replace("    return", "    clock.seconds = 1e9\n    while clock.l
 
 @pytest.mark.parametrize("code", [ENDLESS, LYING], ids=["endless", "sets its clock back"])
 def test_who_goes_on_is_cut_off_from_outside(code, tmp_path, monkeypatch):
-    monkeypatch.setattr(capstone_clock, "BUDGET", 2.0)  # outside; in the kernel the clock still says 20
+    monkeypatch.setattr(training_exams, "BUDGET", 2.0)  # outside; in the kernel the clock still says 20
     verdict = sit(notebook(capstone=code), tmp_path)
     assert (verdict.status, verdict.points) == (TIMED_OUT, 0.0)
     assert "s of CPU time" in verdict.reason and not list(tmp_path.iterdir())
 
 
 def test_training_while_it_is_tested_is_cut_off(monkeypatch):
-    monkeypatch.setattr(
-        capstone_clock, "WAY", training_runs.Way(capstone_clock.WAY.entry, capstone_clock.WAY.next_seed, test_cpu=1.0)
-    )
+    way = training_exams.CAPSTONE
+    monkeypatch.setattr(training_exams, "CAPSTONE", training_runs.Way(way.entry, way.next_seed, test_cpu=1.0))
     late = (
         "class Late(nn.Module):\n    def forward(self, images):\n        while True:\n            pass\n\n\n"
         "def capstone(images, labels, clock):\n    return Late()"
@@ -209,7 +212,7 @@ def test_a_training_is_kept_and_judged_again_without_another_one(tmp_path, monke
     def refuse(*_):
         raise AssertionError("it was trained again")
 
-    monkeypatch.setattr(training_runs, "hold", refuse)
+    monkeypatch.setattr(training_runs, "run", refuse)
     monkeypatch.setattr(capstone_judge, "points_of", lambda accuracy, tiers: 4)
     assert sit(notebook(capstone=LINEAR), tmp_path).points == 4.0, "by today's thresholds"
     with pytest.raises(AssertionError, match="trained again"):  # another notebook has another draw
@@ -217,9 +220,9 @@ def test_a_training_is_kept_and_judged_again_without_another_one(tmp_path, monke
 
 
 def test_neither_labels_nor_entropy_enter_the_kernel(monkeypatch):
-    sent, draws, hold = [], [], training_runs.hold
+    sent, draws, run = [], [], training_runs.run
     monkeypatch.setattr(
-        training_runs, "hold", lambda kernel, draw, *rest: draws.append(draw) or hold(kernel, draw, *rest)
+        training_runs, "run", lambda kernel, draw, *rest: draws.append(draw) or run(kernel, draw, *rest)
     )
     put = StudentKernel.put
 

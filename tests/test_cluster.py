@@ -24,8 +24,9 @@ from killed import environment, scores
 from autograder.authoring.sample_class import model_codes
 from autograder.errors import UserError
 from autograder.execution.code_version import sources
+from autograder.execution.grade_one import grade_one
 from autograder.execution.limits import Limits
-from autograder.execution.submission_task import OWN, Task, work
+from autograder.execution.submission_task import OWN, Task
 from autograder.grading import dask_workers as cluster_module
 from autograder.grading import worker_pool
 from autograder.grading.dask_workers import _refusal
@@ -281,16 +282,16 @@ def task_of(course: Course, student: str, kept: dict[str, bytes] | None = None) 
 
 def test_trained_answers_travel_along_and_new_ones_come_back(released, monkeypatch, tmp_path):
     """An exam that trains finds what it has been sent, and what it adds comes back."""
-    from autograder.execution import submission_task as module
+    from autograder.execution import grade_one as module
 
-    real, seen = module.execute, {}
+    real, seen = module.examine, {}
 
-    def execute(nb, assignment, student, secret, limits, kept, *rest):
-        seen.update({path.name: path.read_bytes() for path in kept.iterdir()})
-        (kept / "new.safetensors").write_bytes(b"new")
-        return real(nb, assignment, student, secret, limits, kept, *rest)
+    def examine(task, notebook, reference, trainings_dir):
+        seen.update({path.name: path.read_bytes() for path in trainings_dir.iterdir()})
+        (trainings_dir / "new.safetensors").write_bytes(b"new")
+        return real(task, notebook, reference, trainings_dir)
 
-    monkeypatch.setattr(module, "execute", execute)
-    done = work(task_of(released, "bob", {"old.safetensors": b"old"}))
+    monkeypatch.setattr(module, "examine", examine)
+    done = grade_one(task_of(released, "bob", {"old.safetensors": b"old"}))
     assert seen == {"old.safetensors": b"old"} and done.files == {"new.safetensors": b"new"}
-    assert done.cold == "" and nbformat.validator.isvalid(done.notebook)
+    assert done.fallback_reason == "" and nbformat.validator.isvalid(done.notebook)

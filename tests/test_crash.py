@@ -24,6 +24,7 @@ from autograder.cli import main
 from autograder.labs.lab import ROOT
 from autograder.sandbox.bubblewrap import unavailable
 from autograder.sandbox.scratch import scratch_folder, sweep
+from autograder.storage import course_folder
 from autograder.storage.atomic_files import write_atomically
 
 MODEL = model_codes(LAB)
@@ -118,6 +119,18 @@ def test_killed_while_a_regrade_replaces_the_old_result(undisturbed, tmp_path, t
     assert unfinished(course) == [] and list(temporary.iterdir()) == []
 
 
+def test_killed_between_grading_and_feedback(undisturbed, tmp_path, temporary):
+    """What is graded is not taken for finished: the page is missing, and comes with the next command."""
+    course = undisturbed.copy(tmp_path / "course")
+    course.hand_in("ada", solved() | {"playground": "1 + 1"})
+    assert run_until("showing", "ada", course, temporary) == -9
+    assert course.record("ada")["stamp"] != undisturbed.record("ada")["stamp"]
+    assert not list((course.root / FEEDBACK / "ada").rglob("*.html")), "no page of an earlier file stays"
+    assert "0 graded, 1 recorded anew, 1 were graded already, 0 failed" in run(course, temporary)[1]
+    assert scores(course) == scores(undisturbed) and course.feedback("ada")
+    assert unfinished(course) == [] and list(temporary.iterdir()) == []
+
+
 def test_nbgraders_own_command_takes_no_half_written_folder_for_finished(released, undisturbed, tmp_path, temporary):
     course = released.copy(tmp_path / "course", "bob")
     begun = course.root / f"{AUTOGRADED}-unfinished" / "bob"
@@ -158,7 +171,8 @@ def test_scratch_folders_of_the_living_stay(temporary, monkeypatch):
 
 def test_a_file_that_cannot_be_written_keeps_its_old_content(tmp_path, small_disk):
     done = small_disk("""
-        from autograder.storage.atomic_files import write_atomically
+        from autograder.storage import course_folder
+from autograder.storage.atomic_files import write_atomically
         path = disk / "verdict.json"
         write_atomically(path, "old")
         try:
@@ -260,14 +274,13 @@ def test_one_command_at_a_time(undisturbed, tmp_path, temporary, capsys):
 
 @pytest.mark.parametrize("content", ["", '{"exercises": ', "[" * 100_000, '{"stamp": "STAMP"}', b"\xff\xfe\x00"])
 def test_a_damaged_verdict_file_is_graded_again(undisturbed, tmp_path, temporary, content):
-    from autograder.course import course_api
-    from autograder.grading.cache_key import executed
+    from autograder.grading.stored_results import is_executed
 
     course = undisturbed.copy(tmp_path / "course")
     path, stamp = course.root / "verdicts" / "bob" / f"{VERDICT}.json", course.record("bob")["stamp"]
-    assert course_api(course.root) and executed(course.root, LAB, "bob", stamp)
+    assert is_executed(course_folder.Course(course.root), LAB, "bob", stamp)
     write_atomically(path, content if isinstance(content, bytes) else content.replace("STAMP", stamp))
-    assert not executed(course.root, LAB, "bob", stamp)
+    assert not is_executed(course_folder.Course(course.root), LAB, "bob", stamp)
 
 
 def bound(*command: object) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import json
 import os
 import shutil
 import threading
@@ -12,8 +13,8 @@ from course_fixture import EXERCISES, LAB, MAX, WRITTEN, Course, solved
 from nbformat.v4 import new_code_cell
 
 import autograder.course
-import autograder.execution.submission_task
-import autograder.grading.grade_class
+import autograder.execution.grade_one
+import autograder.nbgrader_integration.grading_setup
 import autograder.nbgrader_integration.preprocessors
 from autograder.authoring.sample_class import model_codes, wrong
 from autograder.cli import main
@@ -25,7 +26,7 @@ from autograder.execution.student_kernel import KernelStartError, StudentKernel
 from autograder.grading.grade_class import grade
 from autograder.judging.verdict import Verdict
 from autograder.labs.lab import ROOT
-from autograder.storage.course_folder import references_path
+from autograder.storage import course_folder, verdict_files
 from autograder.submission.pieces import is_unchanged
 from vitedu.checks.fingerprint_file import unpack_expected
 
@@ -111,7 +112,7 @@ def short_limits():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(autograder.course, "configure", configure_short)
         patch.setattr(
-            autograder.grading.grade_class, "_code_hash", lambda *_: "the same all the time"
+            autograder.nbgrader_integration.grading_setup, "code_hash", lambda *_: "the same all the time"
         )  # also while somebody edits
         yield
 
@@ -271,11 +272,11 @@ def canned(monkeypatch, verdicts: dict[str, dict]) -> list[str]:
     """Examine no more, but give these verdicts; the list says who would have been examined."""
     examined = []
 
-    def examine(nb, lab, reference, student, *rest):
-        examined.append(student)
-        return Examination([Verdict.from_json(verdict) for verdict in verdicts[student].values()])
+    def examine(task, *rest):
+        examined.append(task.student)
+        return Examination([Verdict.from_json(verdict) for verdict in verdicts[task.student].values()])
 
-    monkeypatch.setattr(autograder.execution.submission_task, "examine", examine)
+    monkeypatch.setattr(autograder.execution.grade_one, "examine", examine)
     return examined
 
 
@@ -293,6 +294,27 @@ def test_a_second_run_gives_the_same_scores_without_examining(graded, tmp_path, 
     assert grade(course.root, "lab1") == 1
     assert (examined, (course.root / "scores.csv").read_bytes()) == ([], scores)
     assert "0 graded, 7 were graded already, 1 failed" in capsys.readouterr().out
+
+
+def test_a_grading_writes_its_record_once_with_its_key(graded, tmp_path, monkeypatch):
+    course = graded.copy(tmp_path / "course", "blank")
+    canned(monkeypatch, {"blank": graded.verdicts("blank")})
+    written, write = [], verdict_files.write_atomically
+    monkeypatch.setattr(verdict_files, "write_atomically", lambda *args: written.append(args[1]) or write(*args))
+    assert grade(course.root, LAB.assignment, regrade=True) == 0
+    (content,) = written
+    assert json.loads(content) == course.record("blank") and course.record("blank")["stamp"]
+
+
+def test_what_nbgraders_own_command_has_graded_is_only_recorded_again(graded, tmp_path, monkeypatch, capsys):
+    course = graded.copy(tmp_path / "course", "blank")
+    course.hand_in("blank", {"playground": "1 + 1"})
+    examined = canned(monkeypatch, {"blank": graded.verdicts("blank")})
+    assert course_api(course.root).autograde(LAB.assignment, "blank", force=True)["success"]
+    assert examined == ["blank"] and course.record("blank")["stamp"] != graded.record("blank")["stamp"]
+    assert grade(course.root, LAB.assignment) == 0
+    assert "0 graded, 1 recorded anew, 0 were graded already, 0 failed" in capsys.readouterr().out
+    assert examined == ["blank"] and course.feedback("blank") != graded.feedback("blank")
 
 
 def test_an_interrupted_run_is_finished_by_the_same_command(graded, tmp_path, monkeypatch):
@@ -321,7 +343,7 @@ def test_ctrl_c_keeps_what_is_finished(graded, tmp_path, monkeypatch, capsys):
     command = ["grade", LAB.assignment, "--course", str(course.root)]
     shutil.rmtree(course.root / "autograded" / "muddled")
     with monkeypatch.context() as patch:
-        patch.setattr(autograder.execution.submission_task, "examine", interrupted)
+        patch.setattr(autograder.execution.grade_one, "examine", interrupted)
         assert main(command) == 130
     assert "same command goes on" in capsys.readouterr().err
     examined = canned(monkeypatch, {"muddled": graded.verdicts("muddled")})
@@ -329,10 +351,10 @@ def test_ctrl_c_keeps_what_is_finished(graded, tmp_path, monkeypatch, capsys):
 
 
 def test_reference_answers_stay_for_the_next_command_where_no_submission_comes_to_them(graded, tmp_path, monkeypatch):
-    left = list(references_path(graded.root).glob("lab1-*/*"))
+    left = list(course_folder.Course(graded.root).references.glob("lab1-*/*"))
     assert left and all(unpack_expected(path.read_bytes()) for path in left)
     course = graded.copy(tmp_path / "course", "blank")
-    mine, theirs = (references_path(each.root) for each in (course, graded))
+    mine, theirs = (course_folder.Course(each.root).references for each in (course, graded))
     shutil.copytree(theirs, mine, dirs_exist_ok=True)
     canned(monkeypatch, {"blank": graded.verdicts("blank")})
     assert grade(course.root, LAB.assignment, regrade=True, sandbox=False) == 0
@@ -468,6 +490,6 @@ def test_nbgrader_without_our_configuration_gives_no_points(released, tmp_path):
 def test_nbgraders_own_command_ends_what_no_limit_ends(graded, tmp_path, monkeypatch):
     course = graded.copy(tmp_path / "course", "solved")
     monkeypatch.setattr(Limits, "whole", lambda *_: 0.5)
-    monkeypatch.setattr(autograder.nbgrader_integration.preprocessors, "execute", lambda *_: threading.Event().wait())
+    monkeypatch.setattr(autograder.nbgrader_integration.preprocessors, "grade_one", lambda *_: threading.Event().wait())
     result = course_api(course.root).autograde(LAB.assignment, "solved", force=True)
     assert not result["success"] and "its grading took more than 0.5 s" in result["log"]

@@ -33,13 +33,15 @@ from autograder.authoring.sample_class import model_codes
 from autograder.cli import main
 from autograder.course import course_api
 from autograder.labs.lab import ROOT
+from autograder.nbgrader_integration import patches
 from autograder.nbgrader_integration.converters import StagedAutograde
 from autograder.nbgrader_integration.instructor_config import FILE
 from autograder.reporting.class_results import read
 from autograder.reporting.score_export import scores_table, write_csv
 from autograder.sandbox.bubblewrap import unavailable
+from autograder.storage import course_folder
 from autograder.storage.diagnose import gradebook_trouble
-from autograder.storage.gradebook import on_network, open_patiently
+from autograder.storage.gradebook import make_engine, on_network
 
 FIRST = EXERCISES[0]
 MODEL = model_codes(LAB)
@@ -49,7 +51,7 @@ PRAGMAS = ("journal_mode", "busy_timeout", "synchronous")
 FULL = 2
 SENTENCE = re.compile(r"autograder: [^\n]* and run the same command again\.\n")
 
-open_patiently()
+patches.apply()
 
 
 def config(course: Course, db_url: str = "") -> None:
@@ -197,7 +199,7 @@ def test_nobody_who_has_the_gradebook_open_stops_a_batch(by_file):
 
 
 def pragmas(db_url: str) -> list:
-    engine = create_engine(db_url)
+    engine = make_engine(db_url)
     with engine.connect() as connection:
         found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in PRAGMAS]
     engine.dispose()
@@ -257,9 +259,9 @@ def test_a_lock_that_lasts_stops_the_class_with_its_sentence(released, tmp_path)
     db_url = sqlite_url(course, "?timeout=0.2")
     writer = sqlite3.connect(course.root / "gradebook.db", isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")
-    assert "is locked by another program: close that" in gradebook_trouble(course.root, db_url)
+    assert "is locked by another program: close that" in gradebook_trouble(course_folder.Course(course.root, db_url))
     writer.close()
-    assert gradebook_trouble(course.root, db_url) == ""
+    assert gradebook_trouble(course_folder.Course(course.root, db_url)) == ""
 
 
 @pytest.mark.parametrize("closed", ["gradebook.db", "."])
@@ -276,7 +278,7 @@ def test_a_gradebook_that_is_read_only(released, closed):
         before = os.geteuid()
         try:
             os.seteuid(before or 65534)
-            said = gradebook_trouble(course.root, sqlite_url(course))
+            said = gradebook_trouble(course_folder.Course(course.root, sqlite_url(course)))
         finally:
             os.seteuid(before)
             course.root.chmod(0o755)
@@ -343,7 +345,7 @@ def test_the_scores_are_the_same_file(by_server, by_file):
     words = ("export", "--exporter=autograder.export.ScoresExporter", "--to=exported.csv")
     ended(start("-m", "nbgrader", *words, folder=by_server.course.root))
     wanted = by_file.course.root / "exported.csv"
-    write_csv(scores_table(read(sqlite_url(by_file.course), by_file.course.root / "verdicts")), wanted)
+    write_csv(scores_table(read(course_folder.Course(by_file.course.root, sqlite_url(by_file.course)))), wanted)
     table = (by_server.course.root / "exported.csv").read_text()
     assert table == wanted.read_text()
     assert [row["student_id"] for row in csv.DictReader(table.splitlines())] == list(STUDENTS)

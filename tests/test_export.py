@@ -9,6 +9,7 @@ from sample_class import LAB, NOTEBOOK, database, make_course, nbgrader, write_r
 from autograder.errors import UserError
 from autograder.reporting.class_results import read
 from autograder.reporting.score_export import FIRST, scores_table, write_csv
+from autograder.storage.course_folder import Course
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +18,7 @@ def course(tmp_path_factory):
 
 
 def by_student(course, **only):
-    return {row["student_id"]: row for row in scores_table(read(database(course), course / "verdicts", **only))}
+    return {row["student_id"]: row for row in scores_table(read(Course(course), **only))}
 
 
 def test_one_row_a_student(course):
@@ -68,7 +69,7 @@ def test_an_unknown_student_is_named(course):
 
 
 def test_names_are_not_computed_by_a_spreadsheet(course, tmp_path):
-    write_csv(scores_table(read(database(course), course / "verdicts")), tmp_path / "scores.csv")
+    write_csv(scores_table(read(Course(course))), tmp_path / "scores.csv")
     with (tmp_path / "scores.csv").open(newline="") as file:
         rows = {row["student_id"]: row for row in csv.DictReader(file)}
     assert rows["mallory"]["first_name"] == '\'=cmd("calc")'

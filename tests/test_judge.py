@@ -376,7 +376,7 @@ def test_a_mistake_is_carried_over_under_every_convention(norms):
 
 def test_processes_that_grade_a_class_share_reference_answers(tmp_path, monkeypatch):
     one, other = Reference(find_lab("lab1")), Reference(find_lab("lab1"))
-    one.shelf = other.shelf = tmp_path
+    one.cache = other.cache = tmp_path
     exercise = one.lab.exercises[0]
     idea = exercise.misconceptions[0].id
 
@@ -390,7 +390,7 @@ def test_processes_that_grade_a_class_share_reference_answers(tmp_path, monkeypa
     (left,) = tmp_path.iterdir()
     left.write_bytes(left.read_bytes()[:50])  # of a process that was killed, or a disk that was full
     third = Reference(find_lab("lab1"))
-    third.shelf = tmp_path
+    third.cache = tmp_path
     assert not differ(computed, answers(third))
     assert differ(computed, third.model(exercise, Draw(SECRET, exercise.id, 1))), "each answer has a place of its own"
 

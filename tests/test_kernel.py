@@ -60,7 +60,7 @@ def kernel(request):
     """One kernel of each kind for the tests that leave it alive: a cold start takes seconds."""
     address = request.getfixturevalue("template") if request.param == "warm" else ""
     with StudentKernel(SMALL, template=address) as kernel:
-        assert kernel.cold == ""
+        assert kernel.fallback_reason == ""
         assert kernel.run(FORGE, 60).status == OK
         yield kernel
 
@@ -365,7 +365,7 @@ def test_whatever_a_kernel_does_to_itself_the_grader_goes_on(way, template, monk
     monkeypatch.setattr("autograder.execution.student_kernel.SETTLE", 2.0)
     for code, (status, error) in DEAF.items():
         with StudentKernel(SMALL, way != "no sandbox", template=template if way == "warm" else "") as kernel:
-            assert kernel.cold == ""
+            assert kernel.fallback_reason == ""
             assert kernel.run(SHUT_UP, 30).status == OK
             run = kernel.run(code, 2)
             assert run.status == status and error in run.error, (code, run)

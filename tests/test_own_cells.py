@@ -15,6 +15,7 @@ from autograder.execution.limits import Limits
 from autograder.execution.own_cells import acts, definitions, name_of, needed
 from autograder.execution.preload import PACKAGES, modules_of
 from autograder.execution.student_kernel import StudentKernel
+from autograder.execution.submission_task import Task
 from autograder.judging.reference_answers import Reference
 from autograder.judging.verdict import DIED, TIMED_OUT
 from autograder.sandbox import bubblewrap
@@ -68,7 +69,8 @@ def sat(reference, template):
             nb.cells[place:place] = [new_code_cell(source) for source in sources]
         points = {c.metadata.nbgrader.grade_id: 1.0 for c in release.cells if "points" in c.metadata.nbgrader}
         nb, _ = rebuild(parse_submission(nbformat.writes(nb).encode()), release, points)
-        return examine(nb, LAB, reference, "s", SECRET, limits or Limits(cell=20, probe=15), template=template)
+        limits = limits or Limits(cell=20, probe=15)
+        return examine(Task(LAB.assignment, "s", secret=SECRET, limits=limits, template=template), nb, reference)
 
     return sit
 
@@ -95,13 +97,13 @@ def full(done: Examination) -> dict[str, str]:
 def test_an_own_cell_that_ends_the_kernel_costs_nothing_and_is_named(sat, code, told):
     done = sat({WEIGHTS: [code]})
     assert full(done) == {}
-    (sentence,) = done.told
+    (sentence,) = done.notes
     assert "own cell" in sentence and told in sentence
 
 
 def test_any_number_of_them_costs_nothing(sat):
     done = sat({id: ["import os; os._exit(1)", "exit()", "import os; os.abort()"] for id in EXERCISES})
-    assert full(done) == {} and len(done.told) == 15
+    assert full(done) == {} and len(done.notes) == 15
 
 
 def test_answers_that_kill_cost_their_own_exercise(sat):
@@ -111,7 +113,7 @@ def test_answers_that_kill_cost_their_own_exercise(sat):
     done = sat({HEADS: ["import os; os._exit(1)"]}, **codes)
     # Others may use what the answer that kills defines.
     assert {id: said.split(":")[0] for id, said in full(done).items()} == {ATTENTION: DIED, HEAD: DIED}
-    assert len(done.told) == 1
+    assert len(done.notes) == 1
 
 
 HOOK = "import os\nget_ipython().events.register('pre_run_cell', lambda info: os._exit(1))"
@@ -131,12 +133,12 @@ def test_traps_that_no_thread_shows_cost_nothing_and_are_named(sat):
     done = sat(own, Limits(cell=4, probe=4), **{ATTENTION: MODEL[ATTENTION] + "\nassert made == 2.0"})
     assert full(done) == {}
     named = [next(trap for trap in ("get_ipython", "gc", "signal", "hang") if trap in said) for said in texts(done)]
-    assert named == ["get_ipython", "gc", "signal", "hang"], done.told
+    assert named == ["get_ipython", "gc", "signal", "hang"], done.notes
 
 
 def texts(done: Examination) -> list[str]:
     """What is told, without "import os" in front of a cell's name."""
-    return [said.replace("import os)", "get_ipython)") for said in done.told]
+    return [said.replace("import os)", "get_ipython)") for said in done.notes]
 
 
 def test_an_answer_that_dies_by_itself_costs_one_kernel_more_where_own_cells_are(sat, monkeypatch):
@@ -147,7 +149,7 @@ def test_an_answer_that_dies_by_itself_costs_one_kernel_more_where_own_cells_are
         made.clear()
         done = sat({WEIGHTS: own}, **{HEAD: asked})
         assert {id: said.split(":")[0] for id, said in full(done).items()} == {HEAD: DIED}
-        assert (len(made), done.told) == (kernels, [])
+        assert (len(made), done.notes) == (kernels, [])
 
 
 def test_who_takes_the_kernel_away_from_later_cells_without_ending_it_is_named(sat, monkeypatch):
@@ -155,7 +157,7 @@ def test_who_takes_the_kernel_away_from_later_cells_without_ending_it_is_named(s
     lock_held = "import threading, re\nthreading.Timer(0.15, lambda: re.match('(a+)+$', 'a' * 50 + 'b')).start()"
     done = sat({WEIGHTS: [lock_held]}, Limits(cell=4, probe=4))
     assert full(done) == {}
-    (sentence,) = done.told
+    (sentence,) = done.notes
     assert "own cell" in sentence and "ended the kernel behind itself" in sentence
 
 
@@ -164,7 +166,7 @@ def test_what_a_cell_that_kills_defines_is_there_though_others_have_left_threads
     helper = "def helper(x):\n    return x\nimport os; os._exit(1)"
     codes = {HEAD: MODEL[HEAD].replace("        return ", "        x = helper(x)\n        return ", 1)}
     done = sat({WEIGHTS: [thread], HEAD: [helper]}, **codes)
-    assert full(done) == {} and len(done.told) == 1
+    assert full(done) == {} and len(done.notes) == 1
 
 
 DIES = "\n{0}.forward = lambda self, *a: __import__('os')._exit(1)"
@@ -175,7 +177,7 @@ def test_an_answer_that_dies_is_to_blame_though_answers_stand_in_another_cell(sa
     whole = "\n\n".join(MODEL[id] + (DIES.format("AttentionHead") if id == HEAD else "") for id in EXERCISES)
     done = sat({}, **dict.fromkeys(EXERCISES[1:], ""), **{WEIGHTS: whole})
     assert {id: said.split(":")[0] for id, said in full(done).items()} == {HEAD: DIED}
-    assert not any("left something" in said for said in done.told)
+    assert not any("left something" in said for said in done.notes)
 
 
 def test_a_cell_that_makes_what_an_answer_needs_is_no_trap(sat):
@@ -184,7 +186,7 @@ def test_a_cell_that_makes_what_an_answer_needs_is_no_trap(sat):
     done = sat(
         {WEIGHTS: [own]}, **{HEAD: MODEL[HEAD] + dies, EINSUM: MODEL[EINSUM] + "\nassert m.sqrt(4) == scale == 2"}
     )
-    assert {id: said.split(":")[0] for id, said in full(done).items()} == {HEAD: DIED} and done.told == []
+    assert {id: said.split(":")[0] for id, said in full(done).items()} == {HEAD: DIED} and done.notes == []
 
 
 def test_an_answers_cell_that_ends_the_kernel_costs_the_same_whatever_stands_above(sat):
@@ -200,7 +202,7 @@ def test_own_cells_have_a_time_of_their_own(sat):
     limits = Limits(cell=20, probe=15, notebook=12, own=8)
     done = sat({WEIGHTS: [SLEEPS.format(5), SLEEPS.format(60)], HEAD: ["never = 1"]}, limits)
     assert full(done) == {}
-    first, second = done.told
+    first, second = done.notes
     assert "was stopped" in first and "8 s together" in second and "monotonic" in second
 
 

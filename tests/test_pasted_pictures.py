@@ -17,7 +17,7 @@ from traitlets.config import Config
 
 from autograder.authoring.sample_class import Student, hand_in
 from autograder.labs.lab import ROOT, find_lab
-from autograder.nbgrader_integration.preprocessors import _answers
+from autograder.nbgrader_integration.preprocessors import answers_of
 from autograder.reporting import feedback_page
 from autograder.reporting.feedback_cells import showable
 from autograder.sanitize import markdown, pictures, untrusted
@@ -180,8 +180,8 @@ def test_another_picture_is_another_answer_and_a_picture_alone_is_one():
         return submission(mend)
 
     red, blue = with_picture("red"), with_picture("blue")
-    assert _answers(red)["written-scale"] != _answers(blue)["written-scale"]
-    assert _answers(red)["written-heads"] == _answers(blue)["written-heads"]
+    assert answers_of(red)["written-scale"] != answers_of(blue)["written-scale"]
+    assert answers_of(red)["written-heads"] == answers_of(blue)["written-heads"]
 
     def only_attached(nb):  # the text is as released
         written(nb)["attachments"] = {"image.png": {"image/png": encoded()}}

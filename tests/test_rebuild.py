@@ -9,9 +9,10 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from autograder.execution.examiner import library_remarks
-from autograder.execution.submission_task import rebuilt
+from autograder.execution.grade_one import rebuilt
+from autograder.execution.submission_task import Task
 from autograder.labs.lab import ROOT, all_labs, find_lab
-from autograder.nbgrader_integration.preprocessors import _answers
+from autograder.nbgrader_integration.preprocessors import answers_of
 from autograder.submission.advice import advice, undefined, unknown_name
 from autograder.submission.bindings import bound
 from autograder.submission.cell_order import answer_to, slots
@@ -455,7 +456,7 @@ def test_the_digest_of_an_answer_changes_with_each_cell_that_contributes(release
     def digest(*own: str, answer: str = "def f():\n    return helper()") -> str:
         cells = submitted(release)
         cells[2:3] = [*(SubmittedCell("code", source, None) for source in own), SubmittedCell("code", answer, "answer")]
-        return _answers(rebuild(cells, release, {"exam": 2.0, "why": 1.0})[0])["answer"]
+        return answers_of(rebuild(cells, release, {"exam": 2.0, "why": 1.0})[0])["answer"]
 
     base = digest("def helper():\n    return 1", "x = 5")
     assert digest("def helper():\n    return 1", "x = 6") == base
@@ -496,13 +497,15 @@ def test_of_no_lab():
 def test_another_labs_notebook_is_one_sentence():
     lab1, lab2 = of_lab("lab1"), of_lab("lab2")
     points = {c.metadata.nbgrader.grade_id: 1.0 for c in lab1.cells if "points" in c.metadata.nbgrader}
-    nb = rebuilt(nbformat.writes(lab2).encode(), "", lab1, points)
+    content = {lab: nbformat.writes(nb).encode() for lab, nb in (("lab1", lab1), ("lab2", lab2))}
+    nb = rebuilt(Task("lab1_attention", "ada", content["lab2"], release=content["lab1"], points=points))
     assert nb.metadata.vitedu.mended == [
         "Nothing could be graded: this is Lab 2's notebook (tokens.ipynb), expected Lab 1's notebook "
         "(attention.ipynb): hand in that one."
     ]
     assert [c.source for c in nb.cells] == [c.source for c in lab1.cells]
-    assert rebuilt(nbformat.writes(lab1).encode(), "", lab1, points).metadata.vitedu.mended == []
+    same = rebuilt(Task("lab1_attention", "ada", content["lab1"], release=content["lab1"], points=points))
+    assert same.metadata.vitedu.mended == []
 
 
 def test_many_missing_cells_are_summed_up():

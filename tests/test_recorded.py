@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from course_fixture import LAB, MAX, Course, solved
 
-import autograder.execution.submission_task
+import autograder.execution.grade_one
 from autograder.authoring.sample_class import wrong
 from autograder.course import course_api
 from autograder.execution import code_version
@@ -54,7 +54,7 @@ def course(taught, tmp_path, monkeypatch) -> Course:
     def examine(*_):
         raise AssertionError("a student's code would have been run")
 
-    monkeypatch.setattr(autograder.execution.submission_task, "examine", examine)
+    monkeypatch.setattr(autograder.execution.grade_one, "examine", examine)
     return taught.copy(tmp_path / "course")
 
 
@@ -188,7 +188,7 @@ def test_only_what_the_lab_and_the_grader_import_makes_a_submission_stale(tmp_pa
 
 def test_what_the_grader_imports_is_listed():
     known = metadata.packages_distributions()
-    files = Path(autograder.execution.submission_task.__file__).parent.glob("*.py")
+    files = Path(autograder.execution.grade_one.__file__).parent.glob("*.py")
     imported = {name.partition(".")[0] for path in files for name in _imported(path)} - set(sys.stdlib_module_names)
     wanted = {known[name][0].lower().replace("_", "-") for name in imported & known.keys()} - {"vitedu", "distributed"}
     assert wanted <= set(code_version.GRADER)

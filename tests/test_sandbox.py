@@ -46,7 +46,7 @@ def start(request) -> Callable[[Limits], StudentKernel]:
 
     def started(limits: Limits) -> StudentKernel:
         kernel = StudentKernel(limits, template=address)
-        assert kernel.cold == ""
+        assert kernel.fallback_reason == ""
         return kernel
 
     return started
@@ -122,7 +122,7 @@ def test_neither_grader_nor_its_environment_is_inside(way, monkeypatch):
     monkeypatch.setenv("VITEDU_TEST_SECRET", "do not tell")
     with ForkServer([], PACKAGES) if way == "warm" else nullcontext() as template, ExitStack() as stack:
         kernel = stack.enter_context(StudentKernel(Limits(), template=template.address if template else ""))
-        assert kernel.cold == ""
+        assert kernel.fallback_reason == ""
         for name in ("autograder", "autograder.judging.judge", "autograder.exams.lab1"):
             run = kernel.run(f"import {name}", 20)
             assert run.status == ERROR and "ModuleNotFoundError" in run.error

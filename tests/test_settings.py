@@ -7,9 +7,9 @@ from course_fixture import LAB, Course
 
 from autograder.cli import main
 from autograder.course import course_api
-from autograder.grading.cache_key import code_hash
+from autograder.execution.code_version import code_hash
 from autograder.labs.lab import ROOT
-from autograder.nbgrader_integration.preprocessors import Examine, Rebuild
+from autograder.nbgrader_integration.preprocessors import Examine, Record
 from autograder.sandbox import bubblewrap
 
 COPIED = (ROOT / "autograder" / "nbgrader_config.py").read_text()
@@ -21,17 +21,18 @@ def settings(folder: Path, text: str, head: str = COPIED) -> Path:
 
 
 def hash_of(folder: Path, **options: bool) -> str:
-    return code_hash(LAB, LAB.source, b"secret", course_api(folder, **options).config)
+    examine = Examine(config=course_api(folder, **options).config)
+    return code_hash(LAB, b"release", b"secret", examine.limits, examine.sandbox)
 
 
 @pytest.mark.parametrize("head", ["", COPIED])
 def test_settings_hold_and_ours_stay(tmp_path, head):
-    text = "c.Examine.cell_seconds = 5\nc.CourseDirectory.root = '/nowhere'\nc.Autograde.sanitize_preprocessors = []"
+    text = "c.Examine.cell_seconds = 5\nc.CourseDirectory.root = '/nowhere'\nc.Autograde.autograde_preprocessors = []"
     api = course_api(settings(tmp_path, text, head))
     examine = Examine(config=api.config)
     assert (examine.cell_seconds, examine.probe_seconds) == (5.0, Examine.probe_seconds.default_value)
     assert api.coursedir.root == str(tmp_path)
-    assert api.config.Autograde.sanitize_preprocessors == [Rebuild], "no setting takes the walls away"
+    assert api.config.Autograde.autograde_preprocessors[:2] == [Examine, Record], "no setting takes the walls away"
 
 
 def test_the_sandbox_is_the_commands_choice(tmp_path):

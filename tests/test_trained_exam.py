@@ -12,6 +12,7 @@ from autograder.execution import training_runs
 from autograder.execution.examiner import examine
 from autograder.execution.limits import Limits
 from autograder.execution.student_kernel import StudentKernel
+from autograder.execution.submission_task import Task
 from autograder.judging.reference_answers import Reference
 from autograder.judging.verdict import DIED, GRADED, NOT_ANSWERED, TIMED_OUT, Verdict
 from autograder.labs.lab import find_lab, without_marks
@@ -37,7 +38,8 @@ def notebook(**replaced: str) -> NotebookNode:
 
 def sit(reference, nb, kept=None, **limits) -> Verdict:
     """The verdict on the one exam of a notebook."""
-    (verdict,) = examine(nb, LAB, reference, "ada", b"a secret", Limits(**limits), kept).verdicts
+    task = Task(LAB.assignment, "ada", secret=b"a secret", limits=Limits(**limits))
+    (verdict,) = examine(task, nb, reference, kept).verdicts
     return verdict
 
 
@@ -51,7 +53,7 @@ def test_a_training_is_kept_and_judged_again_without_another_one(reference, tmp_
     def refuse(*_):
         raise AssertionError("it was trained again")
 
-    monkeypatch.setattr(training_runs, "hold", refuse)
+    monkeypatch.setattr(training_runs, "run", refuse)
     again = sit(reference, notebook(), tmp_path)
     assert (again.points, again.cases) == (first.points, first.cases)
     with pytest.raises(AssertionError, match="trained again"):  # another notebook has another draw
@@ -61,9 +63,9 @@ def test_a_training_is_kept_and_judged_again_without_another_one(reference, tmp_
 def test_neither_labels_nor_entropy_enter_the_kernel(reference, monkeypatch):
     sent, draws = [], []
     monkeypatch.setattr(StudentKernel, "put", lambda self, entry, make, *_, **__: sent.append(make("nonce")) or stop())
-    hold = training_runs.hold
+    run = training_runs.run
     monkeypatch.setattr(
-        training_runs, "hold", lambda kernel, draw, limits: draws.append(draw) or hold(kernel, draw, limits)
+        training_runs, "run", lambda kernel, draw, limits: draws.append(draw) or run(kernel, draw, limits)
     )
 
     def stop():

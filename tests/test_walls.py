@@ -16,6 +16,7 @@ from autograder.authoring.sample_class import Student, hand_in, model_codes
 from autograder.execution.examiner import examine
 from autograder.execution.preload import PACKAGES
 from autograder.execution.student_kernel import StudentKernel
+from autograder.execution.submission_task import Task
 from autograder.judging.reference_answers import Reference
 from autograder.sandbox import bubblewrap
 from autograder.sandbox.forked_kernel import ForkServer
@@ -263,7 +264,7 @@ def test_questions_do_not_depend_on_answers(reference, tmp_path, monkeypatch):
     points = []
     for codes in (right, wrong, {}):
         asked.append([])
-        done = examine(notebook(codes, tmp_path), LAB, reference, "s", SECRET)
+        done = examine(Task(LAB.assignment, "s", secret=SECRET), notebook(codes, tmp_path), reference)
         points.append(sum(verdict.points for verdict in done.verdicts))
     assert points[0] > points[1] > points[2] == 0
     assert len(asked[0]) == 2 * len(LAB.exercises)  # the student's own variant, and the one of all
@@ -280,7 +281,8 @@ def test_no_name_stands_inside(way, reference, tmp_path):
     codes = {"scaled_dot_product_attention": look}
     with ForkServer([], PACKAGES) if way == "warm" else nullcontext() as template:
         address = template.address if template else ""
-        done = examine(notebook(codes, folder), LAB, reference, student, SECRET, template=address)
+        task = Task(LAB.assignment, student, secret=SECRET, template=address)
+        done = examine(task, notebook(codes, folder), reference)
     seen = str(done.outputs)
     assert (
         ("fork_server" if way == "warm" else "kernel_main.py") in seen

@@ -42,7 +42,7 @@ def template() -> Iterator[ForkServer]:
 
 def warm(address: str) -> StudentKernel:
     kernel = StudentKernel(Limits(), template=address)
-    assert kernel.cold == ""
+    assert kernel.fallback_reason == ""
     return kernel
 
 
@@ -373,7 +373,7 @@ def test_all_end_with_their_grader():
         "from autograder.execution.preload import PACKAGES\n"
         "from autograder.sandbox.forked_kernel import ForkServer\n"
         "template = ForkServer([], PACKAGES)\nkernel = StudentKernel(Limits(), template=template.address)\n"
-        "assert not kernel.cold, kernel.cold\n"
+        "assert not kernel.fallback_reason, kernel.fallback_reason\n"
         "print(template.process.pid, *[p.pid for p in kernel._watch.family()], flush=True)\ntime.sleep(300)"
     )
     grader = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=REPO)
@@ -388,7 +388,8 @@ def test_all_end_with_their_grader():
 def test_a_kernel_ends_with_its_worker_though_the_template_stays(template):
     code = (
         "import sys, time\nfrom autograder.execution.student_kernel import Limits, StudentKernel\n"
-        f"kernel = StudentKernel(Limits(), template={template.address!r})\nassert not kernel.cold, kernel.cold\n"
+        f"kernel = StudentKernel(Limits(), template={template.address!r})\n"
+        "assert not kernel.fallback_reason, kernel.fallback_reason\n"
         'kernel.run(\'import subprocess; many = [subprocess.Popen(["sleep", "300"]) for _ in range(3)]\', 20)\n'
         "print(*[p.pid for p in kernel._watch.family()], flush=True)\ntime.sleep(300)"
     )
@@ -418,7 +419,7 @@ def test_a_kernel_ends_with_the_template_and_the_next_starts_cold():
         wait_for_the_end(started)
         assert kernel.run("1", 20).status == DIED
         with StudentKernel(Limits(), template=template.address) as next_one:
-            assert "no kernel could be forked" in next_one.cold and "cold" not in next_one.cold
+            assert "no kernel could be forked" in next_one.fallback_reason and "cold" not in next_one.fallback_reason
             assert told(next_one, "1 + 1") == 2 and len(family(next_one)) == 3
 
 
@@ -428,7 +429,7 @@ def test_where_namespaces_are_refused_it_starts_cold(monkeypatch):
         bubblewrap, "_start", lambda *args, fork_server=False: start(*args)
     )  # as any kernel's: no namespaces
     with ForkServer([], PACKAGES) as template, StudentKernel(Limits(), template=template.address) as kernel:
-        assert "new namespaces" in kernel.cold
+        assert "new namespaces" in kernel.fallback_reason
         assert told(kernel, "1 + 1") == 2
         assert runs(preloaded(template))
 
@@ -445,11 +446,11 @@ def test_a_template_that_gets_no_process_or_no_time_costs_its_kernels_the_warm_s
     with ForkServer([], PACKAGES) as template:
         for _ in range(2):
             with StudentKernel(Limits(), template=template.address) as kernel:
-                assert "no kernel could be forked" in kernel.cold and told(kernel, "1 + 1") == 2
+                assert "no kernel could be forked" in kernel.fallback_reason and told(kernel, "1 + 1") == 2
         assert runs(preloaded(template))
         bubblewrap.end(template.process)
         with StudentKernel(Limits(), template=template.address) as kernel:
-            assert kernel.cold and told(kernel, "1 + 1") == 2
+            assert kernel.fallback_reason and told(kernel, "1 + 1") == 2
 
 
 @pytest.mark.slow
@@ -478,12 +479,13 @@ from autograder.sandbox.forked_kernel import ForkServer
 assert not unavailable(), unavailable()
 with ForkServer(["torch"], PACKAGES) as template:
     with StudentKernel(Limits(files=50), template=template.address) as kernel:
-        print(kernel.cold, kernel.run("import os, torch; print(os.getuid(), torch.ones(2).sum())", 60).outputs[0].text)
+        run = kernel.run("import os, torch; print(os.getuid(), torch.ones(2).sum())", 60)
+        print(kernel.fallback_reason, run.outputs[0].text)
         run = kernel.run("import time\\nfor i in range(200): open(f'{i}', 'w')\\ntime.sleep(20)", 30)
         print(run.status, run.error)
     with StudentKernel(Limits(memory=1200 * 2**20), template=template.address) as kernel:
         code = "import mmap, time\\nm = mmap.mmap(-1, 1500 * 2**20)\\nfor i in range(0, len(m), 4096): m[i] = 1\\n"
-        print(kernel.cold, kernel.run(code + "time.sleep(30)", 40).status)
+        print(kernel.fallback_reason, kernel.run(code + "time.sleep(30)", 40).status)
 """
 
 

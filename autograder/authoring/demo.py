@@ -13,10 +13,10 @@ from autograder.errors import UserError
 from autograder.execution.preload import PACKAGES
 from autograder.grading.grade_class import grade
 from autograder.labs.lab import Lab
-from autograder.nbgrader_integration.api import why
+from autograder.nbgrader_integration.api import reason_of
 from autograder.sandbox.bubblewrap import unavailable
 from autograder.storage.atomic_files import write_atomically
-from autograder.storage.course_folder import overview_path, report_path
+from autograder.storage.course_folder import Course
 from autograder.storage.course_secret import SECRET
 
 # A fixed secret, so that the demo shows everybody the same; a course draws its own.
@@ -36,12 +36,13 @@ def demo(folder: Path, labs: list[Lab], sandbox: bool = True) -> int:
         write_atomically(folder / SECRET, DEMO_SECRET + "\n")
         (folder / SECRET).chmod(0o600)
     status = max(_cycle(folder, lab, sandbox) for lab in labs)
+    course = Course(folder)
     print("\nLook at:")
     for lab in labs:
-        print(f"  {report_path(folder, lab.assignment)}   the class report of {lab.assignment}")
+        print(f"  {course.report(lab)}   the class report of {lab.assignment}")
         print(f"  {folder}/feedback/STUDENT/{lab.assignment}/{lab.notebook}.html   what each student reads")
-    if overview_path(folder).exists():
-        print(f"  {overview_path(folder)}   the report of the whole course")
+    if course.overview.exists():
+        print(f"  {course.overview}   the report of the whole course")
     print(f"  {folder}/scores.csv     one row a student")
     print(f"  {folder}/gradebook.db   nbgrader's gradebook (nbgrader's formgrader opens it)")
     return status
@@ -67,10 +68,10 @@ def _release(folder: Path, lab: Lab) -> nbformat.NotebookNode:
     built = lab.source.with_suffix(".ipynb")
     if not built.exists() or nbformat.read(built, as_version=4).metadata.vitedu.source != source_hash(lab):
         raise UserError(f"Expected {built} to be built from the {lab.source.name} beside it; run: make notebooks")
-    stamp = exam_hash(lab)
-    if not (path.exists() and mark.exists() and mark.read_text() == stamp):
+    digest = exam_hash(lab)
+    if not (path.exists() and mark.exists() and mark.read_text() == digest):
         result = course_api(folder).generate_assignment(lab.assignment, force=True)
         if not result["success"]:
-            raise UserError(f"nbgrader could not make the release: {why(result)}")
-        write_atomically(mark, stamp)
+            raise UserError(f"nbgrader could not make the release: {reason_of(result)}")
+        write_atomically(mark, digest)
     return nbformat.read(path, as_version=4)

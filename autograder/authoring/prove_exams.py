@@ -98,7 +98,10 @@ def verify(
     """
     tasks = list(dict.fromkeys((lab.assignment, exercise.id) for lab, exercise in chosen))
     proofs = {}
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    # With one thread each: the tensors are tiny.
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
         draws = {task: all_draws(task[1], secrets, variants) for task in tasks}
         waiting = {pool.submit(prove, *task, draws[task], carried): task for task in reversed(tasks)}
         for done in tqdm(as_completed(waiting), total=len(tasks), desc="exams proven", unit="exam"):

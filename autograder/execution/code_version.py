@@ -1,4 +1,4 @@
-"""What decides a score beside the submission: our own sources, as a digest, and the versions of packages."""
+"""What decides a score, as digests: our own sources, the versions of packages, the release, and the submission."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import sys
 from functools import cache
 from importlib import metadata
 
+from autograder.execution.limits import Limits
 from autograder.execution.preload import modules_of
 from autograder.labs.lab import ROOT, Lab
+from autograder.storage.submissions import Submission
 
 # What autograder imports and scores may depend on; distributed only carries submissions to other machines.
 GRADER = (
-    "beautifulsoup4", "bleach", "ipykernel", "ipython", "jinja2", "jupyter-client", "jupytext", "markupsafe",
+    "beautifulsoup4", "bleach", "ipykernel", "ipython", "jinja2", "jupyter-client", "jupytext", "markupsafe", "msgspec",
     "nbclient", "nbconvert", "nbformat", "nbgrader", "numpy", "pillow", "psutil", "pyseccomp", "python-dateutil",
     "pyzmq", "safetensors", "sqlalchemy", "torch", "tqdm", "traitlets",
 )  # fmt: skip
@@ -26,6 +28,24 @@ def sources() -> str:
     digest = hashlib.sha256()
     for path in (*sorted((ROOT / "autograder").rglob("*.py")), *sorted((ROOT / "vitedu").rglob("*.py"))):
         digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def code_hash(lab: Lab, release: bytes, secret: bytes, limits: Limits, sandbox: bool) -> str:
+    """Whatever decides a score beside the submission: exams, code, release, secret, libraries, limits and sandbox."""
+    settings = repr((limits, sandbox)).encode()
+    digest = hashlib.sha256(secret + settings + "\n".join(environment(lab)).encode() + sources().encode())
+    digest.update(release)
+    digest.update(lab.source.read_bytes())
+    return digest.hexdigest()
+
+
+def cache_key(submission: Submission, code: str) -> str:
+    """A digest of what was handed in and of `code`: a submission whose key is unchanged need not be graded again."""
+    content, problem = submission.content()
+    digest = hashlib.sha256(code.encode())
+    for part in (problem.encode(), submission.note.encode(), content or b""):
+        digest.update(hashlib.sha256(part).digest())
     return digest.hexdigest()
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from nbformat import NotebookNode
 
-from autograder.execution.limits import Limits
 from autograder.execution.notebook_cells import Cells
 from autograder.execution.student_kernel import (
     DIED,
@@ -26,11 +25,12 @@ from autograder.execution.student_kernel import (
     Run,
     StudentKernel,
 )
+from autograder.execution.submission_task import Task
 from autograder.judging.judge import CaseAnswer, judge, signature
 from autograder.judging.reference_answers import Reference
 from autograder.judging.verdict import ERROR, GRADED, NOT_ANSWERED, NOT_GRADED, CaseVerdict, Verdict
 from autograder.labs.exam import Exercise
-from autograder.labs.lab import EXAMS, Lab
+from autograder.labs.lab import EXAMS
 from autograder.labs.variants import Draw, variant_of
 from autograder.submission.advice import advice, undefined, unknown_name
 from autograder.submission.bindings import defined, used
@@ -55,8 +55,8 @@ class Examination:
         seconds: by stage: start, cells, probes, judge, replays.
         cpu: CPU seconds of the student's code, in all kernels together; what a kernel takes to start is left out.
         trained: names of the files with trained answers that it used or wrote.
-        cold: why a kernel was not forked from the template, though there is one.
-        told: sentences about cells that were stopped or left out, and exercises that were better further below.
+        fallback_reason: why a kernel was not forked from the template, though there is one.
+        notes: sentences about cells that were stopped or left out, and exercises that were better further below.
     """
 
     verdicts: list[Verdict] = field(default_factory=list)
@@ -64,31 +64,17 @@ class Examination:
     seconds: dict[str, float] = field(default_factory=dict)
     cpu: float = 0.0
     trained: list[str] = field(default_factory=list)
-    cold: str = ""
-    told: list[str] = field(default_factory=list)
+    fallback_reason: str = ""
+    notes: list[str] = field(default_factory=list)
 
 
-def examine(
-    notebook: NotebookNode,
-    lab: Lab,
-    reference: Reference,
-    student: str,
-    secret: bytes,
-    limits: Limits | None = None,
-    kept: Path | None = None,
-    sandbox: bool = True,
-    template: str = "",
-) -> Examination:
+def examine(task: Task, notebook: NotebookNode, reference: Reference, trainings_dir: Path | None = None) -> Examination:
     """Run and judge a rebuilt notebook (see submission/rebuild.py); never raises for anything the student did.
 
     Args:
-        student: decides the variants, with the course secret.
-        kept: folder in which trained answers are kept, so that a regrade need not train again.
-        sandbox: without, the student's code runs as the user who grades.
-        template: address of a preloaded process that kernels are forked from, see sandbox/forked_kernel.py.
+        trainings_dir: folder in which trained answers are kept, so that a regrade need not train again.
     """
-    limits = limits or Limits()
-    return _NotebookExamination(notebook, lab, reference, student, secret, limits, kept, sandbox, template).hold()
+    return _NotebookExamination(task, notebook, reference, trainings_dir).run()
 
 
 def unexamined(notebook: NotebookNode, reason: str) -> Examination:
@@ -106,8 +92,8 @@ def ask_exercise(kernel: StudentKernel, cases: list[Case], seconds: float) -> tu
     Only a fact about dtypes leads to a second question, never a value, and no verdict.
     """
     run = kernel.ask(cases, torch.float64, seconds)
-    why = run.error if run.status == ERROR else ""
-    replies = [CaseAnswer(run.answers.get(i), why=why) for i in range(len(cases))]
+    reason = run.error if run.status == ERROR else ""
+    replies = [CaseAnswer(run.answers.get(i), why=reason) for i in range(len(cases))]
     again = [i for i, reply in enumerate(replies) if reply.answer is not None and asks_for_float32(reply.answer)]
     if again and run.status == OK:
         run = kernel.ask([cases[i] for i in again], torch.float32, seconds)
@@ -134,26 +120,15 @@ def library_remarks(source: str, library: tuple[str, ...]) -> list[str]:
 class _NotebookExamination:
     """The examination of one notebook, with the kernel it is in and the time that it has left."""
 
-    def __init__(
-        self,
-        notebook: NotebookNode,
-        lab: Lab,
-        reference: Reference,
-        student: str,
-        secret: bytes,
-        limits: Limits,
-        kept: Path | None,
-        sandbox: bool,
-        template: str,
-    ) -> None:
-        self.notebook, self.lab, self.reference, self.limits = notebook, lab, reference, limits
-        self.student, self.secret, self.kept = student, secret, kept
-        self.cells = Cells(notebook, limits, sandbox, template, self._open)
+    def __init__(self, task: Task, notebook: NotebookNode, reference: Reference, trainings_dir: Path | None) -> None:
+        self.notebook, self.lab, self.reference, self.limits = notebook, reference.lab, reference, task.limits
+        self.student, self.secret, self.trainings_dir = task.student, task.secret, trainings_dir
+        self.cells = Cells(notebook, task.limits, task.sandbox, task.template, self._open)
         self.done = Examination(outputs=self.cells.outputs, seconds=self.cells.seconds)
         self._better: list[str] = []  # sentences about exercises that were better when they were asked again
         self.named: dict[str, str] = {}  # exercise -> the idea found in it, see labs.exam.Exercise
 
-    def hold(self) -> Examination:
+    def run(self) -> Examination:
         """Go through the notebook from top to bottom."""
         try:
             self.cells.start()
@@ -172,8 +147,8 @@ class _NotebookExamination:
                     self._ask_again(index, cell)
         finally:
             self.cells.leave()
-        self.done.cpu, self.done.cold = self.cells.cpu, self.cells.cold
-        self.done.told = [sentence for _, sentence in self.cells.told] + self._better
+        self.done.cpu, self.done.fallback_reason = self.cells.cpu, self.cells.fallback_reason
+        self.done.notes = [sentence for _, sentence in self.cells.notes] + self._better
         return self.done
 
     def _exams(self) -> list[NotebookNode]:
@@ -205,7 +180,7 @@ class _NotebookExamination:
             new, self.cells.deaths = self.done.verdicts.pop(), deaths  # it was asked before, and costs no other
             idea = self.named.get(exercise)
             self.named = named
-            if (new.points or 0) > self.done.verdicts[at].points:
+            if (new.points or 0) > (self.done.verdicts[at].points or 0):
                 self.done.verdicts[at] = new
                 self.named.pop(exercise, None)
                 if idea:
@@ -232,10 +207,10 @@ class _NotebookExamination:
         except KernelStartError as error:
             self._add(cell, status=NOT_GRADED, points=None, reason=str(error))
             return
-        status, why = (GRADED, "") if run.status in (OK, ERROR) else (run.status, run.error)
+        status, problem = (GRADED, "") if run.status in (OK, ERROR) else (run.status, run.error)
         probed = time.monotonic()
         failure, reason = self.cells.failures.get(exercise.id, ("", ""))
-        reason = reason or why or ENDINGS.get(status, "")
+        reason = reason or problem or ENDINGS.get(status, "")
         verdict = self._add(cell, status=status, points=0.0, reason=reason)
         verdict.variant = int(draw.key[2])
         verdict.remarks += library_remarks(answer_to(self.notebook, exercise.id), exercise.library)
@@ -268,8 +243,8 @@ class _NotebookExamination:
             if exercise in self.cells.fatal:  # its own affair, though what else it defines stays for the others
                 return nothing, Run(self.cells.failures[exercise][0]), 0.0
             if status != OK:
-                why = self.cells.no_time() if status == TIMED_OUT else ""
-                return nothing, Run(status, error=why), 0.0
+                error = self.cells.no_time() if status == TIMED_OUT else ""
+                return nothing, Run(status, error=error), 0.0
             found = self.cells.settle(index, lambda: self._put(index, cases), self.limits.probe, place=place)
             if found is not None:
                 self.cells.deaths += found[1].status in GONE
@@ -278,7 +253,7 @@ class _NotebookExamination:
     def _put(self, index: int, cases: list[Case]) -> tuple[list[CaseAnswer], Run]:
         """Put the cases to the kernel that is there."""
         started, most = time.monotonic(), self.cells.left(self.limits.probe)
-        replies, run = ask_exercise(self.cells.kernel, cases, most)
+        replies, run = ask_exercise(self.cells.running, cases, most)
         self.cells.ran(index, "", time.monotonic() - started)
         run.lost |= any(r.answer is not None and r.answer.error.get("type") == INTERRUPTED for r in replies)
         if run.status == TIMED_OUT and most < self.limits.probe:
@@ -295,36 +270,38 @@ class _NotebookExamination:
         content = training_runs.notebook_hash(self.notebook)
         draw = exam.draw(self.secret, variant, content)
         name = training_store.key(content, draw, variant, exam.version())
-        held = training_store.load(self.kept, name) if self.kept else None
-        started, why, status = time.monotonic(), "", OK
+        held = training_store.load(self.trainings_dir, name) if self.trainings_dir else None
+        started, problem, status = time.monotonic(), "", OK
 
         def train() -> tuple[list[Any], Run]:
             begun = time.monotonic()
-            found, status, why = exam.hold(self.cells.kernel, draw, self.limits)
+            found, status, problem = exam.run(self.cells.running, draw, self.limits)
             self.cells.deadline += time.monotonic() - begun  # training has limits of its own
-            return found, Run(status, error=why)
+            return found, Run(status, error=problem)
 
         while held is None:
             try:
                 if (status := self.cells.ready(index)) != OK:
-                    why = self.cells.no_time() if status == TIMED_OUT else ""
+                    problem = self.cells.no_time() if status == TIMED_OUT else ""
                     break
                 if (found := self.cells.settle(index, train, math.inf, costly=True)) is None:
                     continue
             except KernelStartError as error:
                 self._add(cell, status=NOT_GRADED, points=None, reason=str(error))
                 return
-            held, status, why = found[0], found[1].status, found[1].error
+            held, status, problem = found[0], found[1].status, found[1].error
             self.cells.deaths += status in GONE
-            if self.kept and status in (OK, ERROR) and not self.cells.convicted:  # a regrade would convict nobody
-                training_store.store(self.kept, name, held)
-        if self.kept and held is not None:
+            if (
+                self.trainings_dir and status in (OK, ERROR) and not self.cells.convicted
+            ):  # a regrade would convict nobody
+                training_store.store(self.trainings_dir, name, held)
+        if self.trainings_dir and held is not None:
             self.done.trained.append(training_store.file_name(name))
         learned = time.monotonic()
         verdict = self._add(cell, status=GRADED, points=0.0, reason="")
         verdict.variant = variant
         if held is None or status in ENDINGS:
-            verdict.status, verdict.reason = status, why or ENDINGS[status]
+            verdict.status, verdict.reason = status, problem or ENDINGS[status]
         else:
             earned = {v.exercise: v.points for v in self.done.verdicts}
             outcome = exam.judge(self.reference, draw, held, self.named, earned)
@@ -332,8 +309,8 @@ class _NotebookExamination:
             verdict.points = round(verdict.max_points * outcome.points / exam.tiers, 2)
             verdict.reason = outcome.notes[0].rstrip(".") if outcome.status == ERROR else ""
             verdict.cases = [
-                CaseVerdict("accuracy on hidden images", outcome.points == exam.tiers, 1.0, told)
-                for told in outcome.notes[:1]
+                CaseVerdict("accuracy on hidden images", outcome.points == exam.tiers, 1.0, note)
+                for note in outcome.notes[:1]
             ]
             verdict.remarks += outcome.notes[1:]
         failure, reason = self.cells.failures.get(exercise.id, ("", ""))
@@ -345,7 +322,7 @@ class _NotebookExamination:
 
     def _ask_common(self, index: int, place: int, exercise: Exercise, verdict: Verdict) -> None:
         """Put the variant common to the class, so that equal unexplained answers can be grouped."""
-        if not self.cells.kernel.alive or self.cells.left(1) <= 0 or verdict.status in ENDINGS:
+        if not self.cells.alive or self.cells.left(1) <= 0 or verdict.status in ENDINGS:
             return
         cases = self.reference.cases(exercise, Draw(self.secret, exercise.id, COMMON))
         try:
@@ -363,13 +340,15 @@ class _NotebookExamination:
 
     def _advice(self, verdict: Verdict, index: int) -> list[str]:
         """What to do about an error in this exercise that comes from elsewhere: a file, or another cell."""
-        said = [verdict.reason, *(case.note for case in verdict.cases if not case.right)]
-        found = [told for text in said if (told := advice(text))]
-        unknown = any("NameError" in text for text in said)
+        texts = [verdict.reason, *(case.note for case in verdict.cases if not case.right)]
+        found = [sentence for text in texts if (sentence := advice(text))]
+        unknown = any("NameError" in text for text in texts)
         found += [
-            told for told, any_name in self.cells.advice if unknown or (any_name and verdict.status == NOT_ANSWERED)
+            sentence
+            for sentence, any_name in self.cells.advice
+            if unknown or (any_name and verdict.status == NOT_ANSWERED)
         ]
-        found += [told for text in said if (told := unknown_name(text, self.notebook.cells, index))]
+        found += [sentence for text in texts if (sentence := unknown_name(text, self.notebook.cells, index))]
         if verdict.status == NOT_ANSWERED:
             stub = next(cell.source for cell in self.lab.cells if cell.grade_id == verdict.exercise)
             found += filter(None, [undefined(defined(stub), self.notebook.cells, verdict.exercise)])

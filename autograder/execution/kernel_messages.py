@@ -81,8 +81,8 @@ class Outputs:
         if self._bytes > self._most_bytes or len(self.outputs) >= self._most:
             self._full = True
             limit = f"The output of this cell was cut here, at {self._most_bytes} bytes or {self._most} outputs"
-            said = limit if self._most_bytes else "Not shown: this notebook has shown as much as one may"
-            output = new_output("stream", name="stderr", text=f"[{said}.]\n")
+            sentence = limit if self._most_bytes else "Not shown: this notebook has shown as much as one may"
+            output = new_output("stream", name="stderr", text=f"[{sentence}.]\n")
         if last is not None and output.output_type == last.output_type == "stream" and output.name == last.name:
             last.text += output.text
         else:

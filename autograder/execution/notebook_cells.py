@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from nbformat import NotebookNode
@@ -34,8 +35,8 @@ class Cells:
         seconds: by stage: start, cells, probes, judge, replays.
         cpu: CPU seconds of the student's code, in all kernels together; what a kernel takes to start is left out.
         outputs: of each code cell that ran, by its place.
-        cold: why a kernel was not forked from the template, though there is one.
-        told: sentences about what was stopped or left out, each with its cell.
+        fallback_reason: why a kernel was not forked from the template, though there is one.
+        notes: sentences about what was stopped or left out, each with its cell.
         deaths: kernels that probes have ended.
         fatal: grade_id of the cells that ended a kernel.
         failures: grade_id -> status and reason of a cell that failed.
@@ -56,8 +57,8 @@ class Cells:
         self.notebook, self.limits, self.sandbox, self.template = notebook, limits, sandbox, template
         self.seconds = dict.fromkeys(("start", "cells", "probes", "judge", "replays"), 0.0)
         self.outputs: dict[int, list[NotebookNode]] = {}
-        self.cold, self.cpu, self.deaths = "", 0.0, 0
-        self.told: list[tuple[int, str]] = []
+        self.fallback_reason, self.cpu, self.deaths = "", 0.0, 0
+        self.notes: list[tuple[int, str]] = []
         self.fatal: set[str] = set()
         self.failures: dict[str, tuple[str, str]] = {}
         self.advice: list[tuple[str, bool]] = []
@@ -76,6 +77,17 @@ class Cells:
         self.convicted = False
         self.trials, self.on_trial, self.quick = TRIALS, False, math.inf
 
+    @property
+    def running(self) -> StudentKernel:
+        """The kernel, which was started; whether it is still alive is another question."""
+        assert self.kernel is not None
+        return self.kernel
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is a kernel, and it is alive."""
+        return self.kernel is not None and self.kernel.alive
+
     def start(self) -> None:
         """A fresh kernel.
 
@@ -87,7 +99,7 @@ class Cells:
             self.kernel = StudentKernel(self.limits, self.sandbox, self._spent, self.template)
         except KernelStartError:
             self.kernel = StudentKernel(self.limits, self.sandbox, self._spent)
-        self.cold = self.cold or self.kernel.cold
+        self.fallback_reason = self.fallback_reason or self.kernel.fallback_reason
         self.trail = Trail(self.kernel.tasks())
         self.seconds["start"] += time.monotonic() - started
         if not self.deadline:
@@ -111,7 +123,7 @@ class Cells:
         """OK with a live kernel in which the earlier cells ran; else why there is none."""
         if self.left(1) <= 0:
             return TIMED_OUT
-        if self.kernel.alive:
+        if self.alive:
             return OK
         if self.deaths > self.limits.replays or not self._has_more(index):
             return DIED
@@ -120,9 +132,12 @@ class Cells:
                 return TIMED_OUT
             if (ended := self.replay(index)) is None:
                 return OK
-            if traps.without(self, ended, lambda place=ended: (None, self.play(place)), Run(DIED)) is None:
+            if traps.without(self, ended, partial(self._play_again, ended), Run(DIED)) is None:
                 self._leave_out(ended, "ended the kernel when it was run again")
         return TIMED_OUT
+
+    def _play_again(self, place: int) -> tuple[None, Run]:
+        return None, self.play(place)
 
     def _has_more(self, index: int) -> bool:
         """Whether anything is asked from this place on, behind the cell above it included."""
@@ -132,7 +147,7 @@ class Cells:
 
     def no_cpu(self) -> bool:
         """Whether all the CPU time of the notebook is used up."""
-        running = self.kernel.cpu_time() if self.kernel not in (None, self._counted) else 0.0
+        running = self.kernel.cpu_time() if self.kernel is not None and self.kernel is not self._counted else 0.0
         return self._spent + running >= self.limits.cpu
 
     def replay(self, index: int, waits: Mapping[int, float] | None = None) -> int | None:
@@ -175,10 +190,10 @@ class Cells:
         if self.on_trial and traps.ends(run):
             return False
         pause = min(waits.get(place, 0.0), self._pauses)
-        if not pause or not self.kernel.alive:
-            return self.kernel.alive
+        if not pause or not self.alive:
+            return self.alive
         started = time.monotonic()
-        lasts = self.kernel.lasts(pause)
+        lasts = self.running.lasts(pause)
         self._pauses -= pause
         self.deadline += time.monotonic() - started
         return lasts
@@ -189,12 +204,12 @@ class Cells:
         source, own = self.reduced.get(place, runs(cell)), is_own(cell)
         own_time = min(self.limits.cell, self.quick, max(self.own_left, 0.0))
         most = own_time if own else self.left(self.limits.cell)
-        started, cpu = time.monotonic(), self.kernel.cpu_time() if own else 0.0
-        run = self.kernel.run(source, most, max(self.own_cpu, 1.0) if own else math.inf)
+        started, cpu = time.monotonic(), self.running.cpu_time() if own else 0.0
+        run = self.running.run(source, most, max(self.own_cpu, 1.0) if own else math.inf)
         taken = time.monotonic() - started
         if own:  # its time is no exercise's
             self.own_left -= taken
-            self.own_cpu -= self.kernel.cpu_time() - cpu
+            self.own_cpu -= self.running.cpu_time() - cpu
             self.deadline += taken
         self.ran(place, source, taken)
         if run.status == TIMED_OUT and not run.error:
@@ -205,8 +220,8 @@ class Cells:
         """Note what a cell or an exam has taken, and what it has left."""
         if not self.on_trial:
             self.took[place] = self.took.get(place, 0.0) + taken
-        if self.kernel.alive:
-            self.trail.ran(place, source, self.kernel.tasks())
+        if self.alive:
+            self.trail.ran(place, source, self.running.tasks())
 
     def settle(
         self, index: int, attempt: Attempt, most: float, costly: bool = False, place: int | None = None
@@ -241,7 +256,7 @@ class Cells:
 
         What was left may have stopped the kernel or hold its lock, so that whoever runs then gets no answer.
         """
-        if self.kernel.alive:
+        if self.alive:
             return False
         return run.status in GONE or any(is_own(self.notebook.cells[place]) for place in self.trail.waits())
 
@@ -269,10 +284,10 @@ class Cells:
         self.reduced[place] = definitions(runs(cell)) if first else ""
         if is_own(cell):
             self.blamed.add(place)
-            self._at_own_cost = not self.kernel.alive
+            self._at_own_cost = not self.alive
             if first:
-                self.tell(place, did if self.kernel.alive else f"{did}; only what it defines was run from then on")
-        elif not self.kernel.alive:
+                self.note(place, did if self.alive else f"{did}; only what it defines was run from then on")
+        elif not self.alive:
             self.fails(cell, f"its cell {did}")
 
     def fails(self, cell: NotebookNode, did: str) -> None:
@@ -281,19 +296,19 @@ class Cells:
         self.fatal.add(grade_id)
         self.failures.setdefault(grade_id, (DIED, did))
 
-    def tell(self, place: int, did: str) -> None:
+    def note(self, place: int, did: str) -> None:
         """Keep a sentence about a cell for the student and the instructor."""
         name = name_of(self.notebook.cells, place)
-        self.told.append((place, text(f"{name[0].upper()}{name[1:]} {did}.", 300)))
+        self.notes.append((place, text(f"{name[0].upper()}{name[1:]} {did}.", 300)))
 
     def no_time(self) -> str:
         """Why there is no time left, with the cell that took most of it."""
-        told = f"the {self.limits.notebook:g} s of the notebook are used up"
+        sentence = f"the {self.limits.notebook:g} s of the notebook are used up"
         took = {place: seconds for place, seconds in self.took.items() if not is_own(self.notebook.cells[place])}
         if not took:
-            return told
-        place = max(took, key=took.get)
-        return f"{told}, most of them ({took[place]:.0f} s) by {name_of(self.notebook.cells, place)}"
+            return sentence
+        place = max(took, key=took.__getitem__)
+        return f"{sentence}, most of them ({took[place]:.0f} s) by {name_of(self.notebook.cells, place)}"
 
     def run(self, index: int) -> None:
         """Run a cell, keep its outputs, and note how it failed."""
@@ -308,25 +323,25 @@ class Cells:
         self.seconds["cells"] += taken
         self.outputs[index] = run.outputs
         if status == OK and run.status in GONE:
-            why = ": ".join(filter(None, (run.status, run.error)))
-            lasts = self.kernel is self._tried and self.kernel.alive
-            self._leave_out(index, f"was ended there ({why})" if lasts else f"ended the kernel ({why})")
+            reason = ": ".join(filter(None, (run.status, run.error)))
+            lasts = self.kernel is self._tried and self.alive
+            self._leave_out(index, f"was ended there ({reason})" if lasts else f"ended the kernel ({reason})")
             if not lasts and not is_own(cell):  # also where a fresh kernel is there already
-                self.fails(cell, f"its cell ended the kernel ({why})")
-            if self.kernel is not self._tried and self.kernel.alive:  # a fresh one, in which this cell has not run
+                self.fails(cell, f"its cell ended the kernel ({reason})")
+            if self.kernel is not self._tried and self.alive:  # a fresh one, in which this cell has not run
                 self.play(index)
         elif status == OK and run.status == TIMED_OUT:
             self._leave_out(index, f"was stopped: {run.error}")
         elif is_own(cell) and run.error.startswith(ASKED_TO_END):
-            self.tell(index, "asked the kernel to end, by exit() or in another way: only the cell ended there")
+            self.note(index, "asked the kernel to end, by exit() or in another way: only the cell ended there")
         if run.status != OK:
             if status == TIMED_OUT:
                 run.error = self.no_time()
             for grade_id in answers(cell):
                 self.failures[grade_id] = run.status, run.error or f"its cell ended with: {run.status}"
-            if said := advice(run.error):
-                self.advice.append((said, "import *" in cell.source))
-                run.outputs.append(new_output("stream", name="stderr", text=f"{said}\n"))
+            if sentence := advice(run.error):
+                self.advice.append((sentence, "import *" in cell.source))
+                run.outputs.append(new_output("stream", name="stderr", text=f"{sentence}\n"))
 
     def _attempt(self, index: int) -> tuple[str, Run, float]:
         """Run a cell, and once more for each earlier one that turns out to have ended its kernel.
@@ -336,17 +351,17 @@ class Cells:
         """
         while (status := self.ready(index)) == OK:
             self._tried = self.kernel
-            found = self.settle(index, lambda: (None, self.play(index)), self.limits.cell)
+            found = self.settle(index, partial(self._play_again, index), self.limits.cell)
             if found is not None:
                 return OK, found[1], found[2]
         return status, Run(status), 0.0
 
     def _skip(self, index: int) -> None:
         """Leave an own cell out for which there is no time any more; the first time, say why."""
-        if not any("time for own cells" in sentence for _, sentence in self.told):
+        if not any("time for own cells" in sentence for _, sentence in self.notes):
             took = {place: s for place, s in self.took.items() if is_own(self.notebook.cells[place])} or {index: 0.0}
-            place = max(took, key=took.get)
-            self.tell(
+            place = max(took, key=took.__getitem__)
+            self.note(
                 place,
                 f"took {took[place]:.0f} s: the time for own cells ({self.limits.own:g} s together) is used up, and "
                 "those that follow were left out",

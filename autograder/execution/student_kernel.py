@@ -86,12 +86,12 @@ class StudentKernel:
             kernel starts cold.
 
     Attributes:
-        cold: why it was started cold though there is a template; "" where it was not.
+        fallback_reason: why it was started cold though there is a template; "" where it was not.
         cpu_of_start: CPU seconds until it was ready.
     """
 
     def __init__(self, limits: Limits, sandboxed: bool = True, spent: float = 0.0, template: str = "") -> None:
-        self.limits, self.sandboxed, self.cold = limits, sandboxed, ""
+        self.limits, self.sandboxed, self.fallback_reason = limits, sandboxed, ""
         self._output_left = limits.all_output_bytes
         shared = {f.name: getattr(limits, f.name) for f in fields(ResourceLimits)}
         self.room = ResourceLimits(**shared | {"cpu": limits.cpu - spent})
@@ -110,7 +110,7 @@ class StudentKernel:
                     self._start(template)
                     return
                 except (ForkError, RuntimeError) as error:
-                    self.cold = str(error)
+                    self.fallback_reason = str(error)
                     self._end()
             self._start("")
         except Exception as error:
@@ -118,6 +118,7 @@ class StudentKernel:
             raise KernelStartError(f"the kernel did not start: {error or type(error).__name__}") from error
 
     def _start(self, template: str) -> None:
+        process: ForkedKernel | LaunchedKernel
         if template:
             process = ForkedKernel(template, self.room, PACKAGES, self._folder, self._context, self.limits.start)
         else:
@@ -260,6 +261,7 @@ class StudentKernel:
                     break
                 # A cell that heeds the interrupt leaves the kernel, and what it defined, intact.
                 interrupted, deadline = True, time.monotonic() + 3
+                assert self._process is not None
                 try:
                     self._process.interrupt()
                 except zmq.ZMQError:  # it does not even take that
@@ -273,8 +275,8 @@ class StudentKernel:
             run.status = ERROR
             run.error = text(f"{reply.get('ename', '')}: {reply.get('evalue', '')}", 300)
         self._output_left = max(0, self._output_left - kept.size)
-        if run.status == OK and nonce is not None and reply is not None and (said := _raised(reply)):
-            run.status, run.error = ERROR, said
+        if run.status == OK and nonce is not None and reply is not None and (error := _raised(reply)):
+            run.status, run.error = ERROR, error
         run.lost = run.status in (OK, ERROR) and len(run.answers) < count
         if run.status == ERROR and NO_MEMORY.search(run.error):
             run.status = OUT_OF_MEMORY

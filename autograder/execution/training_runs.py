@@ -45,30 +45,30 @@ class Way:
 LAB4 = Way()
 
 
-def hold(kernel: StudentKernel, draw: AccuracyDraw, limits: Limits, way: Way = LAB4) -> tuple[list[Attempt], str, str]:
+def run(kernel: StudentKernel, draw: AccuracyDraw, limits: Limits, way: Way = LAB4) -> tuple[list[Attempt], str, str]:
     """Train once, and after a near miss with further seeds.
 
     Returns:
-        The attempts, how the last request ended, and why. Where a further training does not come to its end, the
+        The attempts, how the last request ended, and the reason. Where a further training does not come to its end, the
         first one counts.
     """
     attempts: list[Attempt] = []
-    status, why, cpu = OK, "", way.cpu(kernel, limits)
+    status, reason, cpu = OK, "", way.cpu(kernel, limits)
     while status == OK and (seed := way.next_seed(draw, attempts)) is not None:
 
         def train(nonce: str, seed: int = seed) -> bytes:
             return request_training(draw.train_images, draw.train_labels, seed, nonce)
 
-        run = kernel.put(way.entry, train, 1, limits.learn, cpu)
-        trained, tested = run.answers.get(0), None
-        if run.status == OK and trained is not None and trained.status == "ok":
+        sent = kernel.put(way.entry, train, 1, limits.learn, cpu)
+        trained, tested = sent.answers.get(0), None
+        if sent.status == OK and trained is not None and trained.status == "ok":
             # Only now do the test images come into the kernel, and their labels never do.
-            run = kernel.put(
+            sent = kernel.put(
                 way.entry, lambda nonce: request_logits(draw.test_images, nonce), 1, limits.probe, way.test_cpu
             )
-            tested = run.answers.get(0)
-        if attempts and run.status in (TIMED_OUT, *GONE):
+            tested = sent.answers.get(0)
+        if attempts and sent.status in (TIMED_OUT, *GONE):
             break
         attempts.append(Attempt(seed, trained, tested))
-        status, why = run.status, run.error
-    return attempts, status, why
+        status, reason = sent.status, sent.error
+    return attempts, status, reason

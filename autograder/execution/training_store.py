@@ -32,7 +32,7 @@ def key(notebook_hash: str, draw: AccuracyDraw, variant: int | str, exam: str = 
 
 def store(folder: Path, name: str, attempts: Sequence[Attempt]) -> None:
     """Write trained answers into a folder of the course; a run that is killed leaves nothing half written."""
-    headers, tensors = [], {}
+    headers, tensors = list[dict[str, object]](), dict[str, torch.Tensor]()
     for i, attempt in enumerate(attempts):
         entry: dict[str, object] = {"seed": attempt.seed}
         for part in ("trained", "tested"):

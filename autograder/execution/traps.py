@@ -85,8 +85,8 @@ def _missing(found: Found) -> str:
     """The name for want of which an attempt ended; "" where it did not end so."""
     what, run, _ = found
     replies = [getattr(each, part, None) for each in what or () for part in ("answer", "trained", "tested")]
-    said = [f"{reply.error.get('type')}: {reply.error.get('message')}" for reply in replies if reply is not None]
-    return next((match[1] or match[2] for text in (run.error, *said) if (match := MISSING.search(text))), "")
+    messages = [f"{reply.error.get('type')}: {reply.error.get('message')}" for reply in replies if reply is not None]
+    return next((match[1] or match[2] for text in (run.error, *messages) if (match := MISSING.search(text))), "")
 
 
 def _makes(name: str, source: str) -> bool:
@@ -105,8 +105,8 @@ class _Trial:
         self.started, self.until = time.monotonic(), time.monotonic() + cells.trials
         self._budgets = cells.deadline, cells.own_left, cells.own_cpu
         self._held = None
-        if cells.kernel.alive:
-            self._held, cells.kernel = (cells.kernel, cells.trail), None
+        if cells.alive:
+            self._held, cells.kernel = (cells.running, cells.trail), None
         cells.on_trial, cells.deadline = True, max(cells.deadline, self.until + cells.limits.cell)
 
     def end(self, lasts: bool) -> None:
@@ -214,7 +214,7 @@ class _Trial:
             cell = cells.notebook.cells[place]
             cells.reduced[place] = definitions(runs(cell)) or "pass"  # as in the trial
             cells.convicted = True
-            cells.tell(place, f"{left} something behind that {self.did}; only what it defines was run from then on")
+            cells.note(place, f"{left} something behind that {self.did}; only what it defines was run from then on")
             if not is_own(cell):
                 cells.fails(cell, f"its cell {left} something behind that {self.did}")
 
@@ -229,12 +229,12 @@ class _Trial:
         blamed = [place for place in cells.blamed if place > first]
         if not blamed:
             return found
-        before = cells.reduced, cells.blamed, cells.told
+        before = cells.reduced, cells.blamed, cells.notes
         cells.reduced = {place: code for place, code in cells.reduced.items() if place not in blamed}
         cells.blamed = cells.blamed - set(blamed)
-        cells.told = [(place, sentence) for place, sentence in cells.told if place not in blamed]
+        cells.notes = [(place, sentence) for place, sentence in cells.notes if place not in blamed]
         again = self._holds([])
         if again is None:
-            cells.reduced, cells.blamed, cells.told = before
+            cells.reduced, cells.blamed, cells.notes = before
             again = self._holds([])
         return again

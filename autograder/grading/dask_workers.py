@@ -11,7 +11,9 @@ import socket
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import Executor
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from autograder.errors import UserError
@@ -44,17 +46,18 @@ class Cluster:
             from distributed.comm import get_address_host_port
         except ImportError:
             raise UserError("--scheduler needs Dask, which is not installed: pip install 'vitedu[cluster]'.") from None
-        for name in LOUD:  # what matters of it is said here, in a sentence
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-        warnings.filterwarnings("ignore", module="distributed")
+        self._quiet = ExitStack()
+        self._quiet.enter_context(_quiet())
+        self._client: Any = None
         self._address, self._sandbox, self.count = terminal(address, 100), sandbox, 0
-        self._why: dict[str, str] = {}  # address of a worker -> why it takes no part; "" where it does
+        self._refusals: dict[str, str] = {}  # address of a worker -> the reason why it takes no part; "" where it does
         self._seen = time.monotonic()  # when there were workers that can do the work
         try:
             # A client that could not be made speaks up when Python ends: nobody there shows before one is made.
             socket.create_connection(get_address_host_port(address), SECONDS).close()
             self._client = Client(address, timeout=SECONDS, set_as_default=False)
         except Exception as error:  # whatever Dask makes of an address
+            self.close()
             what = terminal(str(error).split("\n")[0] or type(error).__name__, 200)
             raise UserError(
                 f"Expected a Dask scheduler at {self._address}, found none ({what}); start one "
@@ -63,8 +66,8 @@ class Cluster:
         try:
             if not self._fit():
                 raise UserError(
-                    f"None of the {len(self._why)} workers of {self._address} can grade: see above."
-                    if self._why
+                    f"None of the {len(self._refusals)} workers of {self._address} can grade: see above."
+                    if self._refusals
                     else f"The scheduler at {self._address} has no workers; start some "
                     f"(dask worker {self._address} --nthreads 1)."
                 )
@@ -76,18 +79,20 @@ class Cluster:
         """Addresses of the workers that can do the work now; those that are new are looked at."""
         try:
             workers = self._client.scheduler_info(n_workers=-1)["workers"]
-            if new := [address for address in workers if address not in self._why]:
-                said = self._client.run(_look, sources(), self._sandbox, workers=new, on_error="return")
+            if new := [address for address in workers if address not in self._refusals]:
+                found = self._client.run(_look, sources(), self._sandbox, workers=new, on_error="return")
                 for address in new:
-                    self._why[address] = _refusal(said.get(address, ""), workers[address]["nthreads"], self._address)
-                    if self._why[address]:
+                    self._refusals[address] = _refusal(
+                        found.get(address, ""), workers[address]["nthreads"], self._address
+                    )
+                    if self._refusals[address]:
                         name = terminal(workers[address].get("name") or address, 60)
-                        print(f"The worker {name} takes no part: {self._why[address]}", file=sys.stderr)
+                        print(f"The worker {name} takes no part: {self._refusals[address]}", file=sys.stderr)
         except Exception as error:
             if self._client.status == "running":
                 raise
             raise self._lost() from error
-        fit = [address for address in workers if not self._why[address]]
+        fit = [address for address in workers if not self._refusals[address]]
         self.count = len(fit)
         return fit
 
@@ -95,7 +100,7 @@ class Cluster:
         """The cluster as an executor, for those of its workers that can do the work now."""
         while not (fit := self._there()):
             time.sleep(0.5)
-        # Others may only when all of these are gone; then it is work() that refuses.
+        # Others may only when all of these are gone; then it is grade_one() that refuses.
         return self._client.get_executor(pure=False, retries=TRIES, workers=fit, allow_other_workers=True)
 
     def check(self) -> None:
@@ -117,7 +122,24 @@ class Cluster:
 
     def close(self) -> None:
         """Leave; what has not begun is cancelled, and what comes of the rest is not kept."""
-        self._client.close(timeout=5)
+        if self._client is not None:
+            self._client.close(timeout=5)
+        self._quiet.close()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Dask from writing to the terminal: what matters of it is told here, in a sentence."""
+    levels = {name: logging.getLogger(name).level for name in LOUD}
+    for name in LOUD:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="distributed")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def _look(expected: str, sandbox: bool) -> str:
@@ -132,15 +154,15 @@ def _look(expected: str, sandbox: bool) -> str:
     return unavailable(PACKAGES) if sandbox else ""
 
 
-def _refusal(said: Any, threads: int, address: str) -> str:
+def _refusal(found: Any, threads: int, address: str) -> str:
     """Why a worker takes no part, from what came of looking at it; "" where it does."""
-    if isinstance(said, ImportError):
+    if isinstance(found, ImportError):
         return f"vitedu's autograder is not installed there; install the same version ({sources()[:8]})"
-    if isinstance(said, BaseException):
-        return terminal(f"{type(said).__name__}: {said}", 300)
-    if not said and threads > 1:
+    if isinstance(found, BaseException):
+        return terminal(f"{type(found).__name__}: {found}", 300)
+    if not found and threads > 1:
         return (
             f"it has {threads} threads, and a process grades one submission at a time; start it with "
             f"dask worker {address} --nworkers {threads} --nthreads 1"
         )
-    return terminal(said, 300)
+    return terminal(found, 300)

@@ -1,24 +1,22 @@
 """Grade everything that was handed in for a lab: many at a time, recorded by one writer through nbgrader's converters.
 
-A submission that is graded already, with the same file, exams, code, limits and secret, is not
-graded again; one that was interrupted half-way is. The stamp in its verdict file says so: it is
-removed first, and written last.
+A submission that is graded already, with the same file, exams, code, limits and secret, is not graded again. The
+cache key in its verdict record says so, which is written once, when points and notebook are at their place. What is
+written last is the feedback page, and it is removed first: where it is missing, what stands in the record is recorded
+anew.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nbformat
-from nbgrader.api import Gradebook
 from nbgrader.apps import NbGraderAPI
 from nbgrader.converters.base import NbGraderException
 from tqdm import tqdm
@@ -26,19 +24,15 @@ from tqdm import tqdm
 from autograder import interrupts
 from autograder.course import course_api
 from autograder.errors import UserError
-from autograder.execution.code_version import sources
 from autograder.execution.preload import PACKAGES, modules_of
-from autograder.execution.submission_task import OWN, Executed, Task
+from autograder.execution.submission_task import OWN, Executed
 from autograder.grading import stage_times, worker_pool
-from autograder.grading.cache_key import code_hash as _code_hash
-from autograder.grading.cache_key import executed, has_feedback, stamp_of
-from autograder.grading.course_lock import grading_alone
-from autograder.grading.stored_results import Recorded, stored
-from autograder.judging.verdict import NOT_GRADED
+from autograder.grading.stored_results import Recorded, has_feedback, is_executed, stored
 from autograder.labs.lab import Lab, find_lab
-from autograder.nbgrader_integration.api import in_words, record, why
+from autograder.nbgrader_integration.api import in_words, quiet, reason_of, record
 from autograder.nbgrader_integration.converters import RECORD_SECONDS
-from autograder.nbgrader_integration.preprocessors import Examine
+from autograder.nbgrader_integration.grading_setup import GradingSetup
+from autograder.nbgrader_integration.preprocessors import Conversion, Examine
 from autograder.reporting import score_export
 from autograder.reporting.class_results import read
 from autograder.reporting.course_report import write_overview
@@ -48,19 +42,18 @@ from autograder.reporting.wording import labels
 from autograder.sandbox.forked_kernel import ForkServer
 from autograder.sandbox.scratch import scratch, sweep, swept
 from autograder.sanitize.untrusted import shown, terminal
-from autograder.storage.atomic_files import write_atomically, written_whole
-from autograder.storage.course_folder import overview_path, references_path, report_path, verdict_path
-from autograder.storage.course_secret import read_secret
+from autograder.storage.atomic_files import written_whole
+from autograder.storage.course_folder import Course
 from autograder.storage.diagnose import folder_trouble, gradebook_trouble
 from autograder.storage.find_submissions import find_submissions
-from autograder.storage.gradebook import held, points_of
+from autograder.storage.gradebook import held
 from autograder.storage.refused import NOT_YET, enter, read_refused, write_refused
 from autograder.storage.submissions import Submission, SubmissionSet
-from autograder.storage.verdict_files import read_verdicts
+from autograder.storage.verdict_files import write_record
 
 
 def grade(
-    course: Path,
+    root: Path,
     lab_name: str,
     students: list[str] | None = None,
     regrade: bool = False,
@@ -73,6 +66,7 @@ def grade(
     """Grade, write feedback, scores.csv and the report; print the table.
 
     Args:
+        root: the course folder.
         workers: submissions that are graded at a time on this machine; None: one for each processor.
         scheduler: address of a Dask scheduler, whose workers do it instead.
         profile: print where the time went, too.
@@ -89,77 +83,77 @@ def grade(
     if sandbox and not scheduler:
         _check_sandbox()
     lab = find_lab(lab_name)
-    released = course / "release" / lab.assignment / f"{lab.notebook}.ipynb"
+    released = Course(root).release(lab)
     if not released.exists():
         raise UserError(
             f"Expected the release at {released}, found none; "
-            f"in {course} run: nbgrader generate_assignment {lab.assignment}"
+            f"in {root} run: nbgrader generate_assignment {lab.assignment}"
         )
-    if trouble := folder_trouble(course):
+    if trouble := folder_trouble(root):
         raise UserError(f"{trouble}.")
-    api = course_api(course, sandbox)
-    handed = find_submissions(course, lab, students, api.coursedir.db_url)
-    with grading_alone(course):
-        class_ = _ClassGrading(course, lab, released, api, sandbox)
-        enter(course, class_.db_url, lab.assignment, handed, bool(students))
-        failed = class_.grade(handed, regrade, workers or len(os.sched_getaffinity(0)), scheduler, template)
-        class_.tell(handed, failed)
+    with quiet():
+        api = course_api(root, sandbox)
+        course = Course(root, api.coursedir.db_url)
+        handed = find_submissions(course, lab, students)
+        with course.alone():
+            class_ = _ClassGrading(course, lab, api)
+            enter(course, lab, handed, bool(students))
+            failed = class_.grade(handed, regrade, workers or len(os.sched_getaffinity(0)), scheduler, template)
+            class_.write_reports(handed, failed)
     if profile:
-        print(stage_times.table(course, lab.assignment))
+        print(stage_times.table(root, lab.assignment))
     return 1 if failed else 0
 
 
 class _ClassGrading:
     """All submissions to a lab in one course."""
 
-    def __init__(self, course: Path, lab: Lab, released: Path, api: NbGraderAPI, sandbox: bool) -> None:
-        self.course, self.lab, self.api, self.sandbox = course, lab, api, sandbox
-        self.db_url: str = api.coursedir.db_url
-        self.secret = read_secret(course)
-        self.code = _code_hash(lab, released, self.secret, api.config)
-        self.release = released.read_bytes()
-        _check_gradebook(course, lab, self.db_url)
+    def __init__(self, course: Course, lab: Lab, api: NbGraderAPI) -> None:
+        self.course, self.lab, self.api = course, lab, api
+        _check_gradebook(course, lab)
+        examine = Examine(config=api.config)
         try:
-            release = nbformat.reads(self.release.decode(), as_version=4)
-            self.points = points_of(self.db_url, lab.assignment, lab.notebook, release)
+            self.setup = GradingSetup.read(course, lab, course.release(lab), examine.limits, examine.sandbox)
         except NbGraderException as error:
             raise UserError(f"{error}.") from None
-        self.limits = Examine(config=api.config).limits
         self.done = self.again = 0
         self.lost: dict[str, str] = {}
-        self.folders: dict[str, Path] = {}  # by student, with the timestamp
-        self.recorded = Recorded(course, self.db_url, lab, api.config)
-        self.cold = ""
+        self.submissions: dict[str, Submission] = {}
+        self.recorded = Recorded(course, lab, api.config)
+        self.fallback_reason = ""
 
     def grade(
         self, handed: SubmissionSet, regrade: bool, workers: int, scheduler: str, template: ForkServer | None
     ) -> list[str]:
         """Grade what is not finished; a sentence for each submission that could not be."""
-        self.folders = {student: submission.folder for student, submission in handed.found.items()}
+        self.submissions = handed.found
         failed = [f"{shown(student)}: {problem}" for student, problem in handed.unreadable.items()]
-        todo, stale, stamps, unread = {}, {}, {}, {}
+        todo, stale, keys, unread = dict[str, Submission](), dict[str, Submission](), dict[str, str](), dict[str, str]()
         for student, submission in handed.found.items():
-            stamps[student] = stamp_of(submission, self.code)
-            if regrade or not executed(self.course, self.lab, student, stamps[student]):
+            keys[student] = self.setup.cache_key(submission)
+            if regrade or not is_executed(self.course, self.lab, student, keys[student]):
                 todo[student] = submission
             elif not self._is_recorded(student):
                 stale[student] = submission
-            elif said := self._record_of(student).get("unread"):
-                unread[student] = said
+            elif (record := self.course.record(self.lab, student)) and record.unread:
+                unread[student] = record.unread
         failed += [f"{shown(student)}: {unread[student]}" for student in self._unsettled(unread)]
-        todo |= self._record_anew(stale, stamps, failed)
+        todo |= self._record_anew(stale, keys, failed)
         if not todo:
             return failed
         with ExitStack() as stack:
-            stack.enter_context(held(self.db_url))
+            stack.enter_context(held(self.course.db_url))
             place = stack.enter_context(self._workers(min(workers, len(todo)), scheduler, template))
             bar = stack.enter_context(
                 tqdm(total=len(todo), desc=self.lab.assignment, unit="submission", file=sys.stderr)
             )
-            tasks = (self._task(student, submission, place) for student, submission in todo.items())
+            tasks = (
+                self.setup.task(student, submission, place.template, place.reference_cache)
+                for student, submission in todo.items()
+            )
             for task, outcome in worker_pool.run(place.workers, tasks):
                 problem = (
-                    outcome if isinstance(outcome, str) else self._record(task.student, stamps[task.student], outcome)
+                    outcome if isinstance(outcome, str) else self._record(task.student, keys[task.student], outcome)
                 )
                 self.done += not problem
                 if problem:
@@ -172,8 +166,11 @@ class _ClassGrading:
 
     def _is_recorded(self, student: str) -> bool:
         """Whether gradebook and feedback still say what was found."""
-        return has_feedback(self.course, self.lab, student) and self.recorded.holds(
-            student, self.folders[student], self._record_of(student)
+        record, folder = self.course.record(self.lab, student), self.submissions[student].folder
+        return (
+            record is not None
+            and has_feedback(self.course, self.lab, student)
+            and self.recorded.holds(student, folder, record)
         )
 
     def _unsettled(self, students: Iterable[str]) -> list[str]:
@@ -181,34 +178,31 @@ class _ClassGrading:
         names = list(students)
         if not names:
             return []
-        found = read(self.db_url, self.course / "verdicts", [self.lab.assignment], names)
+        found = read(self.course, [self.lab.assignment], names)
         return [submission.student for submission in found.assignments[self.lab.assignment] if submission.ungraded]
 
     def _left_over(self) -> None:
         """Keep why a submission is in no gradebook, of those only that are in none."""
-        before = read_refused(self.course, self.lab.assignment)
-        with Gradebook(self.db_url) as gradebook:
+        before = read_refused(self.course.root, self.lab.assignment)
+        with self.course.gradebook() as gradebook:
             recorded = {each.student_id for each in gradebook.assignment_submissions(self.lab.assignment)}
-        kept = {student: why for student, why in before.items() if why != NOT_YET or student not in recorded}
-        write_refused(self.course, self.lab.assignment, kept | self.lost)
-
-    def _record_of(self, student: str) -> dict[str, Any]:
-        return read_verdicts(verdict_path(self.course, student, self.lab.assignment, self.lab.notebook))
+        left = {student: reason for student, reason in before.items() if reason != NOT_YET or student not in recorded}
+        write_refused(self.course.root, self.lab.assignment, left | self.lost)
 
     def _record_anew(
-        self, stale: dict[str, Submission], stamps: dict[str, str], failed: list[str]
+        self, stale: dict[str, Submission], keys: dict[str, str], failed: list[str]
     ) -> dict[str, Submission]:
         """Record what is stored; returns the submissions of which too little is, and which must be graded again."""
         lost: dict[str, Submission] = {}
         if not stale:
             return lost
         label = f"{self.lab.assignment}, recorded anew"
-        with held(self.db_url), tqdm(stale.items(), desc=label, unit="submission", file=sys.stderr) as bar:
+        with held(self.course.db_url), tqdm(stale.items(), desc=label, unit="submission", file=sys.stderr) as bar:
             for student, submission in bar:
                 if (found := stored(self.course, self.lab, student)) is None:
                     lost[student] = submission
                     continue
-                problem = self._record(student, stamps[student], found)
+                problem = self._record(student, keys[student], found)
                 self.again += not problem
                 if problem:
                     self._failed(failed, student, problem)
@@ -218,10 +212,10 @@ class _ClassGrading:
     def _failed(self, failed: list[str], student: str, problem: str) -> None:
         """Note that a submission could not be graded; UserError when no other one can be, either."""
         failed.append(f"{shown(student)}: {problem}")
-        record = self._record_of(student)
-        if "stamp" not in record and all(each["status"] != NOT_GRADED for each in record.get("exercises", [])):
+        record = self.course.record(self.lab, student)
+        if record is None or not record.not_graded:
             self.lost[student] = problem  # what went wrong stands in no record
-        if trouble := folder_trouble(self.course, problem) or gradebook_trouble(self.course, self.db_url):
+        if trouble := folder_trouble(self.course.root, problem) or gradebook_trouble(self.course):
             raise UserError(f"{trouble}; what is graded so far is kept.")
 
     @contextmanager
@@ -233,102 +227,97 @@ class _ClassGrading:
             if scheduler:
                 from autograder.grading.dask_workers import Cluster
 
-                place = _WorkerSetup(Cluster(scheduler, self.sandbox), OWN if self.sandbox else "")
+                place = _WorkerSetup(Cluster(scheduler, self.setup.sandbox), OWN if self.setup.sandbox else "")
             else:
-                if self.sandbox and template is None:
+                if self.setup.sandbox and template is None:
                     template = stack.enter_context(ForkServer(modules_of(self.lab.source), PACKAGES))
                 stack.enter_context(swept())
-                shelf = stack.enter_context(self._shelf())
-                address = template.address if self.sandbox and template else ""
-                place = _WorkerSetup(worker_pool.Processes(count), address, shelf)
+                cache = stack.enter_context(self._reference_cache())
+                address = template.address if self.setup.sandbox and template else ""
+                place = _WorkerSetup(worker_pool.Processes(count), address, cache)
             stack.callback(place.workers.close)
             yield place
 
     @contextmanager
-    def _shelf(self) -> Iterator[str]:
+    def _reference_cache(self) -> Iterator[str]:
         """A folder for reference answers, which the next command finds again; "" where submissions could reach it."""
-        places = references_path(self.course)
-        if not self.sandbox:
+        places = self.course.references
+        if not self.setup.sandbox:
             try:
                 yield ""
             finally:  # a submission may have come to it
                 shutil.rmtree(places, ignore_errors=True)
             return
-        mine = places / f"{self.lab.key}-{self.code[:16]}"
-        with scratch() as shelf:
+        mine = places / f"{self.lab.key}-{self.setup.code[:16]}"
+        with scratch() as cache:
             with suppress(OSError):  # then for this command alone
                 mine.mkdir(mode=0o700, parents=True, exist_ok=True)
-                shelf = mine
+                cache = mine
             for half in places.glob("*/*.*"):  # of processes that were killed while they wrote
                 half.unlink(missing_ok=True)
             for old in places.glob(f"{self.lab.key}-*"):  # of other code, or another secret
                 if old != mine:
                     shutil.rmtree(old, ignore_errors=True)
-            yield str(shelf)
+            yield str(cache)
 
-    def _task(self, student: str, submission: Submission, place: _WorkerSetup) -> Task:
-        """A submission with all that decides about it."""
-        content, problem = submission.content()
-        path = verdict_path(self.course, student, self.lab.assignment, self.lab.notebook)
-        before = read_verdicts(path)
-        if before.pop("stamp", None):  # from here on it is unfinished
-            write_atomically(path, json.dumps(before, indent=1))
-        folder, names = self.course / "trained" / self.lab.assignment, before.get("trained") or []
-        kept = {name: (folder / name).read_bytes() for name in map(str, names) if (folder / Path(name).name).is_file()}
-        return Task(
-            self.lab.assignment, student, content, problem, self.release, self.points, self.secret, self.limits,
-            self.sandbox, kept, place.template, sources(), place.shelf, submission.note,
-        )  # fmt: skip
-
-    def _record(self, student: str, stamp: str, outcome: Executed) -> str:
+    def _record(self, student: str, cache_key: str, outcome: Executed) -> str:
         """Record what came of a submission and write its feedback; "" or what went wrong, in one line."""
-        self.cold = self.cold or outcome.cold
-        path = verdict_path(self.course, student, self.lab.assignment, self.lab.notebook)
+        self.fallback_reason = self.fallback_reason or outcome.fallback_reason
+        submission = self.submissions[student]
+        conversion = Conversion(
+            self.course, self.lab, self.setup.release, submission.folder, cache_key, executed=outcome
+        )
         try:
-            for name, content in outcome.files.items():
-                write_atomically(self.course / "trained" / self.lab.assignment / name, content)
-            folder = self.folders[student]
-            for step in (lambda *place: record(self.api, *place, outcome, folder), self.api.generate_feedback):
-                with interrupts.within(RECORD_SECONDS, "writing its results and its feedback"):
-                    result = step(self.lab.assignment, student)
-                if not result["success"]:
-                    if "KeyboardInterrupt" in result["error"].strip().split("\n")[-1]:
-                        raise KeyboardInterrupt
-                    return why(result)
-            written = read_verdicts(path)
-            unread = written.get("unread", "")
-            ours = [verdict["reason"] for verdict in written["exercises"] if verdict["status"] == NOT_GRADED]
-            if ours and not unread:
-                return terminal(ours[0], 400)
+            self.course.feedback(self.lab, student).unlink(missing_ok=True)  # from here on it is unfinished
+            if reason := self._step(lambda: record(self.api, student, submission, conversion)):
+                return reason
+            written = conversion.record
+            assert written is not None
             self.recorded.refresh(student)
-            written |= {"stamp": stamp, "recording": self.recorded.key(student, self.folders[student])}
-            write_atomically(path, json.dumps(written, indent=1))  # last: only now is it finished
+            if written.cache_key:
+                written.recording = self.recorded.key(student, submission.folder)
+            write_record(self.course.record_path(self.lab, student), written)
+            if reason := self._step(lambda: self.api.generate_feedback(self.lab.assignment, student)):
+                return reason
         except OSError as error:
             return in_words(f"OSError: {error}")
-        return terminal(unread, 600)
+        if written.not_graded and not written.unread:
+            return terminal(written.not_graded[0], 400)
+        return terminal(written.unread, 600)
 
-    def tell(self, handed: SubmissionSet, failed: list[str]) -> None:
+    def _step(self, step: Callable[[], dict[str, Any]]) -> str:
+        """Take one of nbgrader's steps; "" or why it failed."""
+        with interrupts.within(RECORD_SECONDS, "writing its results and its feedback"):
+            result = step()
+        if result["success"]:
+            return ""
+        if "KeyboardInterrupt" in result["error"].strip().split("\n")[-1]:
+            raise KeyboardInterrupt
+        return reason_of(result)
+
+    def write_reports(self, handed: SubmissionSet, failed: list[str]) -> None:
         """Write scores and report of the class, and print what was done."""
         try:
             self._left_over()
-            results = read(self.db_url, self.course / "verdicts")
-            with written_whole(self.course / "scores.csv") as path:
+            results = read(self.course)
+            with written_whole(self.course.scores) as path:
                 score_export.write_csv(score_export.scores_table(results), path)
-            with written_whole(report_path(self.course, self.lab.assignment)) as path:
+            with written_whole(self.course.report(self.lab)) as path:
                 write_report(results, self.lab.assignment, path)
-            if len({folder.name for folder in (self.course / "verdicts").glob("*/*")}) > 1:
-                with written_whole(overview_path(self.course)) as path:
+            if len({folder.name for folder in self.course.verdicts.glob("*/*")}) > 1:
+                with written_whole(self.course.overview) as path:
                     write_overview(results, path)
             print(text_table(results, self.lab.assignment))
         except (UserError, OSError) as error:
-            if trouble := folder_trouble(self.course, str(error)) or gradebook_trouble(self.course, self.db_url):
+            if trouble := folder_trouble(self.course.root, str(error)) or gradebook_trouble(self.course):
                 raise UserError(f"{trouble}; what is graded so far is kept.") from None
             raise
         before = len(handed.found) + len(handed.unreadable) - self.done - self.again - len(failed)
         anew = f"{self.again} recorded anew, " * bool(self.again)
         print(f"{self.done} graded, {anew}{before} were graded already, {len(failed)} failed.")
-        if self.cold:
-            print(f"Kernels were started one by one, which takes longer: {terminal(self.cold, 300)}.", file=sys.stderr)
+        if self.fallback_reason:
+            reason = terminal(self.fallback_reason, 300)
+            print(f"Kernels were started one by one, which takes longer: {reason}.", file=sys.stderr)
         for line in failed:
             print(f"Not graded: {line}", file=sys.stderr)
 
@@ -337,7 +326,7 @@ class _ClassGrading:
 class _WorkerSetup:
     workers: worker_pool.Workers
     template: str
-    shelf: str = ""
+    reference_cache: str = ""
 
 
 def _check_sandbox() -> None:
@@ -347,13 +336,13 @@ def _check_sandbox() -> None:
         raise UserError(sentence)
 
 
-def _check_gradebook(course: Path, lab: Lab, db_url: str) -> None:
-    if trouble := gradebook_trouble(course, db_url):
+def _check_gradebook(course: Course, lab: Lab) -> None:
+    if trouble := gradebook_trouble(course):
         raise UserError(f"{trouble}.")
-    with Gradebook(db_url) as gradebook:
+    with course.gradebook() as gradebook:
         known = [assignment.name for assignment in gradebook.assignments]
     if lab.assignment not in known:
         raise UserError(
-            f"The gradebook of {course} does not know {lab.assignment}, whose release was made elsewhere; "
-            f"in {course} run: nbgrader generate_assignment {lab.assignment} --force"
+            f"The gradebook of {course.root} does not know {lab.assignment}, whose release was made elsewhere; "
+            f"in {course.root} run: nbgrader generate_assignment {lab.assignment} --force"
         )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from statistics import median
+
+from autograder.storage.verdict_files import read_record
 
 STAGES = {
     "rebuild": "the submission put back into the release's shape",
@@ -19,7 +20,8 @@ STAGES = {
 
 def table(course: Path, assignment: str = "*") -> str:
     """The table of stages; one sentence when nothing was graded there."""
-    records = [json.loads(path.read_text()) for path in sorted(course.glob(f"verdicts/*/{assignment}/*.json"))]
+    paths = sorted(course.glob(f"verdicts/*/{assignment}/*.json"))
+    records = [record for path in paths if (record := read_record(path)) is not None]
     if not records:
         return f"Nothing was graded in {course}."
     lines = [
@@ -27,11 +29,11 @@ def table(course: Path, assignment: str = "*") -> str:
     ]
     lines.append(f"{'stage':9} {'median':>8} {'largest':>8} {'sum':>9}")
     for stage, about in STAGES.items():
-        seconds = [float(record["seconds"].get(stage, 0.0)) for record in records]
+        seconds = [record.seconds.get(stage, 0.0) for record in records]
         lines.append(f"{stage:9} {median(seconds):8.3f} {max(seconds):8.3f} {sum(seconds):9.1f}  {about}")
-    totals = [sum(record["seconds"].values()) for record in records]
+    totals = [sum(record.seconds.values()) for record in records]
     lines.append(f"{'all':9} {median(totals):8.3f} {max(totals):8.3f} {sum(totals):9.1f}")
-    cpu = [float(record.get("cpu", 0.0)) for record in records]
+    cpu = [record.cpu for record in records]
     lines.append(
         f"{'CPU':9} {median(cpu):8.3f} {max(cpu):8.3f} {sum(cpu):9.1f}  of the student's code, in cells and probes"
     )

@@ -12,19 +12,18 @@ import math
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import nbformat
-from nbgrader.api import Assignment, BaseCell, Grade, Gradebook, SubmittedAssignment, SubmittedNotebook
+from nbgrader.api import Assignment, BaseCell, Grade, SubmittedAssignment, SubmittedNotebook
 from nbgrader.plugins import LateSubmissionPlugin
 from nbgrader.preprocessors import AssignLatePenalties
 from traitlets.config import Config
 
 from autograder.execution.submission_task import Executed
-from autograder.judging.verdict import Verdict
 from autograder.labs.lab import Lab
-from autograder.storage.course_folder import verdict_path
-from autograder.storage.verdict_files import read_verdicts
+from autograder.nbgrader_integration.preprocessors import answers_of
+from autograder.storage.course_folder import Course
+from autograder.storage.verdict_files import VerdictRecord
 from autograder.submission.timestamps import read_timestamp
 
 
@@ -52,15 +51,15 @@ class Entry:
 class Recorded:
     """The gradebook's entries of a lab, read in one query."""
 
-    def __init__(self, course: Path, db_url: str, lab: Lab, config: Config) -> None:
-        self._db_url, self._lab = db_url, lab
-        self._penalty = _penalty(config, course)
+    def __init__(self, course: Course, lab: Lab, config: Config) -> None:
+        self._course, self._lab = course, lab
+        self._penalty = _penalty(config, course.root)
         self._due: datetime | None = None
         self._entries = self._read()
 
     def _read(self, student: str = "") -> dict[str, Entry]:
         found: dict[str, Entry] = {}
-        with Gradebook(self._db_url) as gradebook:
+        with self._course.gradebook() as gradebook:
             self._due = gradebook.find_assignment(self._lab.assignment).duedate
             columns = (SubmittedAssignment.student_id, SubmittedAssignment.timestamp, SubmittedAssignment.extension,
                        BaseCell.name, Grade.auto_score, Grade.manual_score)  # fmt: skip
@@ -91,38 +90,61 @@ class Recorded:
         parts = (read, (due, self._penalty, round(entry.score, 6) if entry else None) if late else ())
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
-    def holds(self, student: str, folder: Path, record: dict[str, Any]) -> bool:
+    def holds(self, student: str, folder: Path, record: VerdictRecord) -> bool:
         """Whether the gradebook holds what a verdict file says, and nothing that decides a penalty has changed."""
         entry = self._entries.get(student)
         if entry is None or entry.time != read_timestamp(folder).time:
             return False
-        wanted = {v["grade_id"]: v["points"] for v in record["exercises"] if v["grade_id"] in entry.automatic}
-        wanted |= {w["grade_id"]: None if w["answered"] else 0.0 for w in record["written"]}
+        wanted = {v.grade_id: v.points for v in record.exercises if v.grade_id in entry.automatic}
+        wanted |= {w.grade_id: None if w.answered else 0.0 for w in record.written}
         same = entry.automatic.keys() == wanted.keys() and all(
             _equal(entry.automatic[cell], points) for cell, points in wanted.items()
         )
-        return same and record.get("recording") == self.key(student, folder)
+        return same and record.recording == self.key(student, folder)
 
 
-def stored(course: Path, lab: Lab, student: str) -> Executed | None:
-    """What grading made of a submission, from autograded/ and verdicts/; None where it is not there whole."""
-    path = verdict_path(course, student, lab.assignment, lab.notebook)
+def is_executed(course: Course, lab: Lab, student: str, cache_key: str) -> bool:
+    """Whether a submission was run and judged with this key, and all that came of it is there."""
+    record = course.record(lab, student)
     try:
-        record = read_verdicts(path)
-        notebook = nbformat.read(course / "autograded" / student / lab.assignment / f"{lab.notebook}.ipynb", 4)
-        verdicts = [Verdict.from_json(verdict) for verdict in record["exercises"]]
-        return Executed(
-            notebook, verdicts, record["seconds"], record["cpu"], record["sandbox"], record["trained"], again=True
-        )
+        return record is not None and record.cache_key == cache_key and _ends(course.autograded(lab, student), b"}")
+    except OSError:
+        return False
+
+
+def has_feedback(course: Course, lab: Lab, student: str) -> bool:
+    """Whether the feedback page is there, whole."""
+    try:
+        return _ends(course.feedback(lab, student), b"</html>")
+    except OSError:
+        return False
+
+
+def stored(course: Course, lab: Lab, student: str) -> Executed | None:
+    """What grading made of a submission, from autograded/ and verdicts/; None where it is not there whole."""
+    record = course.record(lab, student)
+    if record is None:
+        return None
+    try:
+        notebook = nbformat.read(course.autograded(lab, student), 4)
+        if answers_of(notebook) != record.answers:  # a run was killed between the one and the other
+            return None
     except Exception:  # damaged by whatever hand: then it is graded from the start
         return None
+    return Executed(notebook, record.exercises, record.seconds, record.cpu, record.sandbox, record.trained, again=True)
+
+
+def _ends(path: Path, mark: bytes) -> bool:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 100))
+        return file.read().rstrip().endswith(mark)
 
 
 def _equal(found: float | None, wanted: float | None) -> bool:
     return found is wanted if found is None or wanted is None else math.isclose(found, wanted, abs_tol=1e-9)
 
 
-def _penalty(config: Config, course: Path) -> str:
+def _penalty(config: Config, root: Path) -> str:
     """All that decides how many points a late submission loses: the plugin, its settings, its code."""
     plugin = AssignLatePenalties(config=config).plugin_class
     source = ""
@@ -130,5 +152,5 @@ def _penalty(config: Config, course: Path) -> str:
         try:
             source = inspect.getsource(plugin)
         except (OSError, TypeError):  # defined in the course's own configuration, which Python read as no module
-            source = (course / "nbgrader_config.py").read_text() if (course / "nbgrader_config.py").exists() else ""
+            source = (root / "nbgrader_config.py").read_text() if (root / "nbgrader_config.py").exists() else ""
     return f"{plugin.__module__}.{plugin.__qualname__} {config.get(plugin.__name__, {})!r} {source}"

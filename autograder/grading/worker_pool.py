@@ -22,13 +22,13 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
 import psutil
 
-from autograder.execution.submission_task import Executed, Refused, Task, work
+from autograder.execution.grade_one import grade_in_worker
+from autograder.execution.submission_task import Executed, Refused, Task
 from autograder.sanitize.untrusted import terminal
 
 TRIES = 3  # of one submission, when the worker that has it dies
@@ -93,7 +93,8 @@ class _Member:
     line: Connection
 
 
-def _member(context: BaseContext) -> _Member:
+def _member(kind: str) -> _Member:
+    context: Any = multiprocessing.get_context(kind)
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, os.getpid()), daemon=True)
     process.start()
@@ -110,14 +111,14 @@ class _Pool(Executor):
 
     def __init__(self, count: int) -> None:
         # A process with several threads must not be forked; then these start anew.
-        context = multiprocessing.get_context("fork" if _single_threaded() else "spawn")
-        self.broken, self._members = False, {_member(context) for _ in range(count)}
+        kind = "fork" if _single_threaded() else "spawn"
+        self.broken, self._members = False, {_member(kind) for _ in range(count)}
         self._free = queue.SimpleQueue[_Member]()
         for member in self._members:
             self._free.put(member)
         self._threads = ThreadPoolExecutor(count)
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any) -> Future[Any]:
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Have a process call fn(*args); where the first of these has `most`, within so many seconds."""
         return self._threads.submit(self._ask, fn, args)
 
@@ -127,7 +128,7 @@ class _Pool(Executor):
             member.line.send((fn, args))
             if not member.line.poll(most := getattr(args[0], "most", None)):
                 self._drop(member)
-                member = _member(multiprocessing.get_context("spawn"))  # there are threads here by now
+                member = _member("spawn")  # there are threads here by now
                 self._members.add(member)
                 raise Stuck(f"its grading took more than {most:.0f} s, beyond every limit, and was ended")
             value, error = member.line.recv()
@@ -170,6 +171,7 @@ def _serve(line: Connection, parent: int) -> None:
     _begin(parent)
     while True:
         fn, args = line.recv()
+        answer: tuple[Any, Exception | None]
         try:
             answer = fn(*args), None
         except Exception as error:
@@ -203,7 +205,7 @@ def _begin(parent: int) -> None:
 
 
 def run(workers: Workers, tasks: Iterable[Task]) -> Iterator[tuple[Task, Executed | str]]:
-    """Do the tasks; each comes back once, in the order in which they are done, with what came of it or why nothing did.
+    """Do the tasks; each comes back once, in the order in which they are done: what came of it, or why nothing did.
 
     Only a few are in memory at a time. Those that were under way when a worker died are tried again at the end,
     one by one, so that one which kills its worker takes no other with it.
@@ -212,10 +214,10 @@ def run(workers: Workers, tasks: Iterable[Task]) -> Iterator[tuple[Task, Execute
     running: dict[Future[Executed], Task] = {}
     while True:
         while len(running) < 2 * workers.count and (task := next(coming, None)) is not None:
-            running[workers.executor().submit(work, task)] = task
+            running[workers.executor().submit(grade_in_worker, task)] = task
         if not running and again:
             task = again.popleft()
-            running[workers.executor().submit(work, task)] = task
+            running[workers.executor().submit(grade_in_worker, task)] = task
         if not running:
             return
         if not (done := wait(running, timeout=LOOK, return_when=FIRST_COMPLETED).done):
@@ -229,7 +231,7 @@ def run(workers: Workers, tasks: Iterable[Task]) -> Iterator[tuple[Task, Execute
             elif _is_passing(error) and tries[task.student] < TRIES:
                 again.append(task)
             else:
-                yield task, _told(error)
+                yield task, _reason(error)
 
 
 def _is_passing(error: BaseException) -> bool:
@@ -241,7 +243,7 @@ def _has_died(error: BaseException) -> bool:
     return isinstance(error, BrokenProcessPool) or type(error).__name__ == "KilledWorker"
 
 
-def _told(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     if _has_died(error):
         return f"the process that graded it died {TRIES} times (often: too little memory for so many --workers)"
     return terminal(str(error) if isinstance(error, (Refused, Stuck)) else f"{type(error).__name__}: {error}", 400)

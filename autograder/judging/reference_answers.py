@@ -11,8 +11,8 @@ import hashlib
 import os
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cached_property, lru_cache
 from pathlib import Path
 from types import CodeType
@@ -33,18 +33,30 @@ Context = tuple[tuple[str, str], ...]  # ((exercise id, idea), ...): what stands
 KEPT = 4096  # answers of this many (exercise, variant, code) triples stay in memory
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread: the tensors are tiny, so a second only waits, and on a busy machine it waits long."""
+    if (threads := torch.get_num_threads()) == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 class Reference:
     """Answers of a lab's own code, each computed once per variant and kept.
 
     Attributes:
-        shelf: a folder in which processes that grade the same class leave their answers for each other, and for the
+        cache: a folder in which processes that grade the same class leave their answers for each other, and for the
             next time, and to which no submission can write; None without one.
     """
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
-        self.shelf: Path | None = None
-        torch.set_num_threads(1)  # the tensors are tiny: a second thread only waits, and on a busy machine waits long
+        self.cache: Path | None = None
         self._spaces: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
         self._answers: OrderedDict[Any, list[Expected]] = OrderedDict()
         self._single: OrderedDict[Any, list[Expected]] = OrderedDict()  # so many that they would push whole ones out
@@ -100,13 +112,13 @@ class Reference:
     def _expected(self, exercise: Exercise, draw: Draw, context: Context) -> list[Expected]:
         key = (exercise.id, draw.key, context)
         return _remember(
-            self._answers, key, lambda: self._from_shelf(key, lambda: self._given(exercise, draw, context, slice(None)))
+            self._answers, key, lambda: self._from_cache(key, lambda: self._given(exercise, draw, context, slice(None)))
         )
 
     def _given(self, exercise: Exercise, draw: Draw, context: Context, places: slice) -> list[Expected]:
         """What the lab's own code gives for some of the cases."""
         tolerance, found = TOLERANCE[torch.float64], []
-        with warnings.catch_warnings():
+        with one_thread(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # some wrong ideas make torch warn; that is their business
             space = self.namespace([(id, self.code(id, idea)) for id, idea in context])
             for case in self.cases(exercise, draw)[places]:
@@ -118,10 +130,10 @@ class Reference:
                 found.append(Expected(first, by_chance=not same(first, second, tolerance, nan=True)))
         return found
 
-    def _from_shelf(self, key: Any, compute: Callable[[], list[Expected]]) -> list[Expected]:
-        if self.shelf is None:
+    def _from_cache(self, key: Any, compute: Callable[[], list[Expected]]) -> list[Expected]:
+        if self.cache is None:
             return compute()
-        path = self.shelf / hashlib.sha256(repr(key).encode()).hexdigest()
+        path = self.cache / hashlib.sha256(repr(key).encode()).hexdigest()
         try:
             return unpack_expected(path.read_bytes())
         except (OSError, WireError):  # not there, or of a process that was killed while it wrote

@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from nbgrader.apps import NbGraderAPI
 from nbgrader.utils import capture_log, temp_attrs
 
-from autograder.execution.submission_task import Executed
-from autograder.labs.lab import find_lab
 from autograder.nbgrader_integration.converters import RecordingAutograde
+from autograder.nbgrader_integration.preprocessors import Conversion
 from autograder.sanitize.untrusted import terminal
 from autograder.storage.diagnose import AGAIN
 from autograder.storage.submissions import Submission
 
 
-def record(api: NbGraderAPI, assignment: str, student: str, done: Executed, folder: Path) -> dict[str, Any]:
+def record(api: NbGraderAPI, student: str, submission: Submission, conversion: Conversion) -> dict[str, Any]:
     """Record a submission as `nbgrader autograde --force` does; returns what nbgrader's own functions return.
 
-    Args:
-        folder: where its timestamp lies, if there is one.
+    The verdict record is left in `conversion`.
     """
-    with temp_attrs(api.coursedir, assignment_id=assignment, student_id=student):
+    with temp_attrs(api.coursedir, assignment_id=conversion.lab.assignment, student_id=student):
         converter = RecordingAutograde(coursedir=api.coursedir, parent=api)
-        converter.force, converter.done, converter.notebook = True, done, find_lab(assignment).notebook
-        converter.submission = Submission(None, folder=folder)
+        converter.force, converter.conversion, converter.handed_in = True, conversion, submission
         return capture_log(converter)
 
 
-def why(result: dict[str, Any]) -> str:
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep nbgrader's gradebook from writing tracebacks to the terminal: what matters is told in a sentence."""
+    log = logging.getLogger("tornado.application")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+def reason_of(result: dict[str, Any]) -> str:
     """Why one of nbgrader's functions failed: the last exception that its log or traceback names, in one line."""
     for lines in (result.get("log", "").split("\n"), result["error"].strip().split("\n")):
         named = [line for line in lines if re.match(r"\s*[\w.]*(Error|Exception)\b", line)]

@@ -16,14 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from nbformat.v4 import new_notebook
 from nbgrader.converters import GenerateFeedback
 from nbgrader.converters.base import BaseConverter
 
 from autograder import interrupts
-from autograder.execution.submission_task import Executed
-from autograder.nbgrader_integration.preprocessors import Examine
-from autograder.nbgrader_integration.submission_reader import WalledAutograde
+from autograder.labs.lab import find_lab
+from autograder.nbgrader_integration.grading_setup import GradingSetup
+from autograder.nbgrader_integration.preprocessors import RESOURCE, Conversion, Examine
+from autograder.nbgrader_integration.submission_reader import WalledAutograde, is_ours
+from autograder.storage.course_folder import Course
 from autograder.storage.submissions import Submission
+from autograder.storage.verdict_files import write_record
 
 RECORD_SECONDS = 300.0  # for one submission; a page of a thousand cells takes a few
 
@@ -76,41 +80,95 @@ class _Staged(BaseConverter):
 
 
 class StagedAutograde(_Staged, WalledAutograde):
-    """Grades a submission."""
+    """Grades a submission: rebuilt, run and judged by `grade_one`, and recorded."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._setups: dict[str, GradingSetup] = {}
+        self._finished: list[Conversion] = []
 
     @property
     def _input_directory(self) -> str:
         return self.coursedir.submitted_directory if self._sanitizing else self._output_directory
 
-
-class RecordingAutograde(StagedAutograde):
-    """Records a submission that is rebuilt, run, and judged already.
-
-    Attributes:
-        done: what came of it; for the one notebook of the one student that this converter is for.
-        submission: where it lay.
-        notebook: the notebook's name, without its ending.
-    """
-
-    done: Executed
-    submission: Submission
-    notebook: str
-
-    def init_notebooks(self) -> None:
-        """The one submission, wherever its file lies; nbgrader looks at the right place only."""
-        self.notebooks = []
-        self._take_up(self.coursedir.assignment_id, self.notebook, {self.coursedir.student_id: self.submission})
-
     def convert_single_notebook(self, notebook_filename: str) -> None:
-        """nbgrader's two passes over a notebook in one: what is left of them is recording."""
+        """The way of one notebook, within the time after which it is stuck.
+
+        Raises:
+            TimeoutError: it took longer; nbgrader tells it, and goes on with the next submission.
+        """
+        if not is_ours(self.config):  # formgrader was led to another course
+            return super().convert_single_notebook(notebook_filename)
+        place = self.init_single_notebook_resources(notebook_filename)["nbgrader"]
+        setup, submission = self._setup(place["assignment"]), self.submission(place["student"], notebook_filename)
+        task = setup.task(place["student"], submission)
+        with interrupts.within(task.most, "its grading"):
+            key = setup.cache_key(submission)
+            self._convert(
+                notebook_filename, Conversion(setup.course, setup.lab, setup.release, submission.folder, key, task)
+            )
+
+    def _setup(self, assignment: str) -> GradingSetup:
+        """How an assignment is graded here."""
+        if assignment not in self._setups:
+            lab, examine = find_lab(assignment), Examine(parent=self)
+            course = Course(Path(self.coursedir.root), self.coursedir.db_url)
+            folder = self.coursedir.format_path(self.coursedir.release_directory, ".", assignment)
+            released = Path(folder) / f"{lab.notebook}.ipynb"
+            self._setups[assignment] = GradingSetup.read(course, lab, released, examine.limits, examine.sandbox)
+        return self._setups[assignment]
+
+    def _convert(self, notebook_filename: str, conversion: Conversion) -> None:
+        """Take a notebook through all stages. nbgrader would take it through two halves of them, by way of a file."""
         resources = self.exporter._init_resources(self.init_single_notebook_resources(notebook_filename))
-        resources["vitedu"] = self.done.without_notebook()
-        nb, stages = self.done.notebook, self.autograde_preprocessors
-        for stage in stages[stages.index(Examine) + 1 :]:
+        resources[RESOURCE] = conversion
+        nb = new_notebook()
+        for stage in self.autograde_preprocessors:
             # Called here, not by the exporter, which would copy and check the notebook before and after each.
             nb, resources = stage(parent=self.exporter)(nb, resources)
         nbformat.validate(nb)
         self.write_single_notebook(nbformat.writes(nb) + "\n", resources)
+        self._finished.append(conversion)
+
+    def init_assignment(self, assignment_id: str, student_id: str) -> None:
+        self._finished.clear()  # of a submission that failed
+        super().init_assignment(assignment_id, student_id)
+
+    def set_permissions(self, assignment_id: str, student_id: str) -> None:
+        """nbgrader's last step: all is done, which the folder says that moves to its place now; nobody looks again."""
+        for conversion in self._finished:
+            self._keep(conversion)
+        super().set_permissions(assignment_id, student_id)
+
+    def _keep(self, conversion: Conversion) -> None:
+        """Write the verdict record."""
+        if conversion.record is not None:
+            write_record(conversion.course.record_path(conversion.lab, conversion.record.student), conversion.record)
+
+
+class RecordingAutograde(StagedAutograde):
+    """Records a submission that is rebuilt, run, and judged already; whoever calls it writes the record.
+
+    Attributes:
+        conversion: what came of it; for the one notebook of the one student that this converter is for.
+        handed_in: where it lay.
+    """
+
+    conversion: Conversion
+    handed_in: Submission
+
+    def init_notebooks(self) -> None:
+        """The one submission, wherever its file lies; nbgrader looks at the right place only."""
+        self.notebooks = []
+        lab = self.conversion.lab
+        self._take_up(lab.assignment, lab.notebook, {self.coursedir.student_id: self.handed_in})
+
+    def convert_single_notebook(self, notebook_filename: str) -> None:
+        """Record the one notebook."""
+        self._convert(notebook_filename, self.conversion)
+
+    def _keep(self, conversion: Conversion) -> None:
+        """Leave it to the caller, who writes it when the notebook is at its place."""
 
 
 class StagedFeedback(_Staged, GenerateFeedback):

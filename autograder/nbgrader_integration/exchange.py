@@ -34,6 +34,8 @@ LEFT_AS_IT_IS = "Collected before, and left as it is: %s (--update takes a newer
 class Collect(ExchangeCollect):
     """Collects regular files only; what cannot be collected is named, and stops nobody else's."""
 
+    src_records: list[dict[str, Any]]
+
     def init_src(self) -> None:
         """Find the newest submission of each student."""
         super().init_src()
@@ -41,18 +43,18 @@ class Collect(ExchangeCollect):
 
     def _path_to_record(self, path: str) -> dict[str, Any]:
         """A submission's student, folder and time; no student where it is none."""
-        found, why = {"username": "", "filename": os.path.basename(path), "timestamp": datetime.min}, ""
+        found, reason = {"username": "", "filename": os.path.basename(path), "timestamp": datetime.min}, ""
         try:
             if not stat.S_ISDIR(os.lstat(path).st_mode):
-                why = "it is a link or a file, not a folder"
+                reason = "it is a link or a file, not a folder"
             else:
                 found = super()._path_to_record(path)
                 if not found["username"] or found["username"].startswith("."):
-                    why, found["username"] = "it names no student", ""
+                    reason, found["username"] = "it names no student", ""
         except Exception:  # dateutil has many ways to fail on a text that is no time
-            why = "its name says no time"
-        if why:
-            self.log.warning("Not collected: %s: %s", terminal(path, 300), why)
+            reason = "its name says no time"
+        if reason:
+            self.log.warning("Not collected: %s: %s", terminal(path, 300), reason)
         return found
 
     def copy_files(self) -> None:
@@ -75,8 +77,8 @@ class Collect(ExchangeCollect):
                 lost.append(shown(student))
                 with suppress(OSError):
                     folder.mkdir(parents=True, exist_ok=True)  # so that grading names who handed in
-                why = getattr(error, "strerror", None) or error
-                self.log.error("Not collected: %s: %s", terminal(str(source), 300), terminal(str(why), 300))
+                reason = getattr(error, "strerror", None) or error
+                self.log.error("Not collected: %s: %s", terminal(str(source), 300), terminal(str(reason), 300))
         if not self.src_records:
             self.log.warning("There is nothing to collect for %s.", self.coursedir.assignment_id)
         if lost:
@@ -150,6 +152,8 @@ class Collect(ExchangeCollect):
 
 class ReleaseFeedback(ExchangeReleaseFeedback):
     """Releases the feedback of everybody who used the exchange, and names the others."""
+
+    src_path: str
 
     def copy_files(self) -> None:
         """nbgrader's step, for each student; it needs two files, which only the exchange puts beside a submission."""

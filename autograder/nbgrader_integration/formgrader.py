@@ -30,6 +30,7 @@ from traitlets.config import Config
 
 SECTION = "ViteduFormgrader"
 MATHJAX = "mathjax.html.j2"  # nbconvert's
+_exporters: list[tuple[Config, SubmissionPage]] = []
 _nonce: ContextVar[str] = ContextVar("nonce", default="")
 _SCRIPT = re.compile(r"(<script\b)([^>]*>)(.*?)(</script>)", re.DOTALL | re.IGNORECASE)
 _VALUE = re.compile(r"\{\{\s*((?:resources\.)?\w+|cell\.metadata\.nbgrader\.grade_id)\s*\}\}")
@@ -125,7 +126,7 @@ class SubmissionPage(HTMLExporter):
     def __init__(self, config: Config) -> None:
         super().__init__(config=config, template_name="formgrade", extra_template_basedirs=[handlers.template_path])
 
-    def from_notebook_node(self, nb: NotebookNode, resources: Any = None, **kw: Any) -> tuple[str, dict[str, Any]]:
+    def from_notebook_node(self, nb: NotebookNode, resources: Any = None, **kw: Any) -> tuple[Any, dict[str, Any]]:
         """As every exporter with a template; HTMLExporter would parse the page anew, which takes minutes for some."""
         return super(HTMLExporter, self).from_notebook_node(nb, self._init_resources(resources), **kw)
 
@@ -144,44 +145,30 @@ def _pages() -> Environment:
 def configure(c: Config) -> None:
     """Switch the policy on for courses that have this configuration."""
     c[SECTION].policy = True  # what tells our courses: formgrader can be led to another one while it runs
-    if not getattr(BaseHandler, "vitedu", False):
-        _patch()
 
 
-def _is_ours(handler: BaseHandler) -> bool:
+def is_ours(handler: BaseHandler) -> bool:
+    """Whether a page is of a course that has this configuration."""
     formgrader = handler.settings.get("nbgrader_formgrader")
     return formgrader is not None and bool(dict.get(formgrader.config, SECTION))
 
 
-def _patch() -> None:
-    """nbgrader offers no setting for what its handlers send; these four members ask first whose course it is."""
-    made: list[tuple[Config, SubmissionPage]] = []  # the last exporter: its templates are compiled
-    stock = {name: getattr(BaseHandler, name) for name in ("content_security_policy", "exporter", "render")}
+def nonce_of(handler: BaseHandler) -> str:
+    """The nonce of the page that a handler is about to send."""
+    handler.__dict__.setdefault("_vitedu_nonce", secrets.token_urlsafe(18))
+    return handler.__dict__["_vitedu_nonce"]
 
-    def nonce(self: BaseHandler) -> str:
-        self.__dict__.setdefault("_vitedu_nonce", secrets.token_urlsafe(18))
-        return self.__dict__["_vitedu_nonce"]
 
-    def content_security_policy(self: BaseHandler) -> str:
-        before = stock["content_security_policy"].fget(self)
-        return f"{before}, {policy(nonce(self))}" if _is_ours(self) else before  # both hold
+def exporter_of(handler: BaseHandler) -> HTMLExporter:
+    """What makes the page of a submission; the last one stays, its templates are compiled."""
+    _nonce.set(nonce_of(handler))
+    config = handler.settings["nbgrader_formgrader"].config
+    if not _exporters or _exporters[0][0] != config:
+        _exporters[:] = [(copy.deepcopy(config), SubmissionPage(config))]
+    return _exporters[0][1]
 
-    def exporter(self: BaseHandler) -> HTMLExporter:
-        if not _is_ours(self):
-            return stock["exporter"].fget(self)
-        _nonce.set(nonce(self))
-        config = self.settings["nbgrader_formgrader"].config
-        if not made or made[0][0] != config:
-            made[:] = [(copy.deepcopy(config), SubmissionPage(config))]
-        return made[0][1]
 
-    def render(self: BaseHandler, name: str, **values: Any) -> str:
-        if not _is_ours(self):
-            return stock["render"](self, name, **values)
-        _nonce.set(nonce(self))
-        return _pages().get_template(name).render(**values)
-
-    BaseHandler.content_security_policy = property(content_security_policy)
-    BaseHandler.exporter = property(exporter)
-    BaseHandler.render = render
-    BaseHandler.vitedu = True
+def rendered(handler: BaseHandler, name: str, **values: Any) -> str:
+    """One of formgrader's other pages."""
+    _nonce.set(nonce_of(handler))
+    return _pages().get_template(name).render(**values)

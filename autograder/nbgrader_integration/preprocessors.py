@@ -1,4 +1,4 @@
-"""The stages of nbgrader that are ours: rebuild, examine and record a submission; check the secret before a release.
+"""The stages of nbgrader that are ours: examine and record a submission; check the secret before a release.
 
 nbgrader keeps metadata, releases, the gradebook, formgrader and feedback. Its own way from a
 submission to a score goes through the outputs of the student's process, which the student writes;
@@ -11,6 +11,7 @@ import hashlib
 import json
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +23,47 @@ from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets import Bool, Float, Integer
 
+from autograder.execution.grade_one import grade_one, reference_of
 from autograder.execution.limits import Limits
 from autograder.execution.preload import PACKAGES
-from autograder.execution.submission_task import Executed, execute, rebuilt, reference_of
+from autograder.execution.submission_task import Executed, Task
 from autograder.judging.check_secret import escapes
+from autograder.judging.reference_answers import one_thread
 from autograder.judging.verdict import FOR_REVIEW, NOT_GRADED
 from autograder.labs.lab import Lab, find_lab
 from autograder.sandbox.bubblewrap import unavailable
 from autograder.sanitize.untrusted import shown, terminal
 from autograder.storage.atomic_files import write_atomically
-from autograder.storage.course_folder import references_path, verdict_path
-from autograder.storage.course_secret import read_secret
-from autograder.storage.gradebook import points_of
-from autograder.storage.verdict_files import read_verdicts
+from autograder.storage.course_folder import Course
+from autograder.storage.verdict_files import VerdictRecord, WrittenAnswer
 from autograder.submission.cell_order import answered_elsewhere, contributing
 from autograder.submission.pieces import is_unchanged
 from autograder.submission.timestamps import read_timestamp
+
+RESOURCE = "vitedu"  # the one key of nbconvert's resources under which ours travel
+
+
+@dataclass
+class Conversion:
+    """One submission on its way through the stages: all of ours that travels in nbconvert's resources.
+
+    Attributes:
+        release: the notebook as students got it.
+        folder: where its timestamp lies, if there is one.
+        cache_key: a digest of all that decides its score.
+        task: what is to be graded; None where `executed` is there from the beginning.
+        executed: what came of it.
+        record: the verdict record, which the converter or its caller writes.
+    """
+
+    course: Course
+    lab: Lab
+    release: bytes
+    folder: Path
+    cache_key: str
+    task: Task | None = None
+    executed: Executed | None = None
+    record: VerdictRecord | None = None
 
 
 class _Stage(NbGraderPreprocessor):
@@ -51,36 +77,9 @@ class _Stage(NbGraderPreprocessor):
         place = resources["nbgrader"]
         return place["student"], place["assignment"], place["notebook"]
 
-    def _submitted(self, student: str, assignment: str) -> Path:
-        """The folder that holds a submission's timestamp."""
-        return self.parent.parent.submitted(assignment, student)
-
-    def _release(self, assignment: str, notebook: str) -> NotebookNode:
-        folder = self.coursedir.format_path(self.coursedir.release_directory, ".", assignment)
-        path = Path(folder) / f"{notebook}.ipynb"
-        if not path.exists():
-            raise NbGraderException(
-                f"expected the released notebook at {path}, found none; run: nbgrader generate_assignment {assignment}"
-            )
-        return nbformat.read(path, as_version=4)
-
-
-class Rebuild(_Stage):
-    """First stage: put the submission back into the shape of the release."""
-
-    def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
-        student, assignment, notebook = self._place(resources)
-        release = self._release(assignment, notebook)
-        points = points_of(resources["nbgrader"]["db_url"], assignment, notebook, release)
-        handed_in = resources["vitedu"]
-        found = rebuilt(handed_in["content"], handed_in["problem"], release, points, handed_in["note"])
-        if unread := found.metadata.vitedu["unread"]:
-            self.log.error("Not graded: %s: %s", shown(student), terminal(unread, 600))
-        return found, resources
-
 
 class Examine(_Stage):
-    """Second stage: run the student's cells, put the probes, judge, and write the judge's outputs."""
+    """First stage: rebuild the submission, run it, judge it. Its traits are the course's limits."""
 
     cell_seconds = Float(Limits.cell, help="Wall time that one cell of a student may take.").tag(config=True)
     probe_seconds = Float(Limits.probe, help="Wall time that one exercise's probe may take.").tag(config=True)
@@ -109,36 +108,47 @@ class Examine(_Stage):
         )  # fmt: skip
 
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
-        if self.sandbox and (why := unavailable(PACKAGES)):
-            raise NbGraderException(why)
-        student, assignment, _ = self._place(resources)
-        root = Path(self.coursedir.root)
-        kept = root / "trained" / assignment
-        done = execute(nb, assignment, student, read_secret(root), self.limits, kept, self.sandbox)
-        if not self.sandbox:  # the submission may have come to it
-            shutil.rmtree(references_path(Path(root)), ignore_errors=True)
-        resources["vitedu"] = done.without_notebook()
-        return done.notebook, resources
+        """Grade what is not graded yet."""
+        conversion: Conversion = resources[RESOURCE]
+        if conversion.executed is None:
+            assert conversion.task is not None
+            conversion.executed = self._grade(conversion.course, conversion.task)
+        return conversion.executed.notebook, resources
+
+    def _grade(self, course: Course, task: Task) -> Executed:
+        """Grade a submission in this process, as nbgrader's own command does."""
+        if task.sandbox and (reason := unavailable(PACKAGES)):
+            raise NbGraderException(reason)
+        executed = grade_one(task)
+        if not task.sandbox:  # the submission may have come to it
+            shutil.rmtree(course.references, ignore_errors=True)
+        if unread := executed.notebook.metadata.vitedu.get("unread"):
+            self.log.error("Not graded: %s: %s", shown(task.student), terminal(unread, 600))
+        return executed
 
 
 class Record(_Stage):
-    """Third stage: the judge's verdicts into the gradebook, never anything read from an output."""
+    """Second stage: the judge's verdicts into the gradebook, never anything read from an output."""
 
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
+        """Enter points and comments, and make the verdict record."""
         started = time.monotonic()
         student, assignment, notebook = self._place(resources)
-        path = verdict_path(Path(self.coursedir.root), student, assignment, notebook)
-        stored = read_verdicts(path)
-        before = stored.get("answers", {})
-        release = {c.metadata.nbgrader.grade_id: c for c in self._release(assignment, notebook).cells}
-        done: Executed = resources["vitedu"]
-        answered = _answers(nb)
+        conversion: Conversion = resources[RESOURCE]
+        course, lab, executed = conversion.course, conversion.lab, conversion.executed
+        assert executed is not None
+        for name, content in executed.files.items():
+            write_atomically(course.trainings_dir(lab) / name, content)
+        earlier = course.record(lab, student)
+        before = earlier.answers if earlier else {}
+        release = {c.metadata.nbgrader.grade_id: c for c in nbformat.reads(conversion.release.decode(), 4).cells}
+        answered = answers_of(nb)
         elsewhere = answered_elsewhere(nb)
         graded = {cell.metadata.nbgrader.grade_id for cell in nb.cells if cell.metadata.vitedu.role == "exam"}
-        written, unread = [], nb.metadata.vitedu.get("unread", "")
+        written, unread = list[WrittenAnswer](), nb.metadata.vitedu.get("unread", "")
         with Gradebook(resources["nbgrader"]["db_url"]) as gradebook:
             place = (notebook, assignment, student)
-            for verdict in done.verdicts:
+            for verdict in executed.verdicts:
                 if verdict.grade_id not in graded:  # an extra, without points
                     continue
                 same = before.get(verdict.exercise) == answered.get(verdict.exercise)
@@ -165,25 +175,30 @@ class Record(_Stage):
                     grade.needs_manual_grade = grade.needs_manual_grade or not same if by_hand else not empty
                 if role == "written":
                     points = float(cell.metadata.nbgrader.points)
-                    written.append({"grade_id": grade_id, "max_points": points, "answered": not empty})
+                    written.append(WrittenAnswer(grade_id=grade_id, max_points=points, answered=not empty))
             gradebook.db.commit()
-        record = {
-            "student": student, "assignment": assignment, "notebook": notebook,
-            "mended": nb.metadata.vitedu.get("mended", []), "cpu": done.cpu, "sandbox": done.sandbox,
-            "seconds": done.seconds | {"record": time.monotonic() - started}, "trained": done.trained,
-            "exercises": [verdict.as_json() for verdict in done.verdicts], "written": written, "answers": answered,
-        }  # fmt: skip
-        if unread:
-            record["unread"] = unread
-        if done.again:  # what was executed counts as before, also when this is killed before the feedback is written
-            record |= {"stamp": stored["stamp"]}
-        if problem := read_timestamp(self._submitted(student, assignment)).problem:
-            record["problems"] = [problem]
-        write_atomically(path, json.dumps(record, indent=1))
+        problem = read_timestamp(conversion.folder).problem
+        conversion.record = record = VerdictRecord(
+            student=student,
+            assignment=assignment,
+            notebook=notebook,
+            repairs=nb.metadata.vitedu.get("mended", []),
+            cpu=executed.cpu,
+            sandbox=executed.sandbox,
+            seconds=executed.seconds | {"record": time.monotonic() - started},
+            trained=executed.trained,
+            exercises=executed.verdicts,
+            written=written,
+            answers=answered,
+            unread=unread,
+            problems=[problem] if problem else [],
+        )
+        if unread or not record.not_graded:  # our own failures are made good by the next command
+            record.cache_key = conversion.cache_key
         return nb, resources
 
 
-def _answers(nb: NotebookNode) -> dict[str, str]:
+def answers_of(nb: NotebookNode) -> dict[str, str]:
     """A digest of each of the student's answers, by grade_id: of all cells that contribute to it, and its pictures."""
     texts = {
         cell.metadata.nbgrader.grade_id: [
@@ -202,7 +217,8 @@ class CheckSecret(_Stage):
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
         _, assignment, _ = self._place(resources)
         lab: Lab = find_lab(assignment)
-        found = escapes(reference_of(lab.assignment), read_secret(Path(self.coursedir.root)))
+        with one_thread():
+            found = escapes(reference_of(lab.assignment), Course(Path(self.coursedir.root)).secret)
         if found:
             raise NbGraderException(
                 f"{lab.assignment} is not released: under this course's secret {found[0]} would not lose points "

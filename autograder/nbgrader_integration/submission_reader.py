@@ -4,57 +4,33 @@ from __future__ import annotations
 
 import os
 import stat
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
-from nbconvert.exporters import NotebookExporter
-from nbformat.v4 import new_notebook
 from nbgrader.api import Gradebook, InvalidEntry, MissingEntry
-from nbgrader.apps import NbGraderAPI
 from nbgrader.converters import Autograde
 from nbgrader.converters.base import NbGraderException
 from nbgrader.coursedir import CourseDirectory
+from sqlalchemy.exc import SAWarning
 from traitlets.config import Config
 
-from autograder import interrupts
 from autograder.errors import UserError
-from autograder.execution.submission_task import most_seconds
 from autograder.labs.lab import Lab, all_labs, find_lab
-from autograder.nbgrader_integration.preprocessors import Examine
 from autograder.sanitize.untrusted import shown, terminal
+from autograder.storage.course_folder import Course
 from autograder.storage.find_submissions import folder_of, search, students
 from autograder.storage.refused import enter
 from autograder.storage.submissions import Submission
-from autograder.submission.parse_notebook import Unreadable, take_in
+from autograder.submission.arrivals import Arrival
 from autograder.submission.timestamps import FILE, read_timestamp
 
 SECRET = "submission_secret.txt"  # nbgrader's exchange gives feedback to whoever has it
 MOST = 1000  # bytes
 SECTION = "ViteduSubmissions"
-
-
-class SubmissionExporter(NotebookExporter):
-    """Reads a submission without trusting it, and everything else as nbgrader does."""
-
-    def from_filename(self, filename: str, resources: Any = None, **kwargs: Any) -> tuple[str, Any]:
-        if not self.parent._sanitizing:
-            return super().from_filename(filename, resources, **kwargs)
-        submission: Submission | None = self.parent.found.get(resources["nbgrader"]["student"])
-        if submission is not None:
-            content, problem = submission.content()
-            note = submission.note
-        else:
-            content, problem, note = None, "", ""
-            try:
-                content = take_in(Path(filename))
-            except Unreadable as error:
-                problem = str(error)
-        resources["vitedu"] = {"content": content, "problem": problem, "note": note}
-        return self.from_notebook_node(new_notebook(), resources, **kwargs)
 
 
 class WalledAutograde(Autograde):
@@ -67,6 +43,7 @@ class WalledAutograde(Autograde):
         found: what there is to grade, by student; refused: what cannot even be taken in, by name, and why.
     """
 
+    notebooks: list[str]
     found: Mapping[str, Submission] = {}
     refused: Mapping[str, str] = {}
 
@@ -75,15 +52,15 @@ class WalledAutograde(Autograde):
         lab, only = _lab(self.coursedir, self.coursedir.assignment_id), self.coursedir.student_id
         if lab is None or not fnmatchcase(lab.notebook, self.coursedir.notebook_id):
             return super().init_notebooks()
-        course, db_url = Path(self.coursedir.root), self.coursedir.db_url
-        handed = search(course, lab, db_url)
+        course = Course(Path(self.coursedir.root), self.coursedir.db_url)
+        handed = search(course, lab)
         excluded = self.coursedir.student_id_exclude.split(",")
         names = {*handed.found, *handed.unreadable, *handed.absent}
         names = {name for name in names if name == only or fnmatchcase(name, only)}
         handed = handed.of(names.difference(excluded))
         if not handed.found and not handed.unreadable:
             return super().init_notebooks()  # which says so
-        enter(course, db_url, lab.assignment, handed, some=only != "*")
+        enter(course, lab, handed, some=only != "*")
         self.refused = handed.unreadable
         for name, problem in self.refused.items():
             self.log.error("Not graded: %s: %s", shown(name), terminal(problem, 600))
@@ -105,6 +82,10 @@ class WalledAutograde(Autograde):
         if self.refused:
             names = ", ".join(map(shown, self.refused))
             raise NbGraderException(f"not graded, for the reasons above: {terminal(names, 600)}")
+
+    def submission(self, student_id: str, path: str) -> Submission:
+        """What a student handed in; at `path`, where the search was not for this course."""
+        return self.found.get(student_id) or Submission(Arrival(Path(path)), folder=Path(path).parent)
 
     def submitted(self, assignment_id: str, student_id: str) -> Path:
         """The folder that holds a submission's timestamp and secret."""
@@ -146,23 +127,15 @@ class WalledAutograde(Autograde):
                     gradebook.find_student(student_id)
             except MissingEntry as error:
                 raise NbGraderException(f"the gradebook does not know it: {error}") from None
-            # A time that is None, too: nbgrader would keep an earlier one.
-            submission = gradebook.update_or_create_submission(assignment_id, student_id, timestamp=submitted_at)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", SAWarning)  # about nbgrader's own way to make a submission
+                # A time that is None, too: nbgrader would keep an earlier one.
+                submission = gradebook.update_or_create_submission(assignment_id, student_id, timestamp=submitted_at)
             if submission.total_seconds_late > 0:
                 self.log.warning("%s handed in %.0f s late", shown(student_id), submission.total_seconds_late)
         self.notebooks = [path for path in self.notebooks if Path(path).stem in known]
         if not self.notebooks:
             raise NbGraderException(f"no notebook that is known; run: nbgrader generate_assignment {assignment_id}")
-
-    def convert_single_notebook(self, notebook_filename: str) -> None:
-        """One of nbgrader's two passes over a notebook, within the time after which it is stuck.
-
-        Raises:
-            TimeoutError: it took longer; nbgrader tells it, and goes on with the next submission.
-        """
-        most = most_seconds(self.coursedir.assignment_id, Examine(parent=self).limits)
-        with interrupts.within(most, "its grading"):
-            super().convert_single_notebook(notebook_filename)
 
     @contextmanager
     def _timestamps_read(self, assignment_id: str, student_id: str) -> Iterator[None]:
@@ -209,28 +182,24 @@ def _lab(coursedir: CourseDirectory, assignment: str) -> Lab | None:
 def configure(c: Config) -> None:
     """Have formgrader list who handed in, and when, by the same search, in courses that have this configuration."""
     c[SECTION].search = True
-    if not getattr(NbGraderAPI, "vitedu", False):
-        _patch()
 
 
-def _patch() -> None:
-    """nbgrader offers no setting for these two questions; each asks first whose course it is."""
-    stock = {name: getattr(NbGraderAPI, name) for name in ("get_submitted_students", "get_submitted_timestamp")}
+def is_ours(config: Config) -> bool:
+    """Whether a configuration is ours: formgrader can be led to another course while it runs."""
+    return bool(dict.get(config, SECTION))
 
-    def get_submitted_students(self: NbGraderAPI, assignment_id: str) -> set[str]:
-        found = stock["get_submitted_students"](self, assignment_id)
-        names = [lab.assignment for lab in all_labs()] if assignment_id == "*" else [assignment_id]
-        for lab in (_lab(self.coursedir, name) for name in names if dict.get(self.config, SECTION)):
-            if lab is not None and (Path(self.coursedir.root) / "release" / lab.assignment).is_dir():
-                found |= students(Path(self.coursedir.root), lab)
-        return found
 
-    def get_submitted_timestamp(self: NbGraderAPI, assignment_id: str, student_id: str) -> datetime | None:
-        lab = _lab(self.coursedir, assignment_id) if dict.get(self.config, SECTION) else None
-        if lab is None:
-            return stock["get_submitted_timestamp"](self, assignment_id, student_id)
-        return read_timestamp(folder_of(Path(self.coursedir.root), lab, student_id)).time
+def submitted_students(coursedir: CourseDirectory, assignment: str) -> set[str]:
+    """Who handed in for an assignment, or for any ("*"), wherever it lies."""
+    found = set[str]()
+    names = [lab.assignment for lab in all_labs()] if assignment == "*" else [assignment]
+    for lab in (_lab(coursedir, name) for name in names):
+        if lab is not None and (Path(coursedir.root) / "release" / lab.assignment).is_dir():
+            found |= students(Course(Path(coursedir.root)), lab)
+    return found
 
-    NbGraderAPI.get_submitted_students = get_submitted_students
-    NbGraderAPI.get_submitted_timestamp = get_submitted_timestamp
-    NbGraderAPI.vitedu = True
+
+def submitted_folder(coursedir: CourseDirectory, assignment: str, student: str) -> Path | None:
+    """The folder that holds a submission's timestamp; None for an assignment that is none of ours."""
+    lab = _lab(coursedir, assignment)
+    return folder_of(Course(Path(coursedir.root)), lab, student) if lab is not None else None

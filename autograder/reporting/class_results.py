@@ -18,10 +18,10 @@ from sqlalchemy.orm import selectinload, undefer
 
 from autograder.errors import UserError
 from autograder.judging.verdict import FOR_REVIEW, GRADED, NOT_ANSWERED, NOT_GRADED, Verdict
-from autograder.storage.course_folder import database
-from autograder.storage.diagnose import told
+from autograder.storage.course_folder import Course, database
+from autograder.storage.diagnose import database_message
 from autograder.storage.refused import NOT_YET, read_refused
-from autograder.storage.verdict_files import read_record
+from autograder.storage.verdict_files import VerdictRecord, read_cleaned
 
 WAITING = "waiting"  # a written answer that nobody has read yet
 NOT_SUBMITTED = "not submitted"
@@ -168,20 +168,21 @@ class ClassResults:
         return found
 
 
-def read_course(course: Path, assignments: Iterable[str] = (), db_url: str | None = None) -> ClassResults:
+def read_course(root: Path, assignments: Iterable[str] = (), db_url: str | None = None) -> ClassResults:
     """The results of a course folder.
 
     Args:
+        root: the folder.
         assignments: read only these; empty for all.
         db_url: the gradebook's address; None: gradebook.db in the course folder.
 
     Raises:
         UserError: there is no gradebook, it cannot be read, or it has no such assignment.
     """
-    return read(db_url or database(course), course / "verdicts", assignments)
+    return read(Course(root, db_url or database(root)), assignments)
 
 
-def read(db_url: str, verdicts: Path, assignments: Iterable[str] = (), students: Iterable[str] = ()) -> ClassResults:
+def read(course: Course, assignments: Iterable[str] = (), students: Iterable[str] = ()) -> ClassResults:
     """Every student's submission to every assignment.
 
     Args:
@@ -192,23 +193,23 @@ def read(db_url: str, verdicts: Path, assignments: Iterable[str] = (), students:
     """
     only, chosen = list(assignments), {str(student) for student in students}
     try:
-        with Gradebook(db_url) as gradebook:
+        with course.gradebook() as gradebook:
             people = sorted((p for p in gradebook.students if not chosen or p.id in chosen), key=lambda p: p.id)
             ids = {assignment.name: assignment.course_id for assignment in gradebook.assignments}
-            refused = {student for name in only or ids for student in read_refused(verdicts.parent, name)}
+            refused = {student for name in only or ids for student in read_refused(course.root, name)}
             if missing := sorted(chosen - {p.id for p in people} - refused):
                 raise UserError(f"the gradebook has no student {', '.join(missing)}")
             if unknown := [name for name in only if name not in ids]:
                 known = ", ".join(sorted(ids)) or "none at all"
                 raise UserError(f"the gradebook has no assignment {unknown[0]}; it has {known}")
-            found = {name: _assignment(gradebook, name, people, verdicts, chosen) for name in only or sorted(ids)}
+            found = {name: _assignment(gradebook, name, people, course, chosen) for name in only or sorted(ids)}
     except (SQLAlchemyError, ImportError) as error:
-        raise UserError(f"{told(error, verdicts.parent)}.") from None
+        raise UserError(f"{database_message(error, course.root)}.") from None
     named = [id for id in ids.values() if id and id != "default_course"]
-    return ClassResults(named[0] if named else verdicts.parent.resolve().name, found)
+    return ClassResults(named[0] if named else course.root.resolve().name, found)
 
 
-def _assignment(gradebook: Gradebook, name: str, people: list[Any], verdicts: Path, only: set[str]) -> list[Submission]:
+def _assignment(gradebook: Gradebook, name: str, people: list[Any], course: Course, only: set[str]) -> list[Submission]:
     total = gradebook.find_assignment(name).max_score
     stored = _stored(gradebook, name, [person.id for person in people])
     submissions: dict[str, Submission] = {}
@@ -216,10 +217,10 @@ def _assignment(gradebook: Gradebook, name: str, people: list[Any], verdicts: Pa
         names = (person.first_name or "", person.last_name or "", person.email or "")
         submission = Submission(person.id, *names, name, total)
         if person.id in stored:
-            _fill(submission, stored[person.id], verdicts)
+            _fill(submission, stored[person.id], course)
         submissions[person.id] = submission
     _sort_cells(list(submissions.values()))
-    for student, reason in read_refused(verdicts.parent, name).items():
+    for student, reason in read_refused(course.root, name).items():
         if only and student not in only:
             continue
         there = submissions.setdefault(student, Submission(student, "", "", "", name, total))
@@ -245,31 +246,32 @@ def _stored(gradebook: Gradebook, name: str, students: list[str]) -> dict[str, S
     return {submission.student_id: submission for submission in found}
 
 
-def _fill(submission: Submission, stored: SubmittedAssignment, verdicts: Path) -> None:
+def _fill(submission: Submission, stored: SubmittedAssignment, course: Course) -> None:
     submission.submitted = True
     submission.penalty = sum(notebook.late_submission_penalty or 0.0 for notebook in stored.notebooks)
     for notebook in stored.notebooks:
-        path = verdicts / submission.student / submission.assignment / f"{notebook.name}.json"
+        path = course.verdicts / submission.student / submission.assignment / f"{notebook.name}.json"
         try:
-            record = read_record(path)
+            record = read_cleaned(path)
         except UserError as error:
             submission.problems.append(str(error))
-            record = {}
-        submission.unread = record.get("unread", "")
-        submission.repairs += [sentence for sentence in record.get("mended", []) if sentence != submission.unread]
-        submission.problems += record.get("problems", [])
-        for stage, seconds in record.get("seconds", {}).items():
-            submission.seconds[stage] = submission.seconds.get(stage, 0.0) + seconds
-        if record:
-            submission.sandbox = record["sandbox"] and submission.sandbox is not False
-            submission.graded_at = max(record["modified"], submission.graded_at or 0.0)
+            record = None
+        if record is not None:
+            submission.unread = record.unread
+            submission.repairs += [sentence for sentence in record.repairs if sentence != record.unread]
+            submission.problems += record.problems
+            for stage, seconds in record.seconds.items():
+                submission.seconds[stage] = submission.seconds.get(stage, 0.0) + seconds
+            submission.sandbox = record.sandbox and submission.sandbox is not False
+            submission.graded_at = max(path.stat().st_mtime, submission.graded_at or 0.0)
         submission.cells += _cells(notebook, record)
         submission.comments[notebook.name] = {c.cell.name: c.comment for c in notebook.comments if c.comment}
 
 
-def _cells(notebook: SubmittedNotebook, record: dict[str, Any]) -> list[Cell]:
-    found = {verdict.grade_id: verdict for verdict in record.get("exercises", [])}
-    answered = {entry["grade_id"]: entry["answered"] for entry in record.get("written", [])}
+def _cells(notebook: SubmittedNotebook, record: VerdictRecord | None) -> list[Cell]:
+    found = {verdict.grade_id: verdict for verdict in record.exercises} if record else {}
+    answered = {entry.grade_id: entry.answered for entry in record.written} if record else {}
+    unread = record.unread if record else ""
     order = [*found, *answered]
     cells = []
     for grade in notebook.grades:
@@ -281,7 +283,7 @@ def _cells(notebook: SubmittedNotebook, record: dict[str, Any]) -> list[Cell]:
         cell = Cell(notebook.name, name, written, grade.max_score, grade.score if decided else None, GRADED)
         cell.verdict, cell.by_hand = found.get(name), grade.manual_score is not None
         if not decided:
-            cell.status = WAITING if written and not record.get("unread") else NOT_GRADED
+            cell.status = WAITING if written and not unread else NOT_GRADED
         elif not cell.by_hand:
             unanswered = written and not answered.get(name, bool(cell.points))
             cell.status = cell.verdict.status if cell.verdict else NOT_ANSWERED if unanswered else GRADED
@@ -289,7 +291,7 @@ def _cells(notebook: SubmittedNotebook, record: dict[str, Any]) -> list[Cell]:
             cell.points = None
         if cell.status == NOT_GRADED:
             cell.points = None
-            reason = cell.verdict.reason if cell.verdict else record.get("unread", "").rstrip(".")
+            reason = cell.verdict.reason if cell.verdict else unread.rstrip(".")
             cell.missing = reason or "no verdict was recorded"
         cells.append(cell)
     return sorted(cells, key=lambda c: (order.index(c.grade_id) if c.grade_id in order else len(order), c.grade_id))

@@ -29,6 +29,7 @@ from autograder.reporting.feedback_cells import affordable, as_affordable, rich,
 from autograder.sanitize import markdown, untrusted
 from autograder.sanitize.markdown import MAX_TEXT
 from autograder.sanitize.page_budget import PageBudget
+from autograder.storage.course_folder import Course
 
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_STREAM = 2**21  # characters of one output of text in formgrader's page
@@ -153,7 +154,7 @@ class Clean(NbGraderPreprocessor):
     def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
         """Runs in the course folder, like every stage of nbgrader's converters."""
         names = resources["nbgrader"]
-        found = read(names["db_url"], Path("verdicts"), [names["assignment"]], [names["student"]])
+        found = read(Course(Path(), names["db_url"]), [names["assignment"]], [names["student"]])
         submission = found.assignments[names["assignment"]][0]
         cells = [cell for cell in submission.cells if cell.notebook == names["notebook"]]
         rows = {cell.grade_id: _row(cell, i) for i, cell in enumerate(cells)}

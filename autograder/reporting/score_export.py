@@ -14,6 +14,7 @@ from autograder.errors import UserError
 from autograder.judging.verdict import GRADED
 from autograder.reporting.class_results import Cell, ClassResults, Submission, read
 from autograder.sanitize import untrusted
+from autograder.storage.course_folder import Course
 
 FIRST = ("student_id", "last_name", "first_name", "email", "score", "max_score", "complete", "waiting", "note")
 
@@ -27,7 +28,7 @@ class ScoresExporter(ExportPlugin):
         # SQLAlchemy hides the password of a str(url), so it is asked for.
         db_url = gradebook.engine.url.render_as_string(hide_password=False)
         try:
-            rows = scores_table(read(db_url, root / "verdicts", self.assignment, self.student))
+            rows = scores_table(read(Course(root, db_url), self.assignment, self.student))
             write_csv(rows, Path(self.to or "scores.csv"))
         except UserError as error:
             raise SystemExit(str(error)) from None

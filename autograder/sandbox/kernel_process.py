@@ -93,8 +93,9 @@ def bare_environment(scratch: Path) -> dict[str, str]:
     """What a kernel sees of our environment: where programs are, and nothing else."""
     caches = scratch.parent / "caches"
     caches.mkdir(exist_ok=True)
+    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return {
-        "PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "HOME": str(scratch), "TMPDIR": str(scratch),
+        "PATH": programs, "LANG": "C.UTF-8", "HOME": str(scratch), "TMPDIR": str(scratch),
         "IPYTHONDIR": str(caches / "ipython"), "MPLCONFIGDIR": str(caches / "matplotlib"),
         "JUPYTER_PLATFORM_DIRS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONNOUSERSITE": "1",
         "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",

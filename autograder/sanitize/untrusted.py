@@ -26,8 +26,6 @@ try:
     from bleach.css_sanitizer import CSSSanitizer
 except ImportError:  # without tinycss2 no style can be checked, so none is let through
     CSSSanitizer = None
-for _warning in (MarkupResemblesLocatorWarning, XMLParsedAsHTMLWarning):  # about what a student wrote, to the grader
-    warnings.filterwarnings("ignore", category=_warning, module=re.escape(__name__))
 # Terminal escapes: CSI (colours, cursor), OSC, DCS and their like (titles, links, clipboard), the rest.
 ESCAPES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"
@@ -175,7 +173,10 @@ def _without_tags(
     markup: str, tags: list[str], attachments: Mapping[str, Mapping[str, str]], placeholders: dict[str, str]
 ) -> str:
     """The markup without the contents of `tags`; a picture that is not shown becomes a sentence."""
-    soup = BeautifulSoup(SURROGATES.sub("\ufffd", CONTROLS.sub("", markup)), "html.parser")
+    with warnings.catch_warnings():
+        for doubt in (MarkupResemblesLocatorWarning, XMLParsedAsHTMLWarning):  # about what a student wrote
+            warnings.simplefilter("ignore", doubt)
+        soup = BeautifulSoup(SURROGATES.sub("\ufffd", CONTROLS.sub("", markup)), "html.parser")
     for found in soup.find_all(tags):
         if not found.decomposed:
             found.decompose()

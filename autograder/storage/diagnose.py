@@ -13,31 +13,31 @@ import sqlite3
 import tempfile
 from pathlib import Path
 
-from nbgrader.api import Gradebook
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from autograder.sanitize.untrusted import terminal
+from autograder.storage.course_folder import Course
 
 AGAIN = "and run the same command again"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 SERVER = "postgresql+psycopg://USER:PASSWORD@SERVER/DATABASE"
-SAID_FULL = re.compile(r"No space left on device|disk is full|disk quota exceeded", re.IGNORECASE)
+FULL_DISK = re.compile(r"No space left on device|disk is full|disk quota exceeded", re.IGNORECASE)
 ROOM = 2**20  # bytes without which grading is not begun
 NEAR = 64 * 2**20  # with less than this free, what said "full" is believed
 
 
-def folder_trouble(course: Path, said: str = "") -> str:
+def folder_trouble(root: Path, message: str = "") -> str:
     """Why nothing can be written for a course, as a sentence without its full stop; "" when it can.
 
     Args:
-        said: what failed just now; half of it may be removed again, so that there seems to be room.
+        message: what failed just now; half of it may be removed again, so that there seems to be room.
     """
-    for place in (course, Path(tempfile.gettempdir())):
+    for place in (root, Path(tempfile.gettempdir())):
         try:
             with tempfile.TemporaryFile(dir=place) as file:
                 file.write(bytes(ROOM))
                 file.flush()
-            if not (SAID_FULL.search(said) and shutil.disk_usage(place).free < NEAR):
+            if not (FULL_DISK.search(message) and shutil.disk_usage(place).free < NEAR):
                 continue
         except OSError as error:
             if error.errno not in FULL:
@@ -50,20 +50,20 @@ def folder_trouble(course: Path, said: str = "") -> str:
     return ""
 
 
-def gradebook_trouble(course: Path, db_url: str) -> str:
+def gradebook_trouble(course: Course) -> str:
     """Why nothing can be recorded in the gradebook, as a sentence without its full stop; "" when it can."""
     try:
-        with Gradebook(db_url) as gradebook, gradebook.engine.connect() as connection:
+        with course.gradebook() as gradebook, gradebook.engine.connect() as connection:
             if gradebook.engine.dialect.name == "sqlite":
                 connection.exec_driver_sql("BEGIN IMMEDIATE")  # the lock for writing
             connection.exec_driver_sql("UPDATE grade SET id = id WHERE 1 = 0")  # and the right to
             connection.rollback()
     except (SQLAlchemyError, ImportError) as error:
-        return told(error, course)
+        return database_message(error, course.root)
     return ""
 
 
-def told(error: SQLAlchemyError | ImportError, course: Path) -> str:
+def database_message(error: SQLAlchemyError | ImportError, root: Path) -> str:
     """What a failure of the gradebook means and what to do, as a sentence without its full stop."""
     if isinstance(error, ImportError):
         return (
@@ -78,26 +78,26 @@ def told(error: SQLAlchemyError | ImportError, course: Path) -> str:
     orig = getattr(error, "orig", None)
     what = str(orig or type(error).__name__)
     if orig is not None and not isinstance(orig, sqlite3.Error):
-        return _told_by_server(what)
+        return _server_message(what)
     if "locked" in what:
         return (
-            f"The gradebook of {course} is locked by another program: "
+            f"The gradebook of {root} is locked by another program: "
             f"close that (formgrader, another grading command, a database browser) {AGAIN}"
         )
     if "full" in what:
-        return f"The disk of {course} is full: make room {AGAIN}"
+        return f"The disk of {root} is full: make room {AGAIN}"
     if "readonly" in what or "unable to open" in what:
-        return f"The gradebook of {course} cannot be written ({what}): see to its permissions {AGAIN}"
-    return f"The gradebook of {course} cannot be read ({terminal(what, 200)}); restore it from a backup"
+        return f"The gradebook of {root} cannot be written ({what}): see to its permissions {AGAIN}"
+    return f"The gradebook of {root} cannot be read ({terminal(what, 200)}); restore it from a backup"
 
 
-def _told_by_server(what: str) -> str:
+def _server_message(what: str) -> str:
     if "lock timeout" in what:
         return (
             "The gradebook on the database server is locked by another program: "
             f"close that (formgrader, another grading command, a database browser) {AGAIN}"
         )
-    if SAID_FULL.search(what):
+    if FULL_DISK.search(what):
         return f"The disk of the database server is full: make room there {AGAIN}"
     return (
         f"The gradebook's database server cannot be used (it said: {_plain(what)}): see that it runs, and that "

@@ -20,6 +20,7 @@ from nbformat import NotebookNode
 from autograder.errors import UserError
 from autograder.labs.lab import EXAMS, Lab, all_labs
 from autograder.sanitize.untrusted import shown
+from autograder.storage.course_folder import Course
 from autograder.storage.folder_names import LONGEST, as_typed, bad_name, lookalike_key
 from autograder.storage.folders import entries, folders_in, is_damaged, is_folder, is_open, permission_problem
 from autograder.storage.submissions import Submission, SubmissionSet
@@ -33,20 +34,17 @@ from autograder.submission.timestamps import FILE as TIMESTAMP
 WORK = (".py", ".html", ".htm", ".pdf", ".md", ".doc", ".docx")  # what may hold somebody's work, beside archives
 
 
-def find_submissions(course: Path, lab: Lab, students: list[str] | None, db_url: str = "") -> SubmissionSet:
+def find_submissions(course: Course, lab: Lab, students: list[str] | None) -> SubmissionSet:
     """Find the submissions to a lab.
-
-    Args:
-        db_url: the gradebook's address, which says how long a name may be.
 
     Raises:
         UserError: there are none, or none of a student who was named.
     """
-    handed = search(course, lab, db_url)
+    handed = search(course, lab)
     if not handed.found and not handed.unreadable:
         raise UserError(
             f"Nothing to grade: expected files submitted/STUDENT/{lab.assignment}/{lab.notebook}.ipynb "
-            f"in {course}, found none."
+            f"in {course.root}, found none."
         )
     known = {*handed.found, *handed.unreadable}
     if unknown := [student for student in students or [] if student not in known]:
@@ -56,19 +54,19 @@ def find_submissions(course: Path, lab: Lab, students: list[str] | None, db_url:
     return handed.of(set(students)) if students else handed
 
 
-def search(course: Path, lab: Lab, db_url: str = "") -> SubmissionSet:
+def search(course: Course, lab: Lab) -> SubmissionSet:
     """The same, where there may be none."""
-    return _Search(course, lab, None if db_url.startswith("sqlite") or not db_url else LONGEST).everybody()
+    return _Search(course, lab, None if course.db_url.startswith("sqlite") else LONGEST).everybody()
 
 
-def students(course: Path, lab: Lab) -> set[str]:
+def students(course: Course, lab: Lab) -> set[str]:
     """Who has handed something in for a lab, by the same search; what it is, is not looked at where it lies right."""
     return _Search(course, lab).students()
 
 
-def folder_of(course: Path, lab: Lab, student: str) -> Path:
+def folder_of(course: Course, lab: Lab, student: str) -> Path:
     """The folder that holds a submission's timestamp, by the same search."""
-    right = course / "submitted" / student / lab.assignment
+    right = course.root / "submitted" / student / lab.assignment
     expected = (TIMESTAMP, f"{lab.notebook}.ipynb")
     if any(os.path.lexists(right / name) for name in expected) and not os.path.islink(right):
         return right
@@ -80,8 +78,8 @@ def folder_of(course: Path, lab: Lab, student: str) -> Path:
 class _Search:
     """The search for the submissions to one lab in one course."""
 
-    def __init__(self, course: Path, lab: Lab, longest: int | None = None) -> None:
-        self.root, self.lab, self.longest = course / "submitted", lab, longest
+    def __init__(self, course: Course, lab: Lab, longest: int | None = None) -> None:
+        self.root, self.lab, self.longest = course.root / "submitted", lab, longest
         self.course = course
         self.right = Path(lab.assignment) / f"{lab.notebook}.ipynb"
         self.labs = {name: each.assignment for each in all_labs() for name in (as_typed(each.assignment), each.key)}
@@ -90,9 +88,9 @@ class _Search:
     @cached_property
     def released(self) -> dict[str, NotebookNode]:
         """The cells of the release by grade_id."""
-        path = self.course / "release" / self.lab.assignment / f"{self.lab.notebook}.ipynb"
         try:
-            cells = nbformat.read(path, as_version=4).cells
+            path = self.course.release(self.lab)
+            cells = nbformat.read(path, as_version=4).cells  # type: ignore[no-untyped-call]
             return {cell.metadata.nbgrader.grade_id: cell for cell in cells}
         except Exception:  # there is none, or it is damaged, which grading tells
             return {}
@@ -228,8 +226,8 @@ class _Search:
         if exact := self.labs.get(plain) or self.notebooks.get(plain):
             return exact
         number = re.match(r"lab0*(\d+)", plain) if not plain.isalpha() else None
-        said = [self.notebooks[part] for part in parts if part in self.notebooks]
-        return next(iter(said), self.labs.get(f"lab{number[1]}") if number else None)
+        named = [self.notebooks[part] for part in parts if part in self.notebooks]
+        return next(iter(named), self.labs.get(f"lab{number[1]}") if number else None)
 
     def of_student(self, name: str) -> Submission | None:
         """What a student handed in; None: nothing."""
@@ -265,8 +263,8 @@ class _Search:
         if not left:
             return ""
         names = ", ".join(self._name(each, name) for each in left[:3]) + _more(left)
-        said = f"{what[0]}, was" if len(left) == 1 else f"{what[1]}, were"
-        return f"{self.right.name} was graded; {names}, {said} not looked at."
+        rest = f"{what[0]}, was" if len(left) == 1 else f"{what[1]}, were"
+        return f"{self.right.name} was graded; {names}, {rest} not looked at."
 
     def _damaged(self, name: str) -> list[Arrival]:
         """Files whose names say that they are notebooks of this lab, and which are not."""
@@ -349,10 +347,10 @@ class _Search:
 
     def _several(self, which: list[Arrival], name: str) -> str:
         names = " and ".join(self._name(each, name) for each in which[:3]) + _more(which)
-        said = f"found {names}, which differ: keep the one that counts, as {self.right}"
+        message = f"found {names}, which differ: keep the one that counts, as {self.right}"
         below = [each.path.relative_to(self.root).parts[1:-1] for each in which]
         apart = len({parts[0] for parts in below if parts}) > 1 and not any(map(self._named, map(Path, sum(below, ()))))
-        return said + "; or, where each is another student's, move it to submitted/STUDENT" * apart
+        return message + "; or, where each is another student's, move it to submitted/STUDENT" * apart
 
     def _note(self, which: Arrival, name: str, because: str = "") -> str:
         start = f"{because}, so the file" if because else "The file"

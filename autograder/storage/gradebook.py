@@ -1,8 +1,8 @@
 """How the gradebook's database is opened, a SQLite file or a PostgreSQL server, and the points that it has for a lab.
 
-nbgrader opens the gradebook anew at every step, in many places, and offers no setting for how. So
-every database that this process opens from `open_patiently` on is opened in our way: a grading
-command waits for whoever else is writing, and in SQLite's WAL mode no reader is in its way at all.
+nbgrader opens the gradebook anew at every step, in many places, and offers no setting for how. So `make_engine` takes
+the place of the function by which it does (nbgrader_integration/patches.py): a grading command waits for whoever else
+is writing, and in SQLite's WAL mode no reader is in its way at all.
 """
 
 from __future__ import annotations
@@ -17,31 +17,11 @@ from typing import Any
 
 import psutil
 from nbformat import NotebookNode
-from nbgrader import api
-from nbgrader.api import Assignment, Course, Gradebook
 from nbgrader.converters.base import NbGraderException
-from sqlalchemy import Engine, event, insert, make_url, select
+from sqlalchemy import Engine, create_engine, event, make_url
 
-
-def points_of(db_url: str, assignment: str, notebook: str, release: NotebookNode) -> dict[str, float]:
-    """The points of each graded cell, as the gradebook has them.
-
-    Raises:
-        NbGraderException: the release names other cells.
-    """
-    with Gradebook(db_url) as gradebook:
-        points = {
-            cell.name: float(cell.max_score) for cell in gradebook.find_notebook(notebook, assignment).grade_cells
-        }
-    released = {c.metadata.nbgrader.grade_id for c in release.cells if c.metadata.nbgrader.get("grade")}
-    if released != points.keys():
-        raise NbGraderException(
-            f"the release of {assignment} and the gradebook name different graded cells "
-            f"({', '.join(sorted(released ^ points.keys()))}); "
-            f"run: nbgrader generate_assignment {assignment} --force"
-        )
-    return points
-
+from autograder.labs.lab import Lab
+from autograder.storage.course_folder import Course
 
 PATIENCE = 30  # seconds to wait for somebody else's lock; in the address, ?timeout=5 sets another number for SQLite
 ANSWER = 10  # seconds within which a server has to answer
@@ -53,20 +33,35 @@ NETWORK = {
 NOT_NETWORK = {"fuse.fuse-overlayfs", "fuse.lxcfs"}
 
 
-def open_patiently() -> None:
-    """From now on, open databases in our way."""
-    steps = (
-        (Engine, "do_connect", _before),
-        (Engine, "connect", _after),
-        (Assignment, "before_insert", _with_its_course),
-    )
-    for step in steps:
-        if not event.contains(*step):
-            event.listen(*step)
-    # One engine for each address: it remembers the statements that it has put together, which takes longer than to
-    # run them.
-    if not hasattr(api.create_engine, "cache_info"):
-        api.create_engine = lru_cache(maxsize=8)(api.create_engine)
+def points_of(course: Course, lab: Lab, release: NotebookNode) -> dict[str, float]:
+    """The points of each graded cell, as the gradebook has them.
+
+    Raises:
+        NbGraderException: the release names other cells.
+    """
+    with course.gradebook() as gradebook:
+        cells = gradebook.find_notebook(lab.notebook, lab.assignment).grade_cells
+        points = {cell.name: float(cell.max_score) for cell in cells}
+    released = {c.metadata.nbgrader.grade_id for c in release.cells if c.metadata.nbgrader.get("grade")}
+    if released != points.keys():
+        raise NbGraderException(
+            f"the release of {lab.assignment} and the gradebook name different graded cells "
+            f"({', '.join(sorted(released ^ points.keys()))}); "
+            f"run: nbgrader generate_assignment {lab.assignment} --force"
+        )
+    return points
+
+
+@lru_cache(maxsize=8)
+def make_engine(db_url: str, **options: Any) -> Engine:
+    """Take the place of SQLAlchemy's create_engine for a gradebook: one engine for each address.
+
+    It remembers the statements that it has put together, which takes longer than to run them.
+    """
+    engine = create_engine(db_url, **options)
+    event.listen(engine, "do_connect", _before)
+    event.listen(engine, "connect", _after)
+    return engine
 
 
 @contextmanager
@@ -91,8 +86,8 @@ def _before(dialect: Any, record: Any, arguments: Any, options: dict[str, Any]) 
 def _after(connection: Any, record: Any) -> None:
     """Set what holds for a connection from here on."""
     if isinstance(connection, sqlite3.Connection):
-        # The stamp "finished" is written after the gradebook and is on the disk at once. With synchronous=NORMAL
-        # a power cut could take the points back and leave the stamp: graded, it would say, and nobody's points.
+        # The verdict record with its cache key is written after the gradebook and is on the disk at once. With
+        # synchronous=NORMAL a power cut could take the points back and leave the key: graded, and nobody's points.
         connection.execute("PRAGMA synchronous = FULL")
         _choose_journal(connection)
     elif type(connection).__module__.partition(".")[0] == "psycopg":
@@ -115,13 +110,6 @@ def _choose_journal(connection: sqlite3.Connection) -> None:
     with suppress(sqlite3.Error):  # locked, read-only, damaged: the first statement will tell
         connection.execute(f"PRAGMA journal_mode = {mode}").fetchall()
     connection.execute(f"PRAGMA busy_timeout = {patience}")
-
-
-def _with_its_course(mapper: Any, connection: Any, assignment: Assignment) -> None:
-    """Enter the course of an assignment. nbgrader forgets the one without a name, its default: servers refuse that."""
-    this = Course.__table__.c.id == assignment.course_id
-    if connection.dialect.name != "sqlite" and not connection.execute(select(Course.id).where(this)).first():
-        connection.execute(insert(Course).values(id=assignment.course_id))
 
 
 @cache

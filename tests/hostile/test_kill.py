@@ -13,9 +13,9 @@ from course_fixture import EXERCISES, LAB, Course, solved
 from killed import orphans, run, scores, start, temporary_folder, unfinished
 
 from autograder.authoring.sample_class import model_codes
+from autograder.grading.stored_results import has_feedback
 from autograder.sandbox.bubblewrap import unavailable
-from autograder.storage.course_folder import verdict_path
-from autograder.storage.verdict_files import read_verdicts
+from autograder.storage import course_folder
 
 KILLS = 25
 SEED = 20240725
@@ -43,10 +43,11 @@ def undisturbed(tmp_path_factory) -> tuple[Course, Course, float]:
 
 
 def finished(course: Course) -> set[str]:
-    """Students whose verdict file says that everything is done."""
+    """Students with a verdict record that has its key, and a feedback page: with these, everything is done."""
+    there = course_folder.Course(course.root)
     students = [path.name for path in (course.root / "submitted").iterdir()]
-    path = {s: verdict_path(course.root, s, LAB.assignment, LAB.notebook) for s in students}
-    return {s for s in students if read_verdicts(path[s]).get("stamp")}
+    records = {student: there.record(LAB, student) for student in students}
+    return {s for s, record in records.items() if record and record.cache_key and has_feedback(there, LAB, s)}
 
 
 def check(course: Course, wanted: Course) -> None:
