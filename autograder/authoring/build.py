@@ -43,13 +43,13 @@ PUBLIC = b"public"  # the secret of the questions that every student's notebook 
 
 def source_hash(lab: Lab) -> str:
     """Hash of the author's text, kept inside the notebooks that are built from it."""
-    return hashlib.sha256(lab.source.read_bytes()).hexdigest()
+    return hashlib.sha256(lab.text.encode()).hexdigest()
 
 
 def exam_hash(lab: Lab) -> str:
     """Hash of what the fingerprints are built from: the text and the exams."""
     exams = sorted((ROOT / "autograder" / "exams").joinpath(lab.key).rglob("*.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in [lab.source, *exams])).hexdigest()
+    return hashlib.sha256(lab.text.encode() + b"".join(path.read_bytes() for path in exams)).hexdigest()
 
 
 def source_notebook(lab: Lab) -> NotebookNode:

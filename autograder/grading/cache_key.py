@@ -30,8 +30,8 @@ def code_hash(lab: Lab, released: Path, secret: bytes, config: Config) -> str:
     examine = Examine(config=config)
     limits = [(name, getattr(examine, name)) for name in sorted(Examine.class_own_traits(config=True))]
     digest = hashlib.sha256(secret + repr(limits).encode() + "\n".join(environment(lab)).encode() + sources().encode())
-    for path in (released, lab.source):
-        digest.update(path.read_bytes())
+    for content in (released.read_bytes(), lab.text.encode()):
+        digest.update(content)
     return digest.hexdigest()
 
 
