@@ -36,7 +36,7 @@ equality: $(READY) sandbox ## is everything that a move of code must not change 
 	$(BIN)/python tests/equality.py
 
 notebooks: $(READY) ## rebuild everything that is built from solutions/ and autograder/exams/
-	$(BIN)/python -m autograder.authoring.build
+	$(BIN)/autograder build
 
 verify: $(READY) ## prove the exams on all variants of three secrets: wrong ideas caught and named, right answers accepted
 	$(BIN)/autograder verify

@@ -1,21 +1,21 @@
-"""Build everything that follows from an author's two files: `python -m autograder.authoring.build`.
+"""Build everything that follows from an author's files: `autograder build`.
 
 solutions/labN_name/name.ipynb   the solution notebook, executed
 notebooks/labN_name/name.ipynb   the student's notebook, made from it by nbgrader
 vitedu/fingerprints/labN.safetensors   answers to the public questions, for the instant checks
+README.md   the table of exercises and points
 """
 
 from __future__ import annotations
 
-import argparse
 import ast
 import hashlib
 import os
 import re
 import shutil
-import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
@@ -27,12 +27,14 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from nbgrader.apps import NbGraderAPI
 from traitlets.config import Config
 
+from autograder.authoring.exercise_table import README, with_table
 from autograder.course import configure
 from autograder.errors import UserError
 from autograder.judging.reference_answers import Reference, differ
 from autograder.labs.exam import Exercise
 from autograder.labs.lab import ROOT, Cell, Lab, all_labs, find_lab
 from autograder.labs.variants import Draw
+from autograder.storage.atomic_files import write_atomically
 from vitedu import stored
 from vitedu.compare import Expected
 
@@ -250,23 +252,12 @@ def _write(nb: NotebookNode, path: Path) -> None:
     temporary.replace(path)
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Build the named labs, or all."""
-    parser = argparse.ArgumentParser(
-        prog="python -m autograder.authoring.build", description=(__doc__ or "").split(":")[0]
-    )
-    parser.add_argument("labs", nargs="*", metavar="LAB", help="such as lab1_attention; none: all labs")
-    parser.add_argument("--anew", action="store_true", help="also what is up to date")
-    args = parser.parse_args(argv)
-    for lab in [find_lab(name) for name in args.labs] or all_labs():
+def build_all(names: Sequence[str], anew: bool = False) -> None:
+    """Build the named labs, or all, and say what was built."""
+    for lab in [find_lab(name) for name in names] or all_labs():
         started = time.monotonic()
         print(f"{lab.assignment}: building ...", flush=True)
-        made = ", ".join(build(lab, args.anew)) or "all is up to date"
+        made = ", ".join(build(lab, anew)) or "all is up to date"
         print(f"{lab.assignment}: {made} ({time.monotonic() - started:.0f} s)", flush=True)
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(str(error))
+    if README.exists():  # a clone, not an installed package
+        write_atomically(README, with_table(README.read_text(encoding="utf-8"), all_labs()))
