@@ -222,18 +222,23 @@ def build(lab: Lab, anew: bool = False) -> list[str]:
     Returns:
         What was built.
     """
-    nb, made = source_notebook(lab), []
-    student, path = release(nb, lab), FINGERPRINTS / f"{lab.key}.safetensors"
-    if anew or not path.exists() or stored.source(path) != exam_hash(lab):
+    path, solution = FINGERPRINTS / f"{lab.key}.safetensors", lab.source.with_suffix(".ipynb")
+    place = RELEASE / lab.assignment / f"{lab.notebook}.ipynb"
+    no_fingerprints = anew or not path.exists() or stored.source(path) != exam_hash(lab)
+    no_solution, no_release = (anew or _source_of(built) != source_hash(lab) for built in (solution, place))
+    made: list[str] = []
+    if not (no_fingerprints or no_solution or no_release):
+        return made
+    nb = source_notebook(lab)
+    student = release(nb, lab)  # first of all: it may refuse
+    if no_fingerprints:
         stored.save(path, fingerprints(lab), source=exam_hash(lab))  # before the notebook runs: its checks read them
         made.append("fingerprints")
-    solution = lab.source.with_suffix(".ipynb")
-    if anew or _source_of(solution) != source_hash(lab):
+    if no_solution:
         execute(nb, lab.source.parent)
         _write(nb, solution)
         made.append("solution notebook, executed")
-    place = RELEASE / lab.assignment / f"{lab.notebook}.ipynb"
-    if anew or _source_of(place) != source_hash(lab):
+    if no_release:
         shutil.rmtree(RELEASE / lab.assignment, ignore_errors=True)
         _write(student, place)
         made.append("student notebook")
