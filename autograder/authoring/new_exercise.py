@@ -21,7 +21,7 @@ from autograder.labs.lab import ROOT, Lab, find_lab, solution_cells
 from autograder.labs.source_text import CELL
 from autograder.labs.variants import Draw
 from autograder.storage.atomic_files import write_atomically
-from vitedu.cases import Case
+from vitedu.probe.case import Case
 
 FILL_IN = "FILL IN: "
 END = "playground-prose"  # the cell before which a new exercise stands, unless its author says another
