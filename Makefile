@@ -6,11 +6,13 @@ READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo demo-all equality lab check test test-hostile notebooks verify proofs bench bench-accuracy bench-grading bench-walls clean sandbox
+.PHONY: help setup demo demo-all equality lab check test test-hostile notebooks verify proofs bench bench-accuracy bench-grading bench-walls clean sandbox
 
 help: ## show this list
 	@echo "make TARGET [PYTHON=/path/to/python3.11]"
 	@sed -n 's/^\([a-z-]*\):.*## /  \1 @/p' $(firstword $(MAKEFILE_LIST)) | awk -F@ '{ printf "%-18s%s\n", $$1, $$2 }'
+
+setup: $(READY) ## prepare .venv and nothing else: what every other target does first, when it must
 
 demo: $(READY) sandbox ## the whole grading cycle on labs 1 and 2, with a sample class; results in .run/demo/
 	$(BIN)/autograder demo
@@ -36,7 +38,7 @@ equality: $(READY) sandbox ## is everything that a move of code must not change 
 	$(BIN)/python tests/equality.py
 
 notebooks: $(READY) ## rebuild everything that is built from solutions/ and autograder/exams/
-	$(BIN)/python -m autograder.authoring.build
+	$(BIN)/autograder build
 
 verify: $(READY) ## prove the exams on all variants of three secrets: wrong ideas caught and named, right answers accepted
 	$(BIN)/autograder verify

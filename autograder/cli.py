@@ -65,6 +65,17 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--carried", type=_count, default=48, metavar="N", help=carried)
     command.set_defaults(run=_verify)
 
+    command = commands.add_parser("new-exercise", help="write the skeleton of an exercise: cells, exam and test")
+    command.add_argument("lab", metavar="LAB", help="such as lab1")
+    command.add_argument("name", metavar="NAME", help="such as attention_entropy, or AttentionHead for a module")
+    command.add_argument("--before", default="", metavar="CELL", help="the grade_id of the cell that follows it")
+    command.set_defaults(run=_new_exercise)
+
+    command = commands.add_parser("build", help="rebuild what is older than the sources: notebooks, data of the checks")
+    command.add_argument("labs", nargs="*", metavar="LAB", help="such as lab1; none: all")
+    command.add_argument("--anew", action="store_true", help="also what is up to date")
+    command.set_defaults(run=_build)
+
     command = commands.add_parser("demo", help="the whole cycle on a sample class, in .run/demo")
     command.add_argument("labs", nargs="*", metavar="LAB", help="such as lab1_attention; none: labs 1 and 2")
     command.add_argument("--all", action="store_true", help="every lab that there is")
@@ -128,6 +139,26 @@ def _verify(args: argparse.Namespace) -> int:
     problems = sum(len(proof.problems) for proof in proofs)
     print(f"{problems} problems." if problems else "Every exam holds.")
     return 1 if problems else 0
+
+
+def _new_exercise(args: argparse.Namespace) -> int:
+    from autograder.authoring.new_exercise import new_exercise
+    from autograder.labs.lab import ROOT, find_lab
+
+    lab = find_lab(args.lab)
+    for path in new_exercise(lab, args.name, args.before):
+        print(f"wrote {path.relative_to(ROOT)}")
+    print(
+        f"autograder verify {lab.key}/{args.name} says what to fill in; autograder build {lab.key} builds the notebook."
+    )
+    return 0
+
+
+def _build(args: argparse.Namespace) -> int:
+    from autograder.authoring.build import build_all
+
+    build_all(args.labs, args.anew)
+    return 0
 
 
 def _demo(args: argparse.Namespace) -> int:

@@ -24,6 +24,14 @@ SECRET = "7e57" * 16
 EXERCISES = [exercise.id for exercise in LAB.exercises]
 WRITTEN = [cell.grade_id for cell in LAB.cells if cell.role == "written"]
 MAX = {exercise: LAB.points(exercise) for exercise in EXERCISES}
+# Those that tests are about. The lab may have others, between them and after them.
+WEIGHTS, ATTENTION, HEAD, HEADS, EINSUM = (
+    "attention_weights",
+    "scaled_dot_product_attention",
+    "AttentionHead",
+    "MultiHeadAttention",
+    "multi_head_attention_einsum",
+)
 
 
 @dataclass

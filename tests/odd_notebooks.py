@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from course_fixture import ATTENTION, EINSUM, HEAD, HEADS, WEIGHTS
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
@@ -18,7 +19,6 @@ from autograder.labs.lab import Lab, find_lab
 
 LAB1, LAB2 = find_lab("lab1"), find_lab("lab2")
 MODEL, TOKENS = model_codes(LAB1), model_codes(LAB2)
-WEIGHTS, ATTENTION, HEAD, HEADS, EINSUM = MODEL
 INVERTED = wrong(LAB1, scaled_dot_product_attention="mask-inverted")[ATTENTION]
 LINEAR, CONV = ("class " + part for part in TOKENS["patch_embeddings"].split("class ")[1:])
 ZEROS = "def attention_weights(q, k):\n    return torch.zeros(*q.shape[:-1], k.shape[-2])\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ def read_catalogue() -> list[dict[str, str]]:
         return list(csv.DictReader(file, strict=True))
 
 
+@cache
 def bank() -> dict[tuple[str, str], tuple[int, ...]]:
     """("lab1/EXERCISE", misconception id) -> its rows, for every lab that there is."""
     return {(f"{lab.key}/{e.id}", m.id): m.rows for lab in all_labs() for e in lab.exercises for m in e.misconceptions}

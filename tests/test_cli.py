@@ -51,7 +51,9 @@ def test_help_is_quick_and_names_the_commands():
     started = time.monotonic()
     done = subprocess.run([sys.executable, "-m", "autograder.cli", "--help"], capture_output=True, text=True)
     assert done.returncode == 0 and time.monotonic() - started < 3
-    assert all(command in done.stdout for command in ("verify", "demo", "grade", "train", "report"))
+    assert all(
+        command in done.stdout for command in ("verify", "new-exercise", "build", "demo", "grade", "train", "report")
+    )
 
 
 @pytest.mark.parametrize(

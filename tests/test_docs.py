@@ -19,6 +19,7 @@ from autograder.labs.lab import ROOT
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 TOP = {path.name for path in ROOT.iterdir() if path.name not in (".venv", ".run")}
+EXAMPLE = "causal_mask"  # the exercise that CONTRIBUTING.md adds: its files are not there
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 
 
@@ -111,7 +112,7 @@ def test_files_in_commands_and_code_quotes_exist(document):
     for words in commands(document):
         for word in words:
             path = word.split("::")[0].rstrip("/,;")
-            if path.split("/")[0] in TOP and re.fullmatch(r"[a-z0-9_./-]+", path):
+            if EXAMPLE not in path and path.split("/")[0] in TOP and re.fullmatch(r"[a-z0-9_./-]+", path):
                 assert (ROOT / path).exists(), f"{document.name} names {word}"
 
 
@@ -120,44 +121,54 @@ def test_the_readme_starts_with_the_two_commands():
     assert [line.split("#")[0].strip() for line in first.strip().split("\n")] == ["make demo", "make test"]
 
 
-def put(path: Path, before: str, text: str) -> None:
-    """Put a text before a line that stands once in a file, as its beginning tells."""
+def replaced(path: Path, pattern: str, text: str) -> None:
+    """Put a text in the place of what matches once in a file; the pattern's dot matches ends of lines, too."""
     content = path.read_text()
-    assert len(re.findall(f"^{re.escape(before)}", content, flags=re.MULTILINE)) == 1, f"{before} in {path.name}"
-    path.write_text(re.sub(f"^(?={re.escape(before)})", lambda _: text, content, flags=re.MULTILINE))
+    assert len(re.findall(pattern, content, flags=re.MULTILINE | re.DOTALL)) == 1, f"{pattern} in {path.name}"
+    path.write_text(re.sub(pattern, lambda _: text, content, flags=re.MULTILINE | re.DOTALL))
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_contributing_adds_an_exercise(tmp_path):
-    """Its blocks are put where it says, in a copy; then the new exam holds and the tests know it."""
+    """Its commands are run and its blocks put where it says, in a copy; then exam, build and tests are as it says."""
     for name in ("autograder", "solutions", "vitedu", "tests"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    document = ROOT / "CONTRIBUTING.md"
-    cells, exam, oracle, planted = blocks(document, "python")
-    oracles = tmp_path / "tests/test_lab1_oracles.py"
-    exercise = '# %% [markdown] grade_id="exercise-scaled_dot_product_attention"'
-    put(tmp_path / "solutions/lab1_attention/attention.py", exercise, f"{cells}\n")
-    (tmp_path / "autograder/exams/lab1/causal_mask.py").write_text(exam)
-    helper, test = oracle.split("\n\n\n")
-    put(oracles, "# --- the model answers ---", f"{helper}\n\n\n")
-    put(oracles, "# --- properties ---", f"{test}\n\n")
-    put(oracles, '    ("attention_weights", weights_oracle, ("dim=-1"', planted)
-    (row,) = (block for block in blocks(document, "text") if block.startswith("13,"))
-    catalogue = tmp_path / "autograder/exams/catalogue.csv"
-    catalogue.write_text(re.sub(r"^13,.*\n", lambda _: row, catalogue.read_text(), flags=re.MULTILINE))
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, tmp_path)
+    document, key = ROOT / "CONTRIBUTING.md", "lab1/causal_mask"
 
-    verify = next(words[1:] for words in commands(document) if words[:2] == [".venv/bin/autograder", "verify"])
-    prove = ["-m", "autograder.cli", *verify]
-    tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_catalogue.py", str(oracles)]
-    said = [
-        subprocess.run(
-            [sys.executable, *command], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    def run(*command: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", *command], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)},
             capture_output=True, text=True,
-        )
-        for command in (prove, tests)
-    ]  # fmt: skip
-    table, tested = (done.stdout for done in said)
-    assert [done.returncode for done in said] == [0, 0], table + tested + said[0].stderr
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    (new,) = (words for words in calls(document, "autograder") if words[0] == "new-exercise" and len(words) > 1)
+    assert new[1:] == key.split("/")
+    run("autograder.cli", *new)
+    cells, exam, oracle = blocks(document, "python")
+    source = tmp_path / "solutions/lab1_attention/attention.py"
+    replaced(source, r'^# %% \[markdown\] grade_id="exercise-causal_mask".*?^check\("lab1/causal_mask", \w+\)\n', cells)
+    (title,) = (block for block in blocks(document, "text") if block.startswith("# | 6 |"))
+    replaced(source, r"^# \| \| `causal_mask`: [^\n]*\n", "")
+    questions = "# | | two questions to answer in words"
+    replaced(source, f"^{re.escape(questions)}", title + questions)
+    (before, after) = re.search(r"the (\d+) becomes (\d+)", " ".join(prose(document).split())).groups()
+    replaced(source, rf"add up to {before}\.", f"add up to {after}.")
+    (tmp_path / "autograder/exams/lab1/causal_mask.py").write_text(exam)
+    (tests,) = (words for words in calls(document, "pytest") if EXAMPLE in " ".join(words))
+    test = next(tmp_path / word for word in tests if EXAMPLE in word)
+    assert test.exists()
+    test.write_text(oracle)
+    (row,) = (block for block in blocks(document, "text") if block.startswith("13,"))
+    replaced(tmp_path / "autograder/exams/catalogue.csv", r"^13,[^\n]*\n", row)
+
+    (verify,) = (words for words in calls(document, "autograder") if words[0] == "verify" and "--variants" in words)
     (shown,) = (block for block in blocks(document, "text") if block.startswith("exam "))
-    assert shown in table, table
+    assert verify[1] == key and shown in run("autograder.cli", *verify)
+    assert "student notebook" in run("autograder.cli", "build", "lab1")
+    assert "`causal_mask` | 16 |" in (tmp_path / "README.md").read_text()
+    run("pytest", "-q", "-p", "no:cacheprovider", *tests)

@@ -9,7 +9,7 @@ import sys
 import pytest
 from bs4 import BeautifulSoup
 from conftest import missing
-from course_fixture import EXERCISES, LAB, MAX, WRITTEN, Course
+from course_fixture import ATTENTION, EINSUM, EXERCISES, HEAD, HEADS, LAB, MAX, WEIGHTS, WRITTEN, Course
 from killed import run, temporary_folder
 
 from autograder.authoring.sample_class import model_codes, wrong
@@ -29,15 +29,14 @@ from autograder.reporting.class_results import NOT_SUBMITTED, WAITING
 from autograder.sandbox.bubblewrap import unavailable
 
 MODEL = model_codes(LAB)
-WEIGHTS, SDPA, HEAD, HEADS, EINSUM = EXERCISES
 LIMITS = "c.Examine.probe_seconds = 4.0\nc.Examine.cell_seconds = 20.0\nc.Examine.memory_bytes = 1300 * 2**20\n"
 
 BY_STUDENT = {
     "mixed": {
-        WEIGHTS: GRADED, SDPA: NOT_ANSWERED, HEAD: ERROR, HEADS: DIED, EINSUM: TIMED_OUT,
+        WEIGHTS: GRADED, ATTENTION: NOT_ANSWERED, HEAD: ERROR, HEADS: DIED, EINSUM: TIMED_OUT,
         WRITTEN[0]: WAITING, WRITTEN[1]: NOT_ANSWERED,
     },
-    "reviewed": {WEIGHTS: GRADED, SDPA: GRADED, HEAD: FOR_REVIEW, HEADS: FOR_REVIEW, EINSUM: OUT_OF_MEMORY},
+    "reviewed": {WEIGHTS: GRADED, ATTENTION: GRADED, HEAD: FOR_REVIEW, HEADS: FOR_REVIEW, EINSUM: OUT_OF_MEMORY},
     "lost": dict.fromkeys(EXERCISES, NOT_GRADED),
 }  # fmt: skip
 EACH = [(student, cell, status) for student, cells in BY_STUDENT.items() for cell, status in cells.items()]
@@ -63,7 +62,7 @@ def course(tmp_path_factory) -> Course:
         EINSUM: calling(EINSUM, "while True: pass"),
         WRITTEN[0]: "Because the variance of a sum of K products is K.",
     })  # fmt: skip
-    earlier = wrong(LAB, **{SDPA: "t-of-a-matrix-only"})
+    earlier = wrong(LAB, **{ATTENTION: "t-of-a-matrix-only"})
     course.hand_in("reviewed", earlier | {EINSUM: calling(EINSUM, "return torch.ones(2**30)")})
     course.hand_in("lost", MODEL)
     with course.gradebook() as gradebook:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import nbformat
 import pytest
-from course_fixture import EXERCISES, LAB, MAX, WRITTEN, Course
+from course_fixture import ATTENTION, EINSUM, EXERCISES, HEAD, LAB, MAX, WEIGHTS, WRITTEN, Course
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
@@ -21,7 +21,6 @@ from autograder.sandbox import bubblewrap
 MODEL = model_codes(LAB)
 pytestmark = pytest.mark.timeout(1800)  # the first test grades the class
 
-WEIGHTS, ATTENTION, HEAD, _, EINSUM = EXERCISES
 ONE, TWO = {WEIGHTS: MODEL[WEIGHTS]}, {WEIGHTS: MODEL[WEIGHTS], ATTENTION: MODEL[ATTENTION]}
 
 

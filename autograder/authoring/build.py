@@ -1,21 +1,21 @@
-"""Build everything that follows from an author's two files: `python -m autograder.authoring.build`.
+"""Build everything that follows from an author's files: `autograder build`.
 
 solutions/labN_name/name.ipynb   the solution notebook, executed
 notebooks/labN_name/name.ipynb   the student's notebook, made from it by nbgrader
 vitedu/checks/fingerprints/labN.safetensors   answers to the public questions, for the instant checks
+README.md   the table of exercises and points
 """
 
 from __future__ import annotations
 
-import argparse
 import ast
 import hashlib
 import os
 import re
 import shutil
-import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
@@ -27,12 +27,14 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from nbgrader.apps import NbGraderAPI
 from traitlets.config import Config
 
+from autograder.authoring.exercise_table import README, with_table
 from autograder.course import configure
 from autograder.errors import UserError
 from autograder.judging.reference_answers import Reference, differ
 from autograder.labs.exam import Exercise
 from autograder.labs.lab import ROOT, Cell, Lab, all_labs, find_lab
 from autograder.labs.variants import Draw
+from autograder.storage.atomic_files import write_atomically
 from vitedu.checks import fingerprint_file
 from vitedu.probe.comparison import Expected
 
@@ -43,13 +45,13 @@ PUBLIC = b"public"  # the secret of the questions that every student's notebook 
 
 def source_hash(lab: Lab) -> str:
     """Hash of the author's text, kept inside the notebooks that are built from it."""
-    return hashlib.sha256(lab.source.read_bytes()).hexdigest()
+    return hashlib.sha256(lab.text.encode()).hexdigest()
 
 
 def exam_hash(lab: Lab) -> str:
     """Hash of what the fingerprints are built from: the text and the exams."""
     exams = sorted((ROOT / "autograder" / "exams").joinpath(lab.key).rglob("*.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in [lab.source, *exams])).hexdigest()
+    return hashlib.sha256(lab.text.encode() + b"".join(path.read_bytes() for path in exams)).hexdigest()
 
 
 def source_notebook(lab: Lab) -> NotebookNode:
@@ -224,20 +226,24 @@ def build(lab: Lab, anew: bool = False) -> list[str]:
     Returns:
         What was built.
     """
-    nb, made = source_notebook(lab), []
-    student, path = release(nb, lab), FINGERPRINTS / f"{lab.key}.safetensors"
-    if anew or not path.exists() or fingerprint_file.source(path) != exam_hash(lab):
-        fingerprint_file.save(
-            path, fingerprints(lab), source=exam_hash(lab)
-        )  # before the notebook runs: its checks read them
+    path, solution = FINGERPRINTS / f"{lab.key}.safetensors", lab.source.with_suffix(".ipynb")
+    place = RELEASE / lab.assignment / f"{lab.notebook}.ipynb"
+    no_fingerprints = anew or not path.exists() or fingerprint_file.source(path) != exam_hash(lab)
+    no_solution, no_release = (anew or _source_of(built) != source_hash(lab) for built in (solution, place))
+    made: list[str] = []
+    if not (no_fingerprints or no_solution or no_release):
+        return made
+    nb = source_notebook(lab)
+    student = release(nb, lab)  # first of all: it may refuse
+    if no_fingerprints:
+        # Before the notebook runs: its checks read them.
+        fingerprint_file.save(path, fingerprints(lab), source=exam_hash(lab))
         made.append("fingerprints")
-    solution = lab.source.with_suffix(".ipynb")
-    if anew or _source_of(solution) != source_hash(lab):
+    if no_solution:
         execute(nb, lab.source.parent)
         _write(nb, solution)
         made.append("solution notebook, executed")
-    place = RELEASE / lab.assignment / f"{lab.notebook}.ipynb"
-    if anew or _source_of(place) != source_hash(lab):
+    if no_release:
         shutil.rmtree(RELEASE / lab.assignment, ignore_errors=True)
         _write(student, place)
         made.append("student notebook")
@@ -256,23 +262,12 @@ def _write(nb: NotebookNode, path: Path) -> None:
     temporary.replace(path)
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Build the named labs, or all."""
-    parser = argparse.ArgumentParser(
-        prog="python -m autograder.authoring.build", description=(__doc__ or "").split(":")[0]
-    )
-    parser.add_argument("labs", nargs="*", metavar="LAB", help="such as lab1_attention; none: all labs")
-    parser.add_argument("--anew", action="store_true", help="also what is up to date")
-    args = parser.parse_args(argv)
-    for lab in [find_lab(name) for name in args.labs] or all_labs():
+def build_all(names: Sequence[str], anew: bool = False) -> None:
+    """Build the named labs, or all, and say what was built."""
+    for lab in [find_lab(name) for name in names] or all_labs():
         started = time.monotonic()
         print(f"{lab.assignment}: building ...", flush=True)
-        made = ", ".join(build(lab, args.anew)) or "all is up to date"
+        made = ", ".join(build(lab, anew)) or "all is up to date"
         print(f"{lab.assignment}: {made} ({time.monotonic() - started:.0f} s)", flush=True)
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(str(error))
+    if README.exists():  # a clone, not an installed package
+        write_atomically(README, with_table(README.read_text(encoding="utf-8"), all_labs()))

@@ -59,7 +59,7 @@ def sample_class(lab: Lab) -> list[Student]:
 
 def _class_of_lab1(lab: Lab) -> list[Student]:
     model = model_codes(lab)
-    other = {exercise.id: exercise.alternatives[i % 3].code for i, exercise in enumerate(lab.exercises)}
+    other = _other(lab, model)
     first_two = dict(list(model.items())[:2])
     raising = model | {"MultiHeadAttention": model["MultiHeadAttention"].replace("self.to_out(", "self.to_output(")}
     noisy = {name: _with_noise(code) for name, code in model.items()}
@@ -84,10 +84,15 @@ def _class_of_lab1(lab: Lab) -> list[Student]:
     ]  # fmt: skip
 
 
+def _other(lab: Lab, model: Codes) -> Codes:
+    """Right code in another style, where there is some."""
+    return model | {e.id: e.alternatives[i % 3].code for i, e in enumerate(lab.exercises) if e.alternatives}
+
+
 def _class_of(lab: Lab) -> list[Student]:
     """Right, blank and half-done work, one wrong idea from each exercise, and some bad luck."""
     model, exercises = model_codes(lab), [e for e in lab.exercises if e.misconceptions]
-    other = {e.id: e.alternatives[i % 3].code for i, e in enumerate(lab.exercises) if e.alternatives}
+    other = _other(lab, model)
     half = dict(list(model.items())[: len(model) // 2])
     first, last = exercises[0], exercises[-1]
     both = {first.id: first.misconceptions[0].id, last.id: last.misconceptions[-1].id}
@@ -96,7 +101,7 @@ def _class_of(lab: Lab) -> list[Student]:
     killer = model | {first.id: _killing(_defined(model[first.id]), model[first.id])}
     students = [
         Student("ada", "the model answer, and written answers", model | _written(lab)),
-        Student("blaise", "right in another style", model | other | _written(lab)),
+        Student("blaise", "right in another style", other | _written(lab)),
         Student("carl", "blank", {}),
         Student("dora", "half done", half),
         Student("emmy", "two misconceptions in one notebook" if first is not last else "a misconception",

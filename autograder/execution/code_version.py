@@ -36,7 +36,7 @@ def code_hash(lab: Lab, release: bytes, secret: bytes, limits: Limits, sandbox: 
     settings = repr((limits, sandbox)).encode()
     digest = hashlib.sha256(secret + settings + "\n".join(environment(lab)).encode() + sources().encode())
     digest.update(release)
-    digest.update(lab.source.read_bytes())
+    digest.update(lab.text.encode())
     return digest.hexdigest()
 
 

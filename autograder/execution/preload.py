@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from autograder.labs.source_text import CELL, lab_text
 from autograder.sandbox.bubblewrap import GuestPackages, package_folder
 from autograder.sandbox.forked_kernel import ForkServer
 
@@ -32,12 +33,13 @@ def modules_of(source: Path) -> list[str]:
         if path in read or not path.is_file():
             continue
         read.add(path)
-        for name in map(_defining, _imported(path)):
+        text = lab_text(path) if path == source else path.read_text(encoding="utf-8")
+        for name in map(_defining, _imported(text)):
             found[name] = None
             if name.startswith("vitedu.") and (file := _file_of(name)).name != "__init__.py":
                 ahead.append(file)
     # Optimizers load this when they are first used; it takes longer than everything else.
-    return [*found, *(["torch._dynamo"] if any("optim" in cell for cell in _run(source)) else [])]
+    return [*found, *(["torch._dynamo"] if any("optim" in cell for cell in _run(lab_text(source))) else [])]
 
 
 def _file_of(module: str) -> Path:
@@ -60,15 +62,14 @@ def _defining(name: str) -> str:
     return name
 
 
-def _run(source: Path) -> list[str]:
+def _run(text: str) -> list[str]:
     """The cells that are run for grading."""
-    cells = source.read_text(encoding="utf-8").split("\n# %%")
-    return [c for c in cells if not re.search(r'\[markdown\]|role="display"', c.partition("\n")[0])]
+    return [c for c in CELL.split(text) if not re.search(r'\[markdown\]|role="display"', c.partition("\n")[0])]
 
 
-def _imported(path: Path) -> Iterator[str]:
-    """Names in the import statements of a file; some may be of functions, not of modules."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def _imported(text: str) -> Iterator[str]:
+    """Names in the import statements of a text; some may be of functions, not of modules."""
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:

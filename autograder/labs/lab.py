@@ -13,6 +13,7 @@ import jupytext
 
 from autograder.errors import UserError
 from autograder.labs.exam import Exercise
+from autograder.labs.source_text import lab_text, without_marks
 
 STUB = '# TODO: your code here\nraise NotImplementedError("TODO")'
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,6 +54,11 @@ class Lab:
     def source(self) -> Path:
         """The text that the author writes."""
         return SOLUTIONS / self.assignment / f"{self.notebook}.py"
+
+    @property
+    def text(self) -> str:
+        """That text, with the parts of earlier labs that it carries written out."""
+        return lab_text(self.source)
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -125,7 +131,7 @@ def read_cells(path: Path) -> list[Cell]:
         UserError: a cell has no grade_id, an unknown role, or an id that is taken.
     """
     cells: list[Cell] = []
-    for cell in jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent").cells:
+    for cell in jupytext.reads(lab_text(path), fmt="py:percent").cells:
         meta = cell.metadata
         role = meta.get("role", "prose" if cell.cell_type == "markdown" else "setup")
         start = cell.source.strip().split("\n")[0][:60]
@@ -148,9 +154,3 @@ def solution_cells(assignment: str) -> dict[str, str]:
     """Source of each solution cell by grade_id, without the marks around the solution."""
     cells = Lab(assignment).cells
     return {cell.grade_id: without_marks(cell.source) for cell in cells if cell.role == "solution"}
-
-
-def without_marks(source: str) -> str:
-    """A solution cell without its BEGIN SOLUTION and END SOLUTION lines."""
-    lines = source.split("\n")
-    return "\n".join(line for line in lines if line.strip() not in ("### BEGIN SOLUTION", "### END SOLUTION"))
