@@ -30,6 +30,7 @@ from traitlets.config import Config
 from autograder.course import configure
 from autograder.errors import UserError
 from autograder.judging.reference_answers import Reference, differ
+from autograder.labs.course_files import require_clone
 from autograder.labs.exam import Exercise
 from autograder.labs.lab import ROOT, Cell, Lab, all_labs, find_lab
 from autograder.labs.variants import Draw
@@ -223,7 +224,11 @@ def build(lab: Lab, anew: bool = False) -> list[str]:
 
     Returns:
         What was built.
+
+    Raises:
+        UserError: this is no clone of the repository.
     """
+    require_clone("Building notebooks")
     nb, made = source_notebook(lab), []
     student, path = release(nb, lab), FINGERPRINTS / f"{lab.key}.safetensors"
     if anew or not path.exists() or fingerprint_file.source(path) != exam_hash(lab):
