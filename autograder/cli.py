@@ -172,14 +172,15 @@ def _grade(args: argparse.Namespace) -> int:
 
 
 def _sandbox(args: argparse.Namespace) -> int:
+    from autograder.execution.preload import PACKAGES
     from autograder.sandbox.bubblewrap import unavailable
     from autograder.sandbox.provisioner import install
 
-    if why := unavailable():
-        raise UserError(why)
+    if reason := unavailable(PACKAGES):
+        raise UserError(reason)
     print("The sandbox works here.")
     if args.kernelspec:
-        print(f"Kernel vitedu-sandbox: {install(Path(sys.prefix))}")
+        print(f"Kernel vitedu-sandbox: {install(Path(sys.prefix), PACKAGES)}")
     return 0
 
 

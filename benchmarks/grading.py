@@ -28,7 +28,7 @@ from tqdm import tqdm
 from watched import Watched, share, watched
 
 from autograder.execution.limits import Limits
-from autograder.execution.preload import modules_of
+from autograder.execution.preload import PACKAGES, modules_of
 from autograder.execution.student_kernel import StudentKernel
 from autograder.sandbox.bubblewrap import unavailable
 from autograder.sandbox.forked_kernel import ForkServer
@@ -75,7 +75,7 @@ def warm_memory(kernels: int = 4) -> float | None:
     """
     if unavailable():
         return None
-    with ForkServer(modules_of(LAB.source)) as template, ExitStack() as stack:
+    with ForkServer(modules_of(LAB.source), PACKAGES) as template, ExitStack() as stack:
         sizes = []
         for _ in range(kernels):
             kernel = stack.enter_context(StudentKernel(Limits(), template=template.address))

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from autograder.execution.limits import Limits
+from autograder.execution.preload import PACKAGES
 from autograder.execution.student_kernel import DIED, ERROR, OK, TIMED_OUT, KernelStartError, Run, StudentKernel
 from autograder.sandbox.bubblewrap import unavailable
 from autograder.sandbox.forked_kernel import ForkServer
@@ -50,7 +51,7 @@ def forge_answer(nonce, case, value):
 
 @pytest.fixture(scope="module")
 def template():
-    with ForkServer(["torch", "vitedu.probe.kernel_entry"]) as template:
+    with ForkServer(["torch", "vitedu.probe.kernel_entry"], PACKAGES) as template:
         yield template.address
 
 

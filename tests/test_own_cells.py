@@ -13,7 +13,7 @@ from autograder.execution import notebook_cells
 from autograder.execution.examiner import Examination, examine
 from autograder.execution.limits import Limits
 from autograder.execution.own_cells import acts, definitions, name_of, needed
-from autograder.execution.preload import modules_of
+from autograder.execution.preload import PACKAGES, modules_of
 from autograder.execution.student_kernel import StudentKernel
 from autograder.judging.reference_answers import Reference
 from autograder.judging.verdict import DIED, TIMED_OUT
@@ -52,7 +52,7 @@ def reference() -> Reference:
 
 @pytest.fixture(scope="module")
 def template():
-    with ForkServer(modules_of(LAB.source)) as template:
+    with ForkServer(modules_of(LAB.source), PACKAGES) as template:
         yield template.address
 
 

@@ -21,6 +21,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from nbgrader.preprocessors import Execute
 
 from autograder.execution.limits import Limits
+from autograder.execution.preload import PACKAGES
 from autograder.execution.student_kernel import DIED, ERROR, OK, OUT_OF_MEMORY, TIMED_OUT, Run, StudentKernel
 from autograder.sandbox import bubblewrap, provisioner
 from autograder.sandbox.forked_kernel import ForkServer
@@ -34,7 +35,7 @@ pytestmark = pytest.mark.usefixtures("walls")
 
 @pytest.fixture(scope="module")
 def template() -> Iterator[ForkServer]:
-    with ForkServer([]) as template:  # what a lab imports would use up most of the low limits
+    with ForkServer([], PACKAGES) as template:  # what a lab imports would use up most of the low limits
         yield template
 
 
@@ -119,7 +120,7 @@ def test_nothing_can_be_written_but_scratch(kernel):
 @pytest.mark.parametrize("way", ["cold", "warm"])
 def test_neither_grader_nor_its_environment_is_inside(way, monkeypatch):
     monkeypatch.setenv("VITEDU_TEST_SECRET", "do not tell")
-    with ForkServer([]) if way == "warm" else nullcontext() as template, ExitStack() as stack:
+    with ForkServer([], PACKAGES) if way == "warm" else nullcontext() as template, ExitStack() as stack:
         kernel = stack.enter_context(StudentKernel(Limits(), template=template.address if template else ""))
         assert kernel.cold == ""
         for name in ("autograder", "autograder.judging.judge", "autograder.exams.lab1"):
@@ -383,7 +384,7 @@ def test_without_bubblewrap_or_namespaces_it_says_what_to_do(tmp_path, monkeypat
 
 @pytest.fixture
 def spec(tmp_path, monkeypatch) -> str:
-    provisioner.install(tmp_path)
+    provisioner.install(tmp_path, PACKAGES)
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "share" / "jupyter"))
     assert provisioner.NAME in KernelSpecManager().find_kernel_specs()
     return provisioner.NAME
@@ -414,6 +415,16 @@ def test_nbval_uses_it_by_its_kernelspec(spec, tmp_path, monkeypatch):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", "--nbval-kernel-name", spec]
     done = subprocess.run([*command, "seen.ipynb"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0 and "2 passed" in done.stdout, done.stdout
+
+
+def test_a_kernelspec_that_masks_nothing_starts_no_kernel(spec, tmp_path):
+    """An older one says nothing of packages: its kernels would find the grader."""
+    path = tmp_path / "share" / "jupyter" / "kernels" / spec / "kernel.json"
+    said = json.loads(path.read_text())
+    del said["metadata"]["kernel_provisioner"]["config"]["masked"]
+    path.write_text(json.dumps(said))
+    with pytest.raises(RuntimeError, match="autograder sandbox --kernelspec"):
+        NotebookClient(new_notebook(cells=[new_code_cell("1")]), kernel_name=spec).execute()
 
 
 @pytest.mark.slow

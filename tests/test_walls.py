@@ -14,6 +14,7 @@ from course_fixture import LAB
 
 from autograder.authoring.sample_class import Student, hand_in, model_codes
 from autograder.execution.examiner import examine
+from autograder.execution.preload import PACKAGES
 from autograder.execution.student_kernel import StudentKernel
 from autograder.judging.reference_answers import Reference
 from autograder.sandbox import bubblewrap
@@ -277,7 +278,7 @@ def test_no_name_stands_inside(way, reference, tmp_path):
     folder = tmp_path / student
     folder.mkdir()
     codes = {"scaled_dot_product_attention": look}
-    with ForkServer([]) if way == "warm" else nullcontext() as template:
+    with ForkServer([], PACKAGES) if way == "warm" else nullcontext() as template:
         address = template.address if template else ""
         done = examine(notebook(codes, folder), LAB, reference, student, SECRET, template=address)
     seen = str(done.outputs)

@@ -19,7 +19,7 @@ from hostile import attacks_next
 from test_sandbox import as_somebody_else, printed, told
 
 from autograder.execution.limits import Limits
-from autograder.execution.preload import modules_of
+from autograder.execution.preload import PACKAGES, modules_of
 from autograder.execution.student_kernel import DIED, ERROR, OK, StudentKernel
 from autograder.labs.lab import find_lab
 from autograder.sandbox import bubblewrap, provisioner
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("walls")
 
 @pytest.fixture(scope="module")
 def template() -> Iterator[ForkServer]:
-    with ForkServer(MODULES) as template:
+    with ForkServer(MODULES, PACKAGES) as template:
         yield template
 
 
@@ -173,7 +173,7 @@ def test_what_lies_below_tmp_is_shown_there(monkeypatch):
         Path(folder).chmod(0o755)
         (Path(folder) / "file").write_text("here")
         monkeypatch.setattr(bubblewrap, "_FURTHER", (*bubblewrap._FURTHER, folder))
-        template = stack.enter_context(ForkServer([]))
+        template = stack.enter_context(ForkServer([], PACKAGES))
         kernel = stack.enter_context(warm(template.address))
         assert told(kernel, f"open('{folder}/file').read()") == "here"
         assert kernel.run(f"open('{folder}/more', 'w')", 20).status == ERROR
@@ -370,8 +370,9 @@ def test_chance_is_not_the_same(template):
 def test_all_end_with_their_grader():
     code = (
         "import sys, time\nfrom autograder.execution.student_kernel import Limits, StudentKernel\n"
+        "from autograder.execution.preload import PACKAGES\n"
         "from autograder.sandbox.forked_kernel import ForkServer\n"
-        "template = ForkServer([])\nkernel = StudentKernel(Limits(), template=template.address)\n"
+        "template = ForkServer([], PACKAGES)\nkernel = StudentKernel(Limits(), template=template.address)\n"
         "assert not kernel.cold, kernel.cold\n"
         "print(template.process.pid, *[p.pid for p in kernel._watch.family()], flush=True)\ntime.sleep(300)"
     )
@@ -410,7 +411,7 @@ def test_a_kernel_ends_with_process_1(template):
 
 
 def test_a_kernel_ends_with_the_template_and_the_next_starts_cold():
-    with ForkServer([]) as template, warm(template.address) as kernel:
+    with ForkServer([], PACKAGES) as template, warm(template.address) as kernel:
         assert kernel.run("1", 20).status == OK
         started = family(kernel)
         preloaded(template).kill()
@@ -424,9 +425,9 @@ def test_a_kernel_ends_with_the_template_and_the_next_starts_cold():
 def test_where_namespaces_are_refused_it_starts_cold(monkeypatch):
     start = bubblewrap._start
     monkeypatch.setattr(
-        bubblewrap, "_start", lambda *args, template=False: start(*args)
+        bubblewrap, "_start", lambda *args, fork_server=False: start(*args)
     )  # as any kernel's: no namespaces
-    with ForkServer([]) as template, StudentKernel(Limits(), template=template.address) as kernel:
+    with ForkServer([], PACKAGES) as template, StudentKernel(Limits(), template=template.address) as kernel:
         assert "new namespaces" in kernel.cold
         assert told(kernel, "1 + 1") == 2
         assert runs(preloaded(template))
@@ -435,11 +436,13 @@ def test_where_namespaces_are_refused_it_starts_cold(monkeypatch):
 def test_a_template_that_gets_no_process_or_no_time_costs_its_kernels_the_warm_start_only(monkeypatch):
     start = bubblewrap._start
 
-    def narrow(command: list[str], *args: object, template: bool = False) -> subprocess.Popen:
-        return start(["/usr/bin/prlimit", "--nproc=2", *command] if template else command, *args, template=template)
+    def narrow(command: list[str], *args: object, fork_server: bool = False) -> subprocess.Popen:
+        return start(
+            ["/usr/bin/prlimit", "--nproc=2", *command] if fork_server else command, *args, fork_server=fork_server
+        )
 
     monkeypatch.setattr(bubblewrap, "_start", narrow)  # bubblewrap's process 1 and the template: there may be no third
-    with ForkServer([]) as template:
+    with ForkServer([], PACKAGES) as template:
         for _ in range(2):
             with StudentKernel(Limits(), template=template.address) as kernel:
                 assert "no kernel could be forked" in kernel.cold and told(kernel, "1 + 1") == 2
@@ -470,9 +473,10 @@ def test_a_hundred_starts_leave_nothing(template):
 LOOK = """
 from autograder.execution.student_kernel import Limits, StudentKernel
 from autograder.sandbox.bubblewrap import unavailable
+from autograder.execution.preload import PACKAGES
 from autograder.sandbox.forked_kernel import ForkServer
 assert not unavailable(), unavailable()
-with ForkServer(["torch"]) as template:
+with ForkServer(["torch"], PACKAGES) as template:
     with StudentKernel(Limits(files=50), template=template.address) as kernel:
         print(kernel.cold, kernel.run("import os, torch; print(os.getuid(), torch.ones(2).sum())", 60).outputs[0].text)
         run = kernel.run("import time\\nfor i in range(200): open(f'{i}', 'w')\\ntime.sleep(20)", 30)

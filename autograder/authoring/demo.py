@@ -10,6 +10,7 @@ from autograder.authoring.build import exam_hash, source_hash
 from autograder.authoring.sample_class import hand_in, sample_class
 from autograder.course import course_api
 from autograder.errors import UserError
+from autograder.execution.preload import PACKAGES
 from autograder.grading.grade_class import grade
 from autograder.labs.lab import Lab
 from autograder.nbgrader_integration.api import why
@@ -27,7 +28,7 @@ def demo(folder: Path, labs: list[Lab], sandbox: bool = True) -> int:
 
     Where no sandbox can be had the demo goes on without one, and says so.
     """
-    if sandbox and (why := unavailable()):
+    if sandbox and (why := unavailable(PACKAGES)):
         print(f"{why}\nThe demo's submissions are our own: it goes on without a sandbox, and its reports say so.")
         sandbox = False
     folder.mkdir(parents=True, exist_ok=True)

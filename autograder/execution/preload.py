@@ -1,4 +1,4 @@
-"""Which modules a lab's fork server imports before a submission comes, and one that starts before all else."""
+"""What a kernel finds of our packages, and which modules its fork server imports before a submission comes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from autograder.labs import course_files
-from autograder.sandbox.bubblewrap import LIBRARY
+from autograder.sandbox.bubblewrap import GuestPackages, package_folder
 from autograder.sandbox.forked_kernel import ForkServer
 
+LIBRARY = package_folder("vitedu")
+PACKAGES = GuestPackages(visible=("vitedu",), masked=("autograder",))  # for every sandbox of ours
 # What probes use; and what pictures load when they are first used.
 PROBES = ("vitedu.probe.kernel_entry", "vitedu.training_exams.kernel_entry", "vitedu.checks.check")
 PICTURES = ("PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.JpegImagePlugin", "PIL.PngImagePlugin",
@@ -67,5 +69,5 @@ def early(name: str, wanted: bool) -> Iterator[ForkServer | None]:
     if not (wanted and sources and shutil.which("bwrap")):
         yield None
         return
-    with ForkServer(modules_of(sources[0])) as template:
+    with ForkServer(modules_of(sources[0]), PACKAGES) as template:
         yield template

@@ -25,6 +25,7 @@ from nbformat import NotebookNode
 
 from autograder.execution.kernel_messages import Outputs, keep_answer, read
 from autograder.execution.limits import Limits
+from autograder.execution.preload import PACKAGES
 from autograder.sandbox import resource_monitor
 from autograder.sandbox.bubblewrap import ResourceLimits
 from autograder.sandbox.forked_kernel import ForkedKernel, ForkError
@@ -101,7 +102,7 @@ class StudentKernel:
         self._context.linger = 0
         self._context.sndtimeo = SEND
         self._process: LaunchedKernel | ForkedKernel | None = None
-        self._watch: resource_monitor.Watch | None = None
+        self._watch: resource_monitor.ResourceMonitor | None = None
         self.cpu_of_start = 0.0
         try:
             if template and sandboxed:
@@ -118,11 +119,11 @@ class StudentKernel:
 
     def _start(self, template: str) -> None:
         if template:
-            process = ForkedKernel(template, self.room, self._folder, self._context, self.limits.start)
+            process = ForkedKernel(template, self.room, PACKAGES, self._folder, self._context, self.limits.start)
         else:
-            process = LaunchedKernel(self.room, self._folder, self._context, self.sandboxed)
+            process = LaunchedKernel(self.room, PACKAGES, self._folder, self._context, self.sandboxed)
         self._process, self._client = process, process.client
-        self._watch = resource_monitor.Watch(process.pid, self.room, process.end, self.sandboxed)
+        self._watch = resource_monitor.ResourceMonitor(process.pid, self.room, process.end, self.sandboxed)
         self._client.start_channels(hb=False, stdin=False)
         if not self._answers(self.limits.start):
             trouble = process.trouble() if isinstance(process, ForkedKernel) else ""
@@ -245,7 +246,7 @@ class StudentKernel:
             if not ready and reply is None and not self._client.shell_channel.socket.poll(0, zmq.POLLOUT):
                 run.outputs = kept.outputs  # the line is cut on which the reply would come
                 return self._lost(run)
-            if cpu_limit < math.inf and reply is None and (now := time.monotonic()) > looked + resource_monitor.EVERY:
+            if cpu_limit < math.inf and reply is None and (now := time.monotonic()) > looked + resource_monitor.PERIOD:
                 looked = now
                 if self.cpu_time() > cpu_limit:
                     deadline, cpu_limit = 0.0, math.inf

@@ -22,7 +22,7 @@ from nbformat import NotebookNode
 from autograder.execution.code_version import sources
 from autograder.execution.examiner import examine, unexamined
 from autograder.execution.limits import Limits
-from autograder.execution.preload import modules_of
+from autograder.execution.preload import PACKAGES, modules_of
 from autograder.judging.reference_answers import Reference
 from autograder.judging.verdict import Verdict
 from autograder.judging.verdict_output import verdict_output
@@ -129,7 +129,7 @@ def work(task: Task) -> Executed:
     where = f"{os.uname().nodename}-{os.getpid()}"
     if task.sources and task.sources != sources():
         raise Refused(f"the worker {where} has another version of vitedu: install the same everywhere")
-    if task.sandbox and (why := bubblewrap.unavailable()):
+    if task.sandbox and (why := bubblewrap.unavailable(PACKAGES)):
         raise Refused(f"the worker {where} has no sandbox: {why}")
     release = nbformat.reads(task.release.decode(), as_version=4)
     nb = rebuilt(task.content, task.problem, release, task.points, task.note)
@@ -161,7 +161,7 @@ def _template(lab: str) -> str:
         sweep()  # what a worker left here that was killed, and whose place this one has taken
         _close_templates()
         atexit.register(_close_templates)
-        _templates[lab] = ForkServer(modules_of(find_lab(lab).source))
+        _templates[lab] = ForkServer(modules_of(find_lab(lab).source), PACKAGES)
     return _templates[lab].address
 
 

@@ -123,12 +123,13 @@ class Cluster:
 def _look(expected: str, sandbox: bool) -> str:
     """In a worker: why it cannot grade; "" when it can."""
     from autograder.execution.code_version import sources
+    from autograder.execution.preload import PACKAGES
     from autograder.sandbox.bubblewrap import unavailable
 
     if sources() != expected:
         return f"it has another version of vitedu ({sources()[:8]}, expected {expected[:8]}); install the same there"
     sweep()  # of workers that were killed here
-    return unavailable() if sandbox else ""
+    return unavailable(PACKAGES) if sandbox else ""
 
 
 def _refusal(said: Any, threads: int, address: str) -> str:

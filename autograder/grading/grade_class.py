@@ -27,7 +27,7 @@ from autograder import interrupts
 from autograder.course import course_api
 from autograder.errors import UserError
 from autograder.execution.code_version import sources
-from autograder.execution.preload import modules_of
+from autograder.execution.preload import PACKAGES, modules_of
 from autograder.execution.submission_task import OWN, Executed, Task
 from autograder.grading import stage_times, worker_pool
 from autograder.grading.cache_key import code_hash as _code_hash
@@ -234,7 +234,7 @@ class _ClassGrading:
                 place = _WorkerSetup(Cluster(scheduler, self.sandbox), OWN if self.sandbox else "")
             else:
                 if self.sandbox and template is None:
-                    template = stack.enter_context(ForkServer(modules_of(self.lab.source)))
+                    template = stack.enter_context(ForkServer(modules_of(self.lab.source), PACKAGES))
                 stack.enter_context(swept())
                 shelf = stack.enter_context(self._shelf())
                 address = template.address if self.sandbox and template else ""
@@ -340,7 +340,7 @@ class _WorkerSetup:
 def _check_sandbox() -> None:
     from autograder.sandbox.bubblewrap import unavailable
 
-    if sentence := unavailable():
+    if sentence := unavailable(PACKAGES):
         raise UserError(sentence)
 
 

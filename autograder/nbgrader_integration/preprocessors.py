@@ -23,6 +23,7 @@ from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets import Bool, Float, Integer
 
 from autograder.execution.limits import Limits
+from autograder.execution.preload import PACKAGES
 from autograder.execution.submission_task import Executed, execute, rebuilt, reference_of
 from autograder.judging.check_secret import escapes
 from autograder.judging.verdict import FOR_REVIEW, NOT_GRADED
@@ -108,7 +109,7 @@ class Examine(_Stage):
         )  # fmt: skip
 
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
-        if self.sandbox and (why := unavailable()):
+        if self.sandbox and (why := unavailable(PACKAGES)):
             raise NbGraderException(why)
         student, assignment, _ = self._place(resources)
         root = Path(self.coursedir.root)

@@ -11,17 +11,19 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import zmq
 from jupyter_client import BlockingKernelClient
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
+from jupyter_client.provisioning import LocalProvisioner
 
 from autograder.sandbox import bubblewrap, provisioner
-from autograder.sandbox.bubblewrap import GUEST, ResourceLimits
+from autograder.sandbox.bubblewrap import GUEST, GuestPackages, ResourceLimits
 
-PATIENCE = 5.0  # seconds until a killed process is gone; one that is not then is left to the system
+KILL_TIMEOUT = 5.0  # seconds until a killed process is gone; one that is not then is left to the system
 
 
 class LaunchedKernel:
@@ -36,11 +38,13 @@ class LaunchedKernel:
         client: channels to it, started.
     """
 
-    def __init__(self, room: ResourceLimits, folder: Path, context: zmq.Context, sandboxed: bool) -> None:
+    def __init__(
+        self, limits: ResourceLimits, packages: GuestPackages, folder: Path, context: zmq.Context[Any], sandboxed: bool
+    ) -> None:
         # A short path of its own: a socket's may have 107 characters.
         self._manager = KernelManager(context=context, transport="ipc", ip=str(folder / "socket"))
         self._manager.connection_file = str(folder / "connection.json")
-        spec = provisioner.kernelspec(room)
+        spec = provisioner.kernelspec(limits, packages)
         scratch = folder / "scratch"
         if not sandboxed:
             scratch.mkdir()
@@ -52,7 +56,10 @@ class LaunchedKernel:
         streams = {"stdin": None, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         place = {} if sandboxed else {"cwd": str(scratch), "env": bare_environment(scratch)}
         self._manager.start_kernel(**place, start_new_session=True, **streams)
-        self.pid: int = self._manager.provisioner.pid
+        assert isinstance(self._manager.provisioner, LocalProvisioner)
+        self._provisioner = self._manager.provisioner
+        assert self._provisioner.pid is not None
+        self.pid: int = self._provisioner.pid
         self.client: BlockingKernelClient = self._manager.client(context=context)
 
     @property
@@ -70,15 +77,15 @@ class LaunchedKernel:
 
     def end(self) -> None:
         """Kill it; may be called from any thread."""
-        process = self._manager.provisioner.process if self._manager.has_kernel else None
-        if process is not None:
-            bubblewrap.end(process)
+        if self._manager.has_kernel and self._provisioner.process is not None:
+            bubblewrap.end(self._provisioner.process)
 
     def kill(self) -> None:
         """Kill it and let jupyter_client tidy up, whose own way would first send the kernel a message."""
         self.end()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._manager.provisioner.process.wait(PATIENCE)
+        if self._provisioner.process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._provisioner.process.wait(KILL_TIMEOUT)
         self._manager.cleanup_resources()
 
 
@@ -98,6 +105,6 @@ def bare_environment(scratch: Path) -> dict[str, str]:
 def runs(process: psutil.Process) -> bool:
     """Whether a process is there, and not only waits until the system buries it."""
     try:
-        return process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False

@@ -10,16 +10,16 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning import LocalProvisioner
-from traitlets import Float, Integer
+from traitlets import Float, Integer, List, Unicode
 
 from autograder.sandbox import bubblewrap
-from autograder.sandbox.bubblewrap import HOME, ResourceLimits
+from autograder.sandbox.bubblewrap import HOME, GuestPackages, ResourceLimits
 from autograder.sandbox.scratch import scratch_folder
 
 NAME = "vitedu-sandbox"
@@ -27,9 +27,9 @@ NAME = "vitedu-sandbox"
 EAGER = {"TORCHDYNAMO_DISABLE": "1"}
 
 
-def kernelspec(room: ResourceLimits) -> dict[str, Any]:
+def kernelspec(limits: ResourceLimits, packages: GuestPackages) -> dict[str, Any]:
     """What a kernel.json says for a kernel in such a sandbox."""
-    settings = {f.name: getattr(room, f.name) for f in fields(ResourceLimits)}
+    settings = asdict(limits) | {name: list(names) for name, names in asdict(packages).items()}
     return {
         "argv": ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"],  # the provisioner starts its own
         "display_name": "Python (vitedu sandbox)", "language": "python", "interrupt_mode": "message",
@@ -37,11 +37,11 @@ def kernelspec(room: ResourceLimits) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def install(prefix: Path) -> Path:
+def install(prefix: Path, packages: GuestPackages) -> Path:
     """Write the kernelspec below `prefix`, such as sys.prefix; returns its folder."""
     folder = prefix / "share" / "jupyter" / "kernels" / NAME
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "kernel.json").write_text(json.dumps(kernelspec(ResourceLimits()), indent=1) + "\n")
+    (folder / "kernel.json").write_text(json.dumps(kernelspec(ResourceLimits(), packages), indent=1) + "\n")
     return folder
 
 
@@ -63,26 +63,37 @@ class SandboxProvisioner(LocalProvisioner):
     scratch_bytes = Integer(ResourceLimits.scratch_bytes, config=True, help="Size of the folder that it may write to.")
     files = Integer(ResourceLimits.files, config=True, help="Files in that folder.")
     cpu = Float(ResourceLimits.cpu, config=True, help="CPU seconds of a kernel and its children.")
+    visible = List(Unicode(), config=True, help="Packages that can be imported, wherever they lie.")
+    masked = List(Unicode(), config=True, help="Packages that cannot, though the Python environment may hold them.")
 
     _folder: Path | None = None
 
     @property
-    def room(self) -> ResourceLimits:
+    def limits(self) -> ResourceLimits:
         """How much the kernel may use."""
         return ResourceLimits(**{f.name: getattr(self, f.name) for f in fields(ResourceLimits)})
 
+    @property
+    def packages(self) -> GuestPackages:
+        """Which packages it finds, and which not."""
+        return GuestPackages(tuple(self.visible), tuple(self.masked))
+
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         """Sockets on files, in a private folder: there is no network inside."""
-        if why := bubblewrap.unavailable():
-            raise RuntimeError(why)
+        if not self.masked:  # a kernel.json of an earlier version: its kernels would find the grader
+            raise RuntimeError("This kernel.json names no package to mask; run: autograder sandbox --kernelspec")
+        if reason := bubblewrap.unavailable(self.packages):
+            raise RuntimeError(reason)
         if self._folder is None:
             self._folder = scratch_folder()
-            self.parent.transport, self.parent.ip = "ipc", str(self._folder / "socket")
+            manager: Any = self.parent
+            manager.transport, manager.ip = "ipc", str(self._folder / "socket")
         return await super().pre_launch(**kwargs)
 
-    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Mapping[str, Any]:
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Start the sandbox; the kernelspec's command is not used."""
-        self.process = bubblewrap.launch(self.room, self._folder, self.connection_info, environment())
+        assert self._folder is not None  # since pre_launch
+        self.process = bubblewrap.launch(self.limits, self.packages, self._folder, self.connection_info, environment())
         self.pid = self.pgid = self.process.pid
         return self.connection_info
 

@@ -18,31 +18,31 @@ import psutil
 
 from autograder.sandbox.bubblewrap import HOME, ResourceLimits
 
-EVERY = 0.2  # seconds
-LAST = 5.0  # seconds that it gets to end
-_shared_with: dict[str, int] = {}  # by template: to count takes a hundredth of a second
+PERIOD = 0.2  # seconds
+JOIN_TIMEOUT = 5.0  # seconds that it gets to end
+_shared_with: dict[str, int] = {}  # by address of a fork server: to count takes a hundredth of a second
 MEMORY, CPU, FILES, PROCESSES = "memory", "cpu", "files", "processes"
 
 
-class Watch(threading.Thread):
+class ResourceMonitor(threading.Thread):
     """Watches one kernel until `stop`.
 
     Attributes:
         ended: what the kernel was ended for, such as MEMORY; "" while there is nothing.
         cpu_seconds: CPU time of the kernel and its children, as the system last counted it.
-        shared: bytes that a kernel forked from a template has in common with it; they count as its own, as they are
+        shared: bytes that a kernel forked from a fork server has in common with it; they count as its own, as they are
             those of a kernel that has imported everything itself.
     """
 
-    def __init__(self, pid: int, room: ResourceLimits, end: Callable[[], None], sandboxed: bool) -> None:
-        super().__init__(name="watch", daemon=True)
-        self.room, self.sandboxed, self.ended, self.cpu_seconds, self.shared = room, sandboxed, "", 0.0, 0
+    def __init__(self, pid: int, limits: ResourceLimits, end: Callable[[], None], sandboxed: bool) -> None:
+        super().__init__(name="resource monitor", daemon=True)
+        self.limits, self.sandboxed, self.ended, self.cpu_seconds, self.shared = limits, sandboxed, "", 0.0, 0
         self._process, self._end, self._done = psutil.Process(pid), end, threading.Event()
         self.start()
 
     def run(self) -> None:
-        while not self._done.wait(EVERY):
-            if found := self._look():
+        while not self._done.wait(PERIOD):
+            if found := self._exceeded():
                 self.ended = found
                 self._end()
                 return
@@ -50,7 +50,7 @@ class Watch(threading.Thread):
     def stop(self) -> None:
         """Watch no longer; what it is looking at just now may be long, and nobody waits for all of it."""
         self._done.set()
-        self.join(LAST)
+        self.join(JOIN_TIMEOUT)
 
     def tasks(self) -> int:
         """How many processes and threads there are, without those that have ended."""
@@ -67,12 +67,12 @@ class Watch(threading.Thread):
         except psutil.Error:  # it has ended
             return []
 
-    def measure_shared(self, template: str) -> None:
-        """Take what the first kernel forked from a template has in its memory just now for shared with it by all."""
-        for kernel in self.family()[1:2] if template not in _shared_with else ():  # behind process 1
+    def measure_shared(self, fork_server: str) -> None:
+        """Take what the first kernel forked from a fork server has in its memory just now for shared with it by all."""
+        for kernel in self.family()[1:2] if fork_server not in _shared_with else ():  # behind process 1
             with suppress(psutil.Error):
-                _shared_with[template] = max(0, _resident(kernel) - _proportional(kernel))
-        self.shared = _shared_with.get(template, 0)
+                _shared_with[fork_server] = max(0, _resident(kernel) - _proportional(kernel))
+        self.shared = _shared_with.get(fork_server, 0)
 
     def measure_cpu(self, family: list[psutil.Process] | None = None) -> float:
         """CPU seconds so far: of the living, and of those that their parents have buried."""
@@ -86,25 +86,25 @@ class Watch(threading.Thread):
         self.cpu_seconds = max(self.cpu_seconds, total)
         return self.cpu_seconds
 
-    def _look(self) -> str:
+    def _exceeded(self) -> str:
         family = self.family()  # which goes through all processes of the machine
-        if self.measure_cpu(family) > self.room.cpu:
+        if self.measure_cpu(family) > self.limits.cpu:
             return CPU
-        if len(family) > self.room.processes + 8:
+        if len(family) > self.limits.processes + 8:
             return PROCESSES
         if self._is_beyond(family):
             return MEMORY
-        return FILES if self.sandboxed and _files(family) > self.room.files else ""
+        return FILES if self.sandboxed and _files(family) > self.limits.files else ""
 
     def _is_beyond(self, family: list[psutil.Process]) -> bool:
         """Whether they hold too much memory; the slow, exact count is for sums that may be too large."""
         resident = _sum(family, _resident)
-        if resident + _unmapped() <= self.room.memory:
+        if resident + _unmapped() <= self.limits.memory:
             return False
         hidden = _shared(family) + (_queued(family) if self.sandboxed else 0)
-        if resident + hidden <= self.room.memory:  # in this sum, what processes share counts for each
+        if resident + hidden <= self.limits.memory:  # in this sum, what processes share counts for each
             return False
-        return _sum(family, _proportional) + hidden + self.shared > self.room.memory
+        return _sum(family, _proportional) + hidden + self.shared > self.limits.memory
 
 
 def _sum(family: list[psutil.Process], measure: Callable[[psutil.Process], int]) -> int:
@@ -118,7 +118,8 @@ def _sum(family: list[psutil.Process], measure: Callable[[psutil.Process], int])
 
 
 def _resident(process: psutil.Process) -> int:
-    return process.memory_info().rss
+    resident: int = process.memory_info().rss
+    return resident
 
 
 def _proportional(process: psutil.Process) -> int:

@@ -35,7 +35,7 @@ from autograder.sandbox.guest import kernel_main, namespaces
 
 SOCKETS = 5  # of a kernel
 # What a kernel loads before its first cell, beside what the lab's own cells import.
-FOUNDATION = (
+KERNEL_MODULES = (
     "ipykernel.debugger", "ipykernel.zmqshell", "ipykernel.ipkernel", "ipykernel.datapub", "ipykernel.pickleutil",
     "ipykernel.codeutil", "ipykernel.serialize", "ipykernel.embed", "ipykernel.comm", "comm", "debugpy",
     "IPython.core.completer", "IPython.core.magics", "IPython.utils.io",
@@ -44,7 +44,7 @@ FOUNDATION = (
 )  # fmt: skip
 
 
-def load(names: Iterable[str]) -> None:
+def preload(names: Iterable[str]) -> None:
     """Import modules; one that is not there is the business of the cell that asks for it."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         for name in names:
@@ -66,19 +66,19 @@ def serve(listening: socket.socket) -> None:
             if len(files) == SOCKETS + 1 and os.fork() == 0:
                 try:
                     listening.close()
-                    _enter(socket.socket(fileno=files[0]), files[1:])
+                    _enter_namespaces(socket.socket(fileno=files[0]), files[1:])
                 finally:
                     os._exit(1)
         for each in files:
             os.close(each)
 
 
-def _enter(line: socket.socket, sockets: list[int]) -> None:
+def _enter_namespaces(line: socket.socket, sockets: list[int]) -> None:
     """In the fork: new namespaces, and process 1 in them."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     namespaces.die_with_parent()
     try:
-        namespaces.enter()
+        namespaces.unshare_all()
     except OSError as error:
         line.send(f"new namespaces: {error.strerror}".encode())
         return
@@ -90,27 +90,27 @@ def _enter(line: socket.socket, sockets: list[int]) -> None:
         os.waitpid(first, 0)
         os._exit(0)
     namespaces.die_with_parent()
-    _first(line, sockets)
+    _run_init(line, sockets)
 
 
-def _first(line: socket.socket, sockets: list[int]) -> None:
+def _run_init(line: socket.socket, sockets: list[int]) -> None:
     """Process 1: set up the namespaces, start the kernel, and wait for its end or the grader's."""
     line.send(b"here")  # the system tells the grader whose message this is: our number outside
     with line.makefile("rb") as file:
         settings = json.loads(file.readline())
     try:
-        namespaces.furnish(settings)
+        namespaces.mount_filesystems(settings)
     except OSError as error:
         line.send(f"{error.filename or 'mounts'}: {error.strerror}".encode())
         return
-    namespaces.give_up_rights()
+    namespaces.drop_capabilities()
     kernel = os.fork()
     if kernel == 0:
         line.close()
-        _become(settings, sockets)
+        _run_kernel(settings, sockets)
     for each in sockets:
         os.close(each)
-    namespaces.hide_memory()
+    namespaces.forbid_tracing()
     reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -118,7 +118,7 @@ def _first(line: socket.socket, sockets: list[int]) -> None:
     waiting.register(reader, select.POLLIN)
     waiting.register(line, select.POLLIN)
     while True:
-        while (gone := _bury()) is not None:
+        while (gone := _reap()) is not None:
             if gone == kernel:
                 return
         if any(descriptor == line.fileno() for descriptor, _ in waiting.poll(1000)):
@@ -127,18 +127,18 @@ def _first(line: socket.socket, sockets: list[int]) -> None:
             os.read(reader, 4096)
 
 
-def _bury() -> int | None:
+def _reap() -> int | None:
     """The number of a process that has ended; None when there is none."""
     with contextlib.suppress(ChildProcessError):
         return os.waitpid(-1, os.WNOHANG)[0] or None
     return None
 
 
-def _become(settings: dict[str, Any], sockets: list[int]) -> None:
-    """The kernel: take on limits, and forget what forks have in common."""
+def _run_kernel(settings: dict[str, Any], sockets: list[int]) -> None:
+    """The kernel: set its limits, and forget what forks have in common."""
     os.setsid()
-    kernel_main.take_on(settings["limits"])
-    namespaces.refuse_calls(base64.b64decode(settings["refused"]))
+    kernel_main.set_limits(settings["limits"])
+    namespaces.install_seccomp_filter(base64.b64decode(settings["refused"]))
     # An open file has flags, an owner and a lock, which all who inherit it share: the next kernel would see them.
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in range(3):
@@ -149,25 +149,25 @@ def _become(settings: dict[str, Any], sockets: list[int]) -> None:
         sys.modules["numpy"].random.seed()
     if "torch" in sys.modules:
         sys.modules["torch"].default_generator.seed()
-    tempfile._name_sequence = None
+    tempfile._name_sequence = None  # type: ignore[attr-defined]  # private: the next name is drawn anew
     sys.argv = [kernel_main.__file__]
-    kernel_main.become(settings["connection"]["path"], dict(enumerate(sockets, start=1)))
+    kernel_main.run_kernel(settings["connection"]["path"], dict(enumerate(sockets, start=1)))
 
 
 def main(settings: str) -> None:
     """Import, then serve."""
     namespaces.die_with_parent()
-    namespaces.hide_memory()
+    namespaces.forbid_tracing()
     data = json.loads(settings)
     os.closerange(3, data["listen"])  # whatever the grader may have had open
     os.closerange(data["listen"] + 1, 4096)
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # as ipykernel sets it; matplotlib reads it
-    load((*data["modules"], *FOUNDATION))
+    preload((*data["modules"], *KERNEL_MODULES))
     if len(os.listdir("/proc/self/task")) > 1:
         sys.exit("an import started a thread, which a fork would not have")
     gc.collect()
     gc.freeze()  # what is there now is never looked at again, so it stays shared
-    namespaces.join_pages()
+    namespaces.collapse_pages()
     serve(socket.socket(fileno=data["listen"]))
 
 

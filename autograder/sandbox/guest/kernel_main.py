@@ -58,19 +58,20 @@ class _Heartbeat(Heartbeat):
 class SandboxedKernel(IPKernelApp):
     """An ordinary kernel, on sockets that somebody else has opened where there are such."""
 
-    kernel_class = Type(_Kernel, klass="ipykernel.kernelbase.Kernel")
+    kernel_class = Type(_Kernel, klass="ipykernel.kernelbase.Kernel")  # type: ignore[assignment]  # a trait, as there
 
-    def _try_bind_socket(self, s: zmq.Socket, port: int) -> int:
+    def _try_bind_socket(self, s: zmq.Socket[bytes], port: int) -> int:
         if port in _sockets:
             s.setsockopt(zmq.USE_FD, _sockets[port])
-        return super()._try_bind_socket(s, port)
+        bound: int = super()._try_bind_socket(s, port)
+        return bound
 
     def init_heartbeat(self) -> None:
         self.heartbeat = _Heartbeat(zmq.Context(), (self.transport, self.ip, self.hb_port))
         self.heartbeat.start()
 
 
-def take_on(limits: dict[str, int]) -> None:
+def set_limits(limits: dict[str, int]) -> None:
     """Set resource limits by name, such as {"DATA": 2**32}, so that they cannot be raised again."""
     for name, most in limits.items():
         which = getattr(resource, f"RLIMIT_{name}")
@@ -79,7 +80,7 @@ def take_on(limits: dict[str, int]) -> None:
         resource.setrlimit(which, (most, most))
 
 
-def become(connection: str, sockets: dict[int, int]) -> None:
+def run_kernel(connection: str, sockets: dict[int, int]) -> None:
     """Turn this process into the kernel; does not return.
 
     Args:
@@ -96,14 +97,14 @@ def become(connection: str, sockets: dict[int, int]) -> None:
 
 
 def main(settings: str) -> None:
-    """Take on the limits and become the kernel.
+    """Set the limits and become the kernel.
 
     Args:
         settings: {"connection": path of the connection file, "sockets": {port: open file}, "limits": {name: number}}.
     """
     data = json.loads(settings)
-    take_on(data["limits"])
-    become(data["connection"], data["sockets"])
+    set_limits(data["limits"])
+    run_kernel(data["connection"], data["sockets"])
 
 
 if __name__ == "__main__":
