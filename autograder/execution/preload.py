@@ -14,7 +14,12 @@ from autograder.sandbox.bubblewrap import GuestPackages, package_folder
 from autograder.sandbox.forked_kernel import ForkServer
 
 LIBRARY = package_folder("vitedu")
-PACKAGES = GuestPackages(visible=("vitedu",), masked=("autograder",))  # for every sandbox of ours
+PACKAGES = GuestPackages(  # for every sandbox of ours
+    visible=("vitedu",),
+    masked=("autograder",),
+    distributions=("vitedu", "vitedu-autograder"),
+    hidden=course_files.answer_folders(),
+)
 # What probes use; and what pictures load when they are first used.
 PROBES = ("vitedu.probe.kernel_entry", "vitedu.training_exams.kernel_entry", "vitedu.checks.check")
 PICTURES = ("PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.JpegImagePlugin", "PIL.PngImagePlugin",

@@ -18,7 +18,7 @@ SEEN = ("vitedu", "notebooks")  # folders of a clone without answers
 
 def is_installed() -> bool:
     """Whether this is the installed package, and no clone."""
-    return DATA.is_dir()
+    return DATA.is_dir() or not (ROOT / "solutions").is_dir()
 
 
 def solutions() -> Path:
