@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo demo-all equality lab check test test-hostile notebooks verify proofs bench bench-accuracy bench-grading bench-walls clean sandbox
+.PHONY: help setup demo demo-all equality lab check test test-hostile notebooks verify proofs bench bench-accuracy bench-grading bench-walls clean sandbox wheels
 
 help: ## show this list
 	@echo "make TARGET [PYTHON=/path/to/python3.11]"
@@ -39,6 +39,11 @@ equality: $(READY) sandbox ## is everything that a move of code must not change 
 
 notebooks: $(READY) ## rebuild everything that is built from solutions/ and autograder/exams/
 	$(BIN)/autograder build
+
+wheels: $(READY) ## build dist/: vitedu for students, and vitedu-autograder, with every answer, for instructors
+	@rm -f dist/*.whl
+	@for each in vitedu vitedu-autograder; do \
+	  (cd packaging/$$each && "$(CURDIR)/$(BIN)/hatchling" build -t wheel -d "$(CURDIR)/dist") || exit 1; done
 
 verify: $(READY) ## prove the exams on all variants of three secrets: wrong ideas caught and named, right answers accepted
 	$(BIN)/autograder verify

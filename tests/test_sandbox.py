@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import nbformat
@@ -20,6 +21,7 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 from nbgrader.preprocessors import Execute
 
+from autograder.execution import student_kernel
 from autograder.execution.limits import Limits
 from autograder.execution.preload import PACKAGES
 from autograder.execution.student_kernel import DIED, ERROR, OK, OUT_OF_MEMORY, TIMED_OUT, Run, StudentKernel
@@ -200,6 +202,34 @@ def test_what_lies_below_tmp_is_shown_there(tmp_path, monkeypatch):
     with StudentKernel(Limits()) as kernel:
         assert told(kernel, f"open({str(tmp_path / 'environment' / 'file')!r}).read()") == "here"
         assert kernel.run(f"open({str(tmp_path / 'environment' / 'more')!r}, 'w')", 20).status == ERROR
+
+
+def test_of_our_distributions_name_and_version_are_told_and_nothing_else(kernel):
+    code = "[[d.name, d.version, d.files, d.read_text('direct_url.json')] for d in importlib.metadata.distributions()"
+    assert kernel.run("import importlib.metadata", 20).status == OK
+    known = told(kernel, f"{code} if d.name.startswith('vitedu')]")
+    assert known == [["vitedu", metadata.version("vitedu"), None, None]]
+    assert metadata.distribution("vitedu").files  # outside
+
+
+def test_a_clone_that_lies_in_what_is_shown_shows_no_answer(tmp_path, monkeypatch):
+    """Such as one in /usr/src."""
+    for name in ("solutions", "vitedu"):
+        (tmp_path / "clone" / name).mkdir(parents=True)
+        (tmp_path / "clone" / name / "file.py").write_text("here")
+    monkeypatch.setattr(bubblewrap, "_FURTHER", (*bubblewrap._FURTHER, str(tmp_path / "clone")))
+    hidden = (str(tmp_path / "clone" / "solutions"), str(tmp_path / "clone" / "never-made"))
+    monkeypatch.setattr(student_kernel, "PACKAGES", replace(PACKAGES, hidden=hidden))
+    with StudentKernel(Limits()) as kernel:
+        found = f"[p for p, _, files in os.walk({str(tmp_path)!r}) for f in files]"
+        assert told(kernel, found) == [str(tmp_path / "clone" / "vitedu")]
+
+
+def test_all_of_a_clone_is_hidden_but_what_students_have():
+    tracked = subprocess.run(["git", "ls-files"], cwd=REPO, capture_output=True, text=True, check=True).stdout
+    folders = {line.partition("/")[0] for line in tracked.splitlines() if "/" in line}
+    hidden = {Path(path).name for path in PACKAGES.hidden}
+    assert folders - hidden == {"vitedu", "notebooks"} and Path(sys.prefix).name not in hidden
 
 
 # --- limits
@@ -434,8 +464,7 @@ def test_a_grader_that_is_installed_for_good_cannot_be_imported_either(tmp_path_
     try:
         subprocess.run(["cp", "-al", sys.prefix, folder], check=True)
         packages = next(folder.glob("lib/python*/site-packages"))
-        for path in packages.glob("__editable__*"):
-            path.unlink()
+        (packages / "_vitedu.pth").unlink()
         for name in ("vitedu", "autograder"):
             shutil.copytree(REPO / name, packages / name)
         code = (

@@ -31,6 +31,7 @@ from autograder.authoring.exercise_table import README, with_table
 from autograder.course import configure
 from autograder.errors import UserError
 from autograder.judging.reference_answers import Reference, differ
+from autograder.labs.course_files import require_clone
 from autograder.labs.exam import Exercise
 from autograder.labs.lab import ROOT, Cell, Lab, all_labs, find_lab
 from autograder.labs.variants import Draw
@@ -225,7 +226,11 @@ def build(lab: Lab, anew: bool = False) -> list[str]:
 
     Returns:
         What was built.
+
+    Raises:
+        UserError: this is no clone of the repository.
     """
+    require_clone("Building notebooks")
     path, solution = FINGERPRINTS / f"{lab.key}.safetensors", lab.source.with_suffix(".ipynb")
     place = RELEASE / lab.assignment / f"{lab.notebook}.ipynb"
     no_fingerprints = anew or not path.exists() or fingerprint_file.source(path) != exam_hash(lab)

@@ -8,8 +8,9 @@ from functools import cache
 from importlib import metadata
 
 from autograder.execution.limits import Limits
-from autograder.execution.preload import modules_of
-from autograder.labs.lab import ROOT, Lab
+from autograder.execution.preload import LIBRARY, modules_of
+from autograder.labs.course_files import PACKAGE, code_files
+from autograder.labs.lab import Lab
 from autograder.storage.submissions import Submission
 
 # What autograder imports and scores may depend on; distributed only carries submissions to other machines.
@@ -26,7 +27,7 @@ DISTRIBUTIONS = {"IPython": "ipython", "PIL": "pillow", "sklearn": "scikit-learn
 def sources() -> str:
     """A digest of our own code, the exams included."""
     digest = hashlib.sha256()
-    for path in (*sorted((ROOT / "autograder").rglob("*.py")), *sorted((ROOT / "vitedu").rglob("*.py"))):
+    for path in (*code_files(PACKAGE), *code_files(LIBRARY)):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

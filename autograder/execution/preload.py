@@ -9,13 +9,18 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from autograder.labs import course_files
 from autograder.labs.source_text import CELL, lab_text
 from autograder.sandbox.bubblewrap import GuestPackages, package_folder
 from autograder.sandbox.forked_kernel import ForkServer
 
 LIBRARY = package_folder("vitedu")
-PACKAGES = GuestPackages(visible=("vitedu",), masked=("autograder",))  # for every sandbox of ours
-SOLUTIONS = Path(__file__).resolve().parents[2] / "solutions"
+PACKAGES = GuestPackages(  # for every sandbox of ours
+    visible=("vitedu",),
+    masked=("autograder",),
+    distributions=("vitedu", "vitedu-autograder"),
+    hidden=course_files.answer_folders(),
+)
 # What probes use; and what pictures load when they are first used.
 PROBES = ("vitedu.probe.kernel_entry", "vitedu.training_exams.kernel_entry", "vitedu.checks.check")
 PICTURES = ("PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.JpegImagePlugin", "PIL.PngImagePlugin",
@@ -79,7 +84,8 @@ def _imported(text: str) -> Iterator[str]:
 @contextlib.contextmanager
 def early(name: str, wanted: bool) -> Iterator[ForkServer | None]:
     """A fork server for a lab by its name, before anything is checked; None where it cannot be, which others tell."""
-    sources = [p for p in SOLUTIONS.glob("lab*_*/*.py") if name in (p.parent.name, p.parent.name.split("_")[0])]
+    texts = course_files.solutions().glob("lab*_*/*.py")
+    sources = [p for p in texts if name in (p.parent.name, p.parent.name.split("_")[0])]
     if not (wanted and sources and shutil.which("bwrap")):
         yield None
         return

@@ -12,12 +12,13 @@ from pathlib import Path
 import jupytext
 
 from autograder.errors import UserError
+from autograder.labs import course_files
 from autograder.labs.exam import Exercise
 from autograder.labs.source_text import lab_text, without_marks
 
 STUB = '# TODO: your code here\nraise NotImplementedError("TODO")'
-ROOT = Path(__file__).resolve().parents[2]
-SOLUTIONS = ROOT / "solutions"
+ROOT = course_files.ROOT
+SOLUTIONS = course_files.solutions()
 EXAMS = ("exam", "check")  # a check is an extra's: it is examined like the rest, and earns no points
 ROLES = ("prose", "setup", "display", "solution", "exam", "check", "written", "playground")
 

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -86,10 +86,15 @@ class GuestPackages:
     Attributes:
         visible: names of those that can be imported inside, wherever they lie.
         masked: names of those that cannot, though they may lie in the environment.
+        distributions: names under which pip knows them: their name and version are told inside, and nothing of what
+            they hold or where they came from.
+        hidden: folders that are empty inside, should they lie in what is shown.
     """
 
     visible: tuple[str, ...] = ()
     masked: tuple[str, ...] = ()
+    distributions: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
 
 
 @cache
@@ -265,7 +270,7 @@ def _binds(packages: GuestPackages, scratch: Path) -> dict[str, str]:
     """Path inside -> path outside, in the order in which they are laid over each other.
 
     Args:
-        scratch: what covers the masked packages is written below this folder.
+        scratch: what covers the masked packages and all that tells of them is written below this folder.
     """
     binds = {p: p for p in (*_SYSTEM, *_FURTHER) if os.path.exists(p) and p not in map(str, _system_links())}
     binds |= {p: os.path.realpath(p) for p in _FURTHER if os.path.islink(p) and os.path.exists(p)}
@@ -278,21 +283,34 @@ def _binds(packages: GuestPackages, scratch: Path) -> dict[str, str]:
     for name in packages.visible:
         binds[str(package_folder(name))] = os.path.realpath(package_folder(name))
     binds[GUEST_INSIDE] = os.path.realpath(GUEST)
+    covered = dict(_covers(packages, scratch))
+    parents = tuple(f"{place}{os.sep}" for place in binds)
+    return binds | {place: cover for place, cover in covered.items() if place.startswith(parents)}
+
+
+def _covers(packages: GuestPackages, scratch: Path) -> Iterator[tuple[str, str]]:
+    """Each folder that is not to be seen, with what is shown in its place."""
+    for hidden in filter(os.path.isdir, packages.hidden):
+        yield hidden, _written(scratch / "empty")
     installed = [p for kind in ("purelib", "platlib") if (p := sysconfig.get_path(kind))]
-    for name in packages.masked:  # where it lies in what is shown, an empty package covers it
-        for parent in dict.fromkeys([*installed, str(package_folder(name).resolve().parent)]):
-            place = os.path.join(parent, name)
-            if os.path.isdir(place) and any(place.startswith(f"{p}{os.sep}") for p in (*prefixes, *_SYSTEM)):
-                binds[place] = str(_absent(name, scratch))
-    return binds
+    places = [*installed, *sys.path, *(str(package_folder(name).parent) for name in packages.masked)]
+    for place in map(Path, dict.fromkeys([*places, *map(os.path.realpath, places)])):
+        for name in packages.masked:
+            if (place / name).is_dir():
+                yield str(place / name), _written(scratch / "absent" / name, "__init__.py", ABSENT.format(name=name))
+        for name in packages.distributions:
+            for known in place.glob(f"{name.replace('-', '_')}-*.dist-info"):
+                version = known.stem.rpartition("-")[2]
+                metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+                yield str(known), _written(scratch / "metadata" / known.name, "METADATA", metadata)
 
 
-def _absent(name: str, scratch: Path) -> Path:
-    """A package of this name that cannot be imported."""
-    folder = scratch / "absent" / name
+def _written(folder: Path, name: str = "", text: str = "") -> str:
+    """A folder with one file, or with none."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "__init__.py").write_text(ABSENT.format(name=name))
-    return folder
+    if name:
+        (folder / name).write_text(text)
+    return str(folder)
 
 
 def _world_readable(path: str) -> bool:

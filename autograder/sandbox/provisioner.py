@@ -65,6 +65,8 @@ class SandboxProvisioner(LocalProvisioner):
     cpu = Float(ResourceLimits.cpu, config=True, help="CPU seconds of a kernel and its children.")
     visible = List(Unicode(), config=True, help="Packages that can be imported, wherever they lie.")
     masked = List(Unicode(), config=True, help="Packages that cannot, though the Python environment may hold them.")
+    distributions = List(Unicode(), config=True, help="Distributions of which only name and version are told.")
+    hidden = List(Unicode(), config=True, help="Folders that are empty inside, should they lie in what is shown.")
 
     _folder: Path | None = None
 
@@ -76,7 +78,7 @@ class SandboxProvisioner(LocalProvisioner):
     @property
     def packages(self) -> GuestPackages:
         """Which packages it finds, and which not."""
-        return GuestPackages(tuple(self.visible), tuple(self.masked))
+        return GuestPackages(**{f.name: tuple(getattr(self, f.name)) for f in fields(GuestPackages)})
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         """Sockets on files, in a private folder: there is no network inside."""
