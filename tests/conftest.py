@@ -7,18 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from inline import Here
 
 from autograder.grading import worker_pool
 from autograder.sandbox.bubblewrap import unavailable
+from support.inline import Here
+from support.skipping import missing
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
-
-
-def missing(what: str):
-    """Skip the test on a person's machine; fail it in CI, where nothing may be left untested unseen."""
-    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(what)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import missing
 
 from autograder.labs.lab import ROOT
 from autograder.sandbox.bubblewrap import unavailable
 from autograder.storage.atomic_files import write_atomically
 from hostile.attack import Attack, Seen
 from hostile.harness import all_attacks, classes, walled
+from support.skipping import missing
 
 
 @pytest.fixture(scope="session")

@@ -8,14 +8,14 @@ from contextlib import closing
 
 import nbformat
 import pytest
-from conftest import missing
-from course_fixture import EXERCISES, LAB, Course, solved
-from killed import orphans, run, scores, start, temporary_folder, unfinished
 
 from autograder.authoring.sample_class import model_codes
 from autograder.sandbox.bubblewrap import unavailable
 from autograder.storage.course_folder import verdict_path
 from autograder.storage.verdict_files import read_verdicts
+from support.course_fixture import EXERCISES, LAB, Course, solved
+from support.killed import orphans, run, scores, start, temporary_folder, unfinished
+from support.skipping import missing
 
 KILLS = 25
 SEED = 20240725
