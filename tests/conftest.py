@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
+pytest_plugins = ["support.durations"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--baselines", action="store_true", help="run all hostile submissions without walls, and record it"
+    )
+
+
 @pytest.fixture(scope="session", autouse=True)
 def graded_here():
     """`grade` called in a test's own process works there, too; commands that tests start have workers of their own."""
