@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,10 +12,13 @@ import torch
 from autograder.grading import worker_pool
 from autograder.sandbox.bubblewrap import unavailable
 from support.inline import Here
+from support.shared import shared_folder
 from support.skipping import missing
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+    from support.course_fixture import Course
 
 
 pytest_plugins = ["support.durations"]
@@ -32,6 +36,26 @@ def graded_here():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(worker_pool, "Processes", Here)
         yield
+
+
+@pytest.fixture(scope="session")
+def make_course(request: pytest.FixtureRequest) -> Callable[[Path], Path]:
+    """Puts a graded course there: "ada" is marked by hand too, "mallory" is hostile, "zoe" handed nothing in.
+
+    It is made once a run: the gradebook takes seconds.
+    """
+    from support.sample_class import class_of_samples, fill_course
+
+    made = shared_folder(request, "class", lambda root: fill_course(root, class_of_samples()))
+    return lambda root: Path(shutil.copytree(made, root, dirs_exist_ok=True))
+
+
+@pytest.fixture(scope="session")
+def released_course(request: pytest.FixtureRequest) -> "Course":
+    """A course with Lab 1 released by real nbgrader, for copying; it is made once a run."""
+    from support.course_fixture import Course
+
+    return Course(shared_folder(request, "released", lambda root: Course(root).release()))
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from autograder.labs.lab import find_lab
 from autograder.storage.atomic_files import write_atomically
 from support.browser import PATIENCE, Server, jupyter_lab
 from support.pixels import encoded
-from support.sample_class import LAB, NOTEBOOK, database, hostile_notebook, make_course
+from support.sample_class import LAB, NOTEBOOK, database, hostile_notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.usefixtures("chromium")]
 
@@ -47,7 +47,7 @@ ODD = 'x"-alert(1)-"<img src=x: onerror=top.ran=1>'  # a student's id, as a fold
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[Server]:
+def server(tmp_path_factory, make_course) -> Iterator[Server]:
     """JupyterLab in a graded course: "carl" is honest, "mallory" plants scripts in each kind of cell."""
     course = make_course(tmp_path_factory.mktemp("course"))
     (course / "nbgrader_config.py").write_text(CONFIG.format(root=str(course), exchange=str(course / "exchange")))

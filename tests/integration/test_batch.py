@@ -26,9 +26,9 @@ CLASS = ("ada", "blaise", "carl", "emmy", "grace", "karl", "lena", "nora")
 
 
 @pytest.fixture(scope="module")
-def handed_in(tmp_path_factory) -> Course:
+def handed_in(released_course, tmp_path_factory) -> Course:
     """A part of the sample class; one is late, of one only a torn file came in."""
-    course = Course(tmp_path_factory.mktemp("batch") / "handed_in").release()
+    course = released_course.copy(tmp_path_factory.mktemp("batch") / "handed_in")
     text = (ROOT / "autograder" / "nbgrader_config.py").read_text()
     (course.root / "nbgrader_config.py").write_text(f"{text}\nc.AssignLatePenalties.penalty_method = 'zero'\n")
     with course.gradebook() as gradebook:

@@ -95,8 +95,8 @@ def muddle(nb: nbformat.NotebookNode) -> None:
 
 
 @pytest.fixture(scope="module")
-def released(tmp_path_factory) -> Course:
-    return Course(tmp_path_factory.mktemp("cycle") / "released").release()
+def released(released_course, tmp_path_factory) -> Course:
+    return released_course.copy(tmp_path_factory.mktemp("cycle") / "released")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -63,8 +63,8 @@ def sqlite_url(course: Course, options: str = "") -> str:
 
 
 @pytest.fixture(scope="module")
-def released(tmp_path_factory) -> Course:
-    course = Course(tmp_path_factory.mktemp("database") / "released").release()
+def released(released_course, tmp_path_factory) -> Course:
+    course = released_course.copy(tmp_path_factory.mktemp("database") / "released")
     config(course)
     for student, codes in STUDENTS.items():
         course.hand_in(student, codes)

@@ -19,7 +19,7 @@ from autograder.authoring.sample_class import Student, hand_in, wrong
 from autograder.course import course_api
 from autograder.nbgrader_integration.exchange import Collect
 from autograder.submission.timestamps import read_timestamp
-from support.course_fixture import LAB, MAX, Course, solved
+from support.course_fixture import LAB, MAX, solved
 from support.places import ROOT
 
 CONFIG = """
@@ -100,10 +100,10 @@ def person(place: Path, name: str) -> Person:
     return Person(name, home, place / "exchange")
 
 
-def test_from_the_release_to_the_feedback_and_once_more(place):
+def test_from_the_release_to_the_feedback_and_once_more(place, released_course):
     (place / "exchange").mkdir()
     (place / "exchange").chmod(0o777)
-    course = Course(place / "course").release()
+    course = released_course.copy(place / "course")
     (course.root / "nbgrader_config.py").write_text(CONFIG)
     teacher, students = person(place, "teacher"), [person(place, name) for name in NAMES]
     one, two = students

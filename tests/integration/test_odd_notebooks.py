@@ -19,8 +19,8 @@ pytestmark = pytest.mark.timeout(1800)  # the first test grades both classes
 
 
 @pytest.fixture(scope="module")
-def graded(tmp_path_factory) -> Course:
-    course = Course(tmp_path_factory.mktemp("odd") / "course").release()
+def graded(released_course, tmp_path_factory) -> Course:
+    course = released_course.copy(tmp_path_factory.mktemp("odd") / "course")
     result = course_api(course.root).generate_assignment(LAB2.assignment)
     assert result["success"], result
     with pytest.MonkeyPatch.context() as patch:

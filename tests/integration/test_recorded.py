@@ -36,9 +36,9 @@ c.AssignLatePenalties.plugin_class = OneADay
 
 
 @pytest.fixture(scope="module")
-def taught(tmp_path_factory) -> Course:
+def taught(released_course, tmp_path_factory) -> Course:
     """Two students, graded: one all right and marked by hand, one with a mistake."""
-    course = Course(tmp_path_factory.mktemp("taught") / "course").release()
+    course = released_course.copy(tmp_path_factory.mktemp("taught") / "course")
     (course.root / "nbgrader_config.py").write_text(PENALTY.format(points=1))
     course.hand_in("ada", solved())
     course.hand_in("carl", wrong(LAB, attention_weights="softmax-over-queries"))

@@ -49,11 +49,11 @@ def calling(exercise: str, does: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def course(tmp_path_factory) -> Course:
+def course(released_course, tmp_path_factory) -> Course:
     """A class that shows every status: one student's kernels did not start, and "zoe" handed nothing in."""
     if why := unavailable():
         missing(why)
-    course = Course(tmp_path_factory.mktemp("statuses") / "course").release()
+    course = released_course.copy(tmp_path_factory.mktemp("statuses") / "course")
     settings = (ROOT / "autograder" / "nbgrader_config.py").read_text()
     (course.root / "nbgrader_config.py").write_text(f"{settings}\nc = get_config()\n{LIMITS}")
     course.hand_in("mixed", {

@@ -286,8 +286,8 @@ CLASS = [
 
 
 @pytest.fixture(scope="module")
-def graded(tmp_path_factory) -> Course:
-    course = Course(tmp_path_factory.mktemp("unlucky") / "course").release()
+def graded(released_course, tmp_path_factory) -> Course:
+    course = released_course.copy(tmp_path_factory.mktemp("unlucky") / "course")
     for unlucky in CLASS:
         codes = copy.deepcopy(unlucky.codes)
         path = course.hand_in(unlucky.name, codes, unlucky.mend)

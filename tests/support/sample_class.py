@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
-from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -29,6 +25,9 @@ from autograder.judging.verdict import (
 )
 from autograder.sanitize import untrusted
 from support.places import ROOT
+
+# A new gradebook runs alembic, which stands beside python and need not be on the PATH.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 LAB, NOTEBOOK = "lab1_attention", "attention"
 EXERCISES = {
@@ -100,23 +99,9 @@ def record(student: str, verdicts: dict[str, Verdict], answered: bool) -> dict:
     }  # fmt: skip
 
 
-def make_course(root: Path) -> Path:
-    """A graded course: "ada" is marked by hand too, "mallory" is hostile, "zoe" handed nothing in."""
-    return Path(shutil.copytree(_sample(), root, dirs_exist_ok=True))
-
-
-@cache
-def _sample() -> Path:
-    """Made once: the gradebook takes seconds."""
-    root = Path(tempfile.mkdtemp(prefix="vitedu-class-"))
-    atexit.register(shutil.rmtree, root, ignore_errors=True)
-    return fill_course(root, class_of_samples())
-
-
 def fill_course(root: Path, classmates: dict[str, dict[str, Verdict]]) -> Path:
-    """A gradebook and verdicts for the students given, and "zoe"."""
-    # A new gradebook runs alembic, which stands beside python and need not be on the PATH.
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    """A gradebook and verdicts for the students given, and "zoe", in a folder that need not be there."""
+    root.mkdir(parents=True, exist_ok=True)
     with Gradebook(database(root)) as gradebook:
         gradebook.add_assignment(LAB)
         gradebook.add_notebook(NOTEBOOK, LAB)

@@ -7,11 +7,11 @@ from nbgrader.api import Gradebook
 
 from autograder.errors import UserError
 from autograder.reporting.score_export import FIRST, scores_table, write_csv
-from support.sample_class import LAB, NOTEBOOK, database, make_course, nbgrader, write_record
+from support.sample_class import LAB, NOTEBOOK, database, nbgrader, write_record
 
 
 @pytest.fixture(scope="module")
-def course(tmp_path_factory):
+def course(tmp_path_factory, make_course):
     return make_course(tmp_path_factory.mktemp("course"))
 
 
@@ -81,7 +81,7 @@ def test_a_file_that_cannot_be_written_is_named(course, tmp_path):
 
 
 @pytest.mark.parametrize(("penalty", "score"), [(1.5, 12.5), (100.0, 0.0)])
-def test_a_late_penalty_is_taken_off_but_not_below_zero(tmp_path, penalty, score):
+def test_a_late_penalty_is_taken_off_but_not_below_zero(tmp_path, penalty, score, make_course):
     course = make_course(tmp_path)
     with Gradebook(database(course)) as gradebook:
         gradebook.find_submission_notebook(NOTEBOOK, LAB, "ada").late_submission_penalty = penalty
@@ -90,7 +90,7 @@ def test_a_late_penalty_is_taken_off_but_not_below_zero(tmp_path, penalty, score
     assert (ada["score"], ada[f"{LAB} late_penalty"]) == (score, penalty)
 
 
-def test_a_mark_by_hand_decides_what_was_not_graded(tmp_path):
+def test_a_mark_by_hand_decides_what_was_not_graded(tmp_path, make_course):
     course = make_course(tmp_path)
     with Gradebook(database(course)) as gradebook:
         gradebook.find_grade("exam-AttentionHead", NOTEBOOK, LAB, "emmy").manual_score = 1.0
@@ -99,7 +99,7 @@ def test_a_mark_by_hand_decides_what_was_not_graded(tmp_path):
     assert emmy[f"{LAB}: AttentionHead"] == 1.0 and emmy["score"] == 12.5
 
 
-def test_a_mark_on_an_answer_that_changed_since_waits_again(tmp_path):
+def test_a_mark_on_an_answer_that_changed_since_waits_again(tmp_path, make_course):
     course = make_course(tmp_path)
     with Gradebook(database(course)) as gradebook:
         gradebook.find_grade("written-heads", NOTEBOOK, LAB, "ada").needs_manual_grade = True
@@ -109,14 +109,14 @@ def test_a_mark_on_an_answer_that_changed_since_waits_again(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"exercises": [{"x": 1}]}', '{"exercises": 3}', "[" * 100_000])
-def test_a_damaged_verdict_loses_words_not_points(tmp_path, content):
+def test_a_damaged_verdict_loses_words_not_points(tmp_path, content, make_course):
     course = make_course(tmp_path)
     write_record(course, "ada", content)
     ada = by_student(course)["ada"]
     assert ada["score"] == 14.0 and f"verdicts/ada/{LAB}/{NOTEBOOK}.json is damaged" in ada["note"]
 
 
-def test_two_assignments_are_summed(tmp_path):
+def test_two_assignments_are_summed(tmp_path, make_course):
     course = make_course(tmp_path)
     with Gradebook(database(course)) as gradebook:
         gradebook.add_assignment("lab2")

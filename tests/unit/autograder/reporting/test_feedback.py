@@ -24,7 +24,6 @@ from support.sample_class import (
     SOFTMAX,
     assert_harmless,
     hostile_notebook,
-    make_course,
     nbgrader,
     write_autograded,
 )
@@ -43,7 +42,7 @@ def page_of(course, student: str = "mallory") -> str:
 
 
 @pytest.fixture(scope="module")
-def markup(tmp_path_factory):
+def markup(tmp_path_factory, make_course):
     course = make_course(tmp_path_factory.mktemp("course"))
     for student in ("mallory", "emmy", "carl"):
         write_autograded(course, student)
@@ -159,7 +158,7 @@ def test_an_answer_without_end_is_cut(tmp_path):
 
 
 @pytest.mark.parametrize("source", [">" * 5000 + "x", "[" * 5000, "*a " * 3000, "![x](attachment:no.png)", "$$" * 3000])
-def test_strange_markdown_does_not_stop_a_page(tmp_path, source):
+def test_strange_markdown_does_not_stop_a_page(tmp_path, source, make_course):
     course = make_course(tmp_path)
     write_autograded(course, "mallory")
     path = course / "autograded" / "mallory" / LAB / f"{NOTEBOOK}.ipynb"
@@ -172,7 +171,7 @@ def test_strange_markdown_does_not_stop_a_page(tmp_path, source):
     assert summary(page_of(course))["Total"][0] == "11.5 / 15"
 
 
-def test_the_command_line_and_the_formgrader_write_the_same_page(tmp_path, markup):
+def test_the_command_line_and_the_formgrader_write_the_same_page(tmp_path, markup, make_course):
     course = make_course(tmp_path)
     write_autograded(course, "mallory")
     (course / "nbgrader_config.py").write_text(

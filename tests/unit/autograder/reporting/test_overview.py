@@ -7,13 +7,13 @@ from nbgrader.api import Gradebook
 from autograder.cli import main
 from autograder.errors import UserError
 from autograder.reporting.course_report import text_overview, write_overview
-from support.sample_class import LAB, assert_harmless, database, make_course
+from support.sample_class import LAB, assert_harmless, database
 
 SECOND = "lab2_tokens"
 
 
 @pytest.fixture(scope="module")
-def course(tmp_path_factory):
+def course(tmp_path_factory, make_course):
     """A class with a graded lab, a second one that only "ada" handed in, and a third that nobody has."""
     root = make_course(tmp_path_factory.mktemp("course"))
     with Gradebook(database(root)) as gradebook:

@@ -7,11 +7,11 @@ from nbgrader.api import Gradebook
 from autograder.errors import UserError
 from autograder.reporting.lab_report import write_report
 from autograder.reporting.terminal_table import text_table
-from support.sample_class import LAB, SOFTMAX, assert_harmless, database, fill_course, make_course, right, write_record
+from support.sample_class import LAB, SOFTMAX, assert_harmless, database, fill_course, right, write_record
 
 
 @pytest.fixture(scope="module")
-def course(tmp_path_factory):
+def course(tmp_path_factory, make_course):
     return make_course(tmp_path_factory.mktemp("vision"))
 
 
@@ -104,7 +104,7 @@ def test_the_page_does_nothing_and_loads_nothing(course, page):
     assert page.find(string=lambda text: "<b>Mallory</b>" in text)  # shown as text
 
 
-def test_a_damaged_verdict_is_named_and_costs_no_points(tmp_path):
+def test_a_damaged_verdict_is_named_and_costs_no_points(tmp_path, make_course):
     course = make_course(tmp_path)
     write_record(course, "carl", '{"exercises": ')
     write_report(course, LAB, course / "report.html")
@@ -170,7 +170,7 @@ def test_the_terminal_table_has_points_and_totals(course):
 
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [1200, 390])
-def test_a_class_of_300_stays_usable(chromium, tmp_path, width):
+def test_a_class_of_300_stays_usable(chromium, tmp_path, width, make_course):
     from playwright.sync_api import sync_playwright
 
     course = make_course(tmp_path)

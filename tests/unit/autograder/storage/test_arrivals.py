@@ -80,8 +80,8 @@ def texts(released) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def released(tmp_path_factory) -> Course:
-    return Course(tmp_path_factory.mktemp("arrivals") / "course").release()
+def released(released_course, tmp_path_factory) -> Course:
+    return released_course.copy(tmp_path_factory.mktemp("arrivals") / "course")
 
 
 # Files below submitted/ada -> what is graded (or what the sentence must say).
