@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from autograder.grading import worker_pool
 from autograder.sandbox.bubblewrap import unavailable
-from support.inline import Here
 from support.shared import shared_folder
 from support.skipping import missing
 
@@ -28,14 +26,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--baselines", action="store_true", help="run all hostile submissions without walls, and record it"
     )
-
-
-@pytest.fixture(scope="session", autouse=True)
-def graded_here():
-    """`grade` called in a test's own process works there, too; commands that tests start have workers of their own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker_pool, "Processes", Here)
-        yield
 
 
 @pytest.fixture(scope="session")

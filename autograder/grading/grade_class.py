@@ -34,6 +34,7 @@ from autograder.grading.cache_key import code_hash as _code_hash
 from autograder.grading.cache_key import executed, has_feedback, stamp_of
 from autograder.grading.course_lock import grading_alone
 from autograder.grading.stored_results import Recorded, stored
+from autograder.grading.worker_pool import Processes, Workers
 from autograder.judging.verdict import NOT_GRADED
 from autograder.labs.lab import Lab, find_lab
 from autograder.nbgrader_integration.api import in_words, record, why
@@ -65,7 +66,7 @@ def grade(
     students: list[str] | None = None,
     regrade: bool = False,
     sandbox: bool = True,
-    workers: int | None = None,
+    workers: int | Workers | None = None,
     scheduler: str = "",
     profile: bool = False,
     template: ForkServer | None = None,
@@ -73,7 +74,7 @@ def grade(
     """Grade, write feedback, scores.csv and the report; print the table.
 
     Args:
-        workers: submissions that are graded at a time on this machine; None: one for each processor.
+        workers: submissions that are graded at a time on this machine, None: one for each processor; or who does it.
         scheduler: address of a Dask scheduler, whose workers do it instead.
         profile: print where the time went, too.
         template: a preloaded process for this lab's kernels, when there is one already.
@@ -102,7 +103,7 @@ def grade(
     with grading_alone(course):
         class_ = _ClassGrading(course, lab, released, api, sandbox)
         enter(course, class_.db_url, lab.assignment, handed, bool(students))
-        failed = class_.grade(handed, regrade, workers or len(os.sched_getaffinity(0)), scheduler, template)
+        failed = class_.grade(handed, regrade, workers, scheduler, template)
         class_.tell(handed, failed)
     if profile:
         print(stage_times.table(course, lab.assignment))
@@ -132,7 +133,12 @@ class _ClassGrading:
         self.cold = ""
 
     def grade(
-        self, handed: SubmissionSet, regrade: bool, workers: int, scheduler: str, template: ForkServer | None
+        self,
+        handed: SubmissionSet,
+        regrade: bool,
+        workers: int | Workers | None,
+        scheduler: str,
+        template: ForkServer | None,
     ) -> list[str]:
         """Grade what is not finished; a sentence for each submission that could not be."""
         self.folders = {student: submission.folder for student, submission in handed.found.items()}
@@ -152,7 +158,7 @@ class _ClassGrading:
             return failed
         with ExitStack() as stack:
             stack.enter_context(held(self.db_url))
-            place = stack.enter_context(self._workers(min(workers, len(todo)), scheduler, template))
+            place = stack.enter_context(self._workers(workers, len(todo), scheduler, template))
             bar = stack.enter_context(
                 tqdm(total=len(todo), desc=self.lab.assignment, unit="submission", file=sys.stderr)
             )
@@ -223,7 +229,9 @@ class _ClassGrading:
             raise UserError(f"{trouble}; what is graded so far is kept.")
 
     @contextmanager
-    def _workers(self, count: int, scheduler: str, template: ForkServer | None) -> Iterator[_WorkerSetup]:
+    def _workers(
+        self, workers: int | Workers | None, most: int, scheduler: str, template: ForkServer | None
+    ) -> Iterator[_WorkerSetup]:
         """Where it is done, and which fork server makes the kernels there."""
         with ExitStack() as stack:
             stack.callback(setattr, tqdm, "monitor_interval", tqdm.monitor_interval)
@@ -238,7 +246,9 @@ class _ClassGrading:
                 stack.enter_context(swept())
                 shelf = stack.enter_context(self._shelf())
                 address = template.address if self.sandbox and template else ""
-                place = _WorkerSetup(worker_pool.Processes(count), address, shelf)
+                if workers is None or isinstance(workers, int):
+                    workers = Processes(min(workers or len(os.sched_getaffinity(0)), most))
+                place = _WorkerSetup(workers, address, shelf)
             stack.callback(place.workers.close)
             yield place
 
@@ -332,7 +342,7 @@ class _ClassGrading:
 
 @dataclass(frozen=True)
 class _WorkerSetup:
-    workers: worker_pool.Workers
+    workers: Workers
     template: str
     shelf: str = ""
 

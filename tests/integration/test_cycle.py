@@ -27,6 +27,7 @@ from autograder.labs.lab import ROOT
 from autograder.storage.course_folder import references_path
 from autograder.submission.pieces import is_unchanged
 from support.course_fixture import EXERCISES, LAB, MAX, WRITTEN, Course, solved
+from support.inline import Here
 from vitedu.stored import unpack_expected
 
 MODEL = model_codes(LAB)
@@ -138,7 +139,7 @@ def graded(released, tmp_path_factory) -> Course:
     torn.write_text(torn.read_text()[:20_000])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.stdout", open(os.devnull, "w"))
-        assert grade(course.root, LAB.assignment) == 1  # the torn file
+        assert grade(course.root, LAB.assignment, workers=Here()) == 1  # the torn file
     return course
 
 
@@ -220,7 +221,7 @@ def test_what_cannot_be_read_is_told_and_does_not_stop_the_class(graded, tmp_pat
     folder.unlink()
     folder.mkdir()
     canned(monkeypatch, {})
-    assert grade(course.root, LAB.assignment) == 1
+    assert grade(course.root, LAB.assignment, workers=Here()) == 1
     report = (course.root / "report-lab1_attention.html").read_text()
     for student, words in {"torn": "not JSON", "empty": "not JSON", "linked": "a link", "folder": "a folder"}.items():
         assert course.points(student) == dict.fromkeys(EXERCISES) and score(course, student)["score"] == ""
@@ -290,7 +291,7 @@ def test_a_second_run_gives_the_same_scores_without_examining(graded, tmp_path, 
     scores = (course.root / "scores.csv").read_bytes()
     (course.root / "scores.csv").unlink()
     examined = canned(monkeypatch, {})
-    assert grade(course.root, "lab1") == 1
+    assert grade(course.root, "lab1", workers=Here()) == 1
     assert (examined, (course.root / "scores.csv").read_bytes()) == ([], scores)
     assert "0 graded, 7 were graded already, 1 failed" in capsys.readouterr().out
 
@@ -301,15 +302,15 @@ def test_an_interrupted_run_is_finished_by_the_same_command(graded, tmp_path, mo
     examined = canned(monkeypatch, {student: graded.verdicts(student) for student in ("blank", "noisy")})
     mine, noisy = (f"{student}/{LAB.assignment}/attention" for student in ("blank", "noisy"))
     shutil.rmtree((course.root / "feedback" / mine).parent)
-    assert grade(course.root, LAB.assignment) == 0 and examined == [] and course.feedback("blank")
+    assert grade(course.root, LAB.assignment, workers=Here()) == 0 and examined == [] and course.feedback("blank")
     # Killed between two writes: half a notebook and no record of it, half a record of the other.
     (course.root / "verdicts" / f"{mine}.json").unlink()
     os.truncate(course.root / "autograded" / f"{mine}.ipynb", 1000)
     os.truncate(course.root / "verdicts" / f"{noisy}.json", 100)
-    assert grade(course.root, LAB.assignment) == 0 and examined == ["blank", "noisy"]
+    assert grade(course.root, LAB.assignment, workers=Here()) == 0 and examined == ["blank", "noisy"]
     assert course.points("blank") == before and course.feedback("blank")
     nbformat.read(course.root / "autograded" / f"{mine}.ipynb", as_version=4)
-    assert grade(course.root, LAB.assignment) == 0 and len(examined) == 2
+    assert grade(course.root, LAB.assignment, workers=Here()) == 0 and len(examined) == 2
 
 
 def test_ctrl_c_keeps_what_is_finished(graded, tmp_path, monkeypatch, capsys):
@@ -319,6 +320,11 @@ def test_ctrl_c_keeps_what_is_finished(graded, tmp_path, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     command = ["grade", LAB.assignment, "--course", str(course.root)]
+
+    def grade_here(course, lab, students, regrade, sandbox, workers, *rest):
+        return grade(course, lab, students, regrade, sandbox, Here(), *rest)
+
+    monkeypatch.setattr(autograder.grading.grade_class, "grade", grade_here)
     shutil.rmtree(course.root / "autograded" / "muddled")
     with monkeypatch.context() as patch:
         patch.setattr(autograder.execution.submission_task, "examine", interrupted)
@@ -335,7 +341,7 @@ def test_reference_answers_stay_for_the_next_command_where_no_submission_comes_t
     mine, theirs = (references_path(each.root) for each in (course, graded))
     shutil.copytree(theirs, mine, dirs_exist_ok=True)
     canned(monkeypatch, {"blank": graded.verdicts("blank")})
-    assert grade(course.root, LAB.assignment, regrade=True, sandbox=False) == 0
+    assert grade(course.root, LAB.assignment, workers=Here(), regrade=True, sandbox=False) == 0
     assert not mine.exists()
 
 
@@ -343,13 +349,13 @@ def test_one_failure_does_not_stop_the_class(graded, tmp_path, monkeypatch, caps
     course = graded.copy(tmp_path / "course", "blank", "noisy", "muddled")
     verdicts = {student: graded.verdicts(student) for student in ("blank", "muddled")}
     canned(monkeypatch, verdicts)  # a KeyError for noisy
-    assert grade(course.root, LAB.assignment, regrade=True) == 1
+    assert grade(course.root, LAB.assignment, workers=Here(), regrade=True) == 1
     said = capsys.readouterr()
     assert "2 graded, 0 were graded already, 1 failed." in said.out
     assert "Not graded: noisy: KeyError: 'noisy'" in said.err and "Traceback" not in said.err
     assert (course.root / "autograded" / "noisy" / LAB.assignment).exists(), "the old result stays until there is a new"
     examined = canned(monkeypatch, {"noisy": graded.verdicts("noisy")})
-    assert grade(course.root, LAB.assignment) == 0 and examined == ["noisy"]
+    assert grade(course.root, LAB.assignment, workers=Here()) == 0 and examined == ["noisy"]
 
 
 def test_a_gradebook_of_another_release_is_told(graded, tmp_path, capsys):
@@ -358,7 +364,7 @@ def test_a_gradebook_of_another_release_is_told(graded, tmp_path, capsys):
     nb.cells = [cell for cell in nb.cells if cell.metadata.nbgrader.grade_id != "exam-AttentionHead"]
     nbformat.write(nb, course.root / "release" / LAB.assignment / f"{LAB.notebook}.ipynb")
     with pytest.raises(UserError) as told:
-        grade(course.root, LAB.assignment, regrade=True)
+        grade(course.root, LAB.assignment, workers=Here(), regrade=True)
     said = "the release of lab1_attention and the gradebook name different graded cells (exam-AttentionHead)"
     assert said in str(told.value) and "nbgrader generate_assignment lab1_attention --force" in str(told.value)
 
@@ -370,7 +376,7 @@ def test_marks_by_hand_stay_while_the_answer_is_the_same(graded, tmp_path, monke
     course.mark("solved", second, 1.0, "yes")
     course.mark("solved", "exam-AttentionHead", 1.25, "by my own rule")
     course.mark("solved", "exam-MultiHeadAttention", 3.0)
-    assert grade(course.root, LAB.assignment, regrade=True) == 0
+    assert grade(course.root, LAB.assignment, workers=Here(), regrade=True) == 0
     assert course.grade("solved", first) == (None, 0.5, False, "nearly")
     assert course.grade("solved", second) == (None, 1.0, False, "yes")
     assert course.grade("solved", "exam-AttentionHead") == (MAX["AttentionHead"], 1.25, False, "by my own rule")
@@ -380,7 +386,7 @@ def test_marks_by_hand_stay_while_the_answer_is_the_same(graded, tmp_path, monke
     codes = solved() | {first: "Another answer.", "AttentionHead": "# another answer\n" + MODEL["AttentionHead"]}
     course.hand_in("solved", codes)
     for options in ({}, {"regrade": True}):  # nobody has looked in between: the changed ones still wait
-        assert grade(course.root, LAB.assignment, **options) == 0
+        assert grade(course.root, LAB.assignment, workers=Here(), **options) == 0
         assert course.grade("solved", first) == (None, 0.5, True, "nearly")
         assert course.grade("solved", second) == (None, 1.0, False, "yes")
         assert course.grade("solved", "exam-AttentionHead") == (MAX["AttentionHead"], 1.25, True, "by my own rule")
@@ -395,7 +401,7 @@ def test_our_own_failure_is_no_zero_and_is_made_good(graded, tmp_path, monkeypat
     program.chmod(0o755)
     with monkeypatch.context() as patch:
         patch.setattr("sys.executable", str(program))
-        assert grade(course.root, LAB.assignment) == 1
+        assert grade(course.root, LAB.assignment, workers=Here()) == 1
     said = capsys.readouterr()
     assert "noisy: the kernel did not start" in said.err and "1 failed" in said.out
     assert course.points("noisy") == dict.fromkeys(EXERCISES)
@@ -404,7 +410,7 @@ def test_our_own_failure_is_no_zero_and_is_made_good(graded, tmp_path, monkeypat
     assert row["score"] == "" and "the kernel did not start" in row["note"] and row["complete"] == "no"
     for page in (course.feedback("noisy"), (course.root / "report-lab1_attention.html").read_text()):
         assert "the kernel did not start" in page
-    assert grade(course.root, LAB.assignment) == 0
+    assert grade(course.root, LAB.assignment, workers=Here()) == 0
     assert course.points("noisy") == MAX
     assert not any(course.grade("noisy", f"exam-{exercise}")[2] for exercise in EXERCISES)
 
@@ -422,7 +428,7 @@ def test_a_replay_that_does_not_start_is_our_failure_too(graded, tmp_path, monke
     begin = StudentKernel._start
     with monkeypatch.context() as patch:
         patch.setattr(StudentKernel, "_start", start)
-        assert grade(course.root, LAB.assignment, regrade=True) == 1
+        assert grade(course.root, LAB.assignment, workers=Here(), regrade=True) == 1
     assert {verdict["status"] for verdict in course.verdicts("breaker").values()} == {"not graded"}
     assert course.points("breaker") == dict.fromkeys(EXERCISES)
 

@@ -13,6 +13,7 @@ from autograder.sandbox import bubblewrap
 from autograder.storage.atomic_files import write_atomically
 from support import odd_notebooks
 from support.course_fixture import Course
+from support.inline import Here
 from support.odd_notebooks import CLASS, LAB1, LAB2, WORDS, made
 
 pytestmark = pytest.mark.timeout(1800)  # the first test grades both classes
@@ -30,7 +31,7 @@ def graded(released_course, tmp_path_factory) -> Course:
             for odd in CLASS:
                 if odd.lab == lab:
                     write_atomically(path_of(course, "submitted", odd), nbformat.writes(made(odd, release)))
-            assert grade(course.root, lab.assignment, sandbox=not bubblewrap.unavailable()) == 0
+            assert grade(course.root, lab.assignment, workers=Here(), sandbox=not bubblewrap.unavailable()) == 0
     return course
 
 

@@ -16,6 +16,7 @@ from autograder.execution import code_version
 from autograder.execution.preload import _imported
 from autograder.grading.grade_class import grade
 from support.course_fixture import LAB, MAX, Course, solved
+from support.inline import Here
 
 DUE = datetime(2026, 11, 20, 12, 0)
 LATE, EARLY = "2026-11-22 12:00:00 UTC", "2026-11-19 12:00:00 UTC"
@@ -42,7 +43,7 @@ def taught(released_course, tmp_path_factory) -> Course:
     (course.root / "nbgrader_config.py").write_text(PENALTY.format(points=1))
     course.hand_in("ada", solved())
     course.hand_in("carl", wrong(LAB, attention_weights="softmax-over-queries"))
-    assert grade(course.root, LAB.assignment) == 0
+    assert grade(course.root, LAB.assignment, workers=Here()) == 0
     course.mark("ada", "written-scale", 1.0, "well put")
     return course
 
@@ -66,7 +67,7 @@ def row(course: Course, student: str) -> dict[str, str]:
 def again(course: Course, capsys) -> str:
     """Grade again; what was printed."""
     capsys.readouterr()
-    assert grade(course.root, LAB.assignment) == 0
+    assert grade(course.root, LAB.assignment, workers=Here()) == 0
     return capsys.readouterr().out
 
 

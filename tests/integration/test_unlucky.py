@@ -17,6 +17,7 @@ from autograder.authoring.sample_class import model_codes
 from autograder.grading.grade_class import grade
 from autograder.sandbox import bubblewrap
 from support.course_fixture import EXERCISES, LAB, MAX, WRITTEN, Course
+from support.inline import Here
 
 MODEL = model_codes(LAB)
 pytestmark = pytest.mark.timeout(1800)  # the first test grades the class
@@ -294,7 +295,7 @@ def graded(released_course, tmp_path_factory) -> Course:
         path.write_bytes(unlucky.rewrite(path.read_bytes()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.stdout", open(os.devnull, "w"))
-        assert grade(course.root, LAB.assignment, sandbox=not bubblewrap.unavailable()) == 0
+        assert grade(course.root, LAB.assignment, workers=Here(), sandbox=not bubblewrap.unavailable()) == 0
     return course
 
 

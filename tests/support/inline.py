@@ -20,10 +20,9 @@ class Inline(Executor):
 
 
 class Here:
-    """See autograder.grading.worker_pool.Workers."""
+    """See autograder.grading.worker_pool.Workers; for `grade(..., workers=Here())`."""
 
-    def __init__(self, count: int) -> None:
-        self.count = 1
+    count = 1
 
     def executor(self) -> Executor:
         return Inline()
