@@ -44,8 +44,8 @@ notebooks: $(READY) ## rebuild everything that is built from solutions/ and auto
 verify: $(READY) ## prove the exams on all variants of three secrets: wrong ideas caught and named, right answers accepted
 	$(BIN)/autograder verify
 
-proofs: $(READY) ## what CI proves beside the tests: the same on fewer variants, and that environment.yml installs
-	$(BIN)/pytest -m long
+proofs: $(READY) ## what CI proves beside the tests: exams on fewer variants, solution notebooks, environment.yml
+	$(BIN)/pytest -m long -n 2
 	$(BIN)/autograder verify --secrets 1 --variants 4 --carried 1
 
 bench-accuracy: $(READY) ## the accuracy exam on fresh seeds: right code and every broken variant (half an hour and more)

@@ -51,7 +51,7 @@ def nbval(notebook: Path) -> subprocess.CompletedProcess:
 # --- they run -------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @LABS
 def test_solution_notebook_runs_and_its_promised_numbers_come_out(lab):
     done = nbval(lab.source.with_suffix(".ipynb"))
