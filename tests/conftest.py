@@ -2,33 +2,50 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from inline import Here
 
-from autograder.grading import worker_pool
 from autograder.sandbox.bubblewrap import unavailable
+from support.shared import shared_folder
+from support.skipping import missing
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-torch.set_num_threads(1)  # as wherever the grader computes: the tensors are tiny
+    from support.course_fixture import Course
 
 
-def missing(what: str):
-    """Skip the test on a person's machine; fail it in CI, where nothing may be left untested unseen."""
-    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(what)
+pytest_plugins = ["support.durations"]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def graded_here():
-    """`grade` called in a test's own process works there, too; commands that tests start have workers of their own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker_pool, "Processes", Here)
-        yield
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--baselines", action="store_true", help="run all hostile submissions without walls, and record it"
+    )
+
+
+@pytest.fixture(scope="session")
+def make_course(request: pytest.FixtureRequest) -> Callable[[Path], Path]:
+    """Puts a graded course there: "ada" is marked by hand too, "mallory" is hostile, "zoe" handed nothing in.
+
+    It is made once a run: the gradebook takes seconds.
+    """
+    from support.sample_class import class_of_samples, fill_course
+
+    made = shared_folder(request, "class", lambda root: fill_course(root, class_of_samples()))
+    return lambda root: Path(shutil.copytree(made, root, dirs_exist_ok=True))
+
+
+@pytest.fixture(scope="session")
+def released_course(request: pytest.FixtureRequest) -> "Course":
+    """A course with Lab 1 released by real nbgrader, for copying; it is made once a run."""
+    from support.course_fixture import Course
+
+    return Course(shared_folder(request, "released", lambda root: Course(root).release()))
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,7 @@ from autograder.execution.preload import PACKAGES, modules_of
 from autograder.execution.submission_task import OWN, Executed
 from autograder.grading import stage_times, worker_pool
 from autograder.grading.stored_results import Recorded, has_feedback, is_executed, stored
+from autograder.grading.worker_pool import Processes, Workers
 from autograder.labs.lab import Lab, find_lab
 from autograder.nbgrader_integration.api import in_words, quiet, reason_of, record
 from autograder.nbgrader_integration.converters import RECORD_SECONDS
@@ -58,7 +59,7 @@ def grade(
     students: list[str] | None = None,
     regrade: bool = False,
     sandbox: bool = True,
-    workers: int | None = None,
+    workers: int | Workers | None = None,
     scheduler: str = "",
     profile: bool = False,
     template: ForkServer | None = None,
@@ -67,7 +68,7 @@ def grade(
 
     Args:
         root: the course folder.
-        workers: submissions that are graded at a time on this machine; None: one for each processor.
+        workers: submissions that are graded at a time on this machine, None: one for each processor; or who does it.
         scheduler: address of a Dask scheduler, whose workers do it instead.
         profile: print where the time went, too.
         template: a preloaded process for this lab's kernels, when there is one already.
@@ -98,7 +99,7 @@ def grade(
         with course.alone():
             class_ = _ClassGrading(course, lab, api)
             enter(course, lab, handed, bool(students))
-            failed = class_.grade(handed, regrade, workers or len(os.sched_getaffinity(0)), scheduler, template)
+            failed = class_.grade(handed, regrade, workers, scheduler, template)
             class_.write_reports(handed, failed)
     if profile:
         print(stage_times.table(root, lab.assignment))
@@ -123,7 +124,12 @@ class _ClassGrading:
         self.fallback_reason = ""
 
     def grade(
-        self, handed: SubmissionSet, regrade: bool, workers: int, scheduler: str, template: ForkServer | None
+        self,
+        handed: SubmissionSet,
+        regrade: bool,
+        workers: int | Workers | None,
+        scheduler: str,
+        template: ForkServer | None,
     ) -> list[str]:
         """Grade what is not finished; a sentence for each submission that could not be."""
         self.submissions = handed.found
@@ -143,7 +149,7 @@ class _ClassGrading:
             return failed
         with ExitStack() as stack:
             stack.enter_context(held(self.course.db_url))
-            place = stack.enter_context(self._workers(min(workers, len(todo)), scheduler, template))
+            place = stack.enter_context(self._workers(workers, len(todo), scheduler, template))
             bar = stack.enter_context(
                 tqdm(total=len(todo), desc=self.lab.assignment, unit="submission", file=sys.stderr)
             )
@@ -219,7 +225,9 @@ class _ClassGrading:
             raise UserError(f"{trouble}; what is graded so far is kept.")
 
     @contextmanager
-    def _workers(self, count: int, scheduler: str, template: ForkServer | None) -> Iterator[_WorkerSetup]:
+    def _workers(
+        self, workers: int | Workers | None, most: int, scheduler: str, template: ForkServer | None
+    ) -> Iterator[_WorkerSetup]:
         """Where it is done, and which fork server makes the kernels there."""
         with ExitStack() as stack:
             stack.callback(setattr, tqdm, "monitor_interval", tqdm.monitor_interval)
@@ -234,7 +242,9 @@ class _ClassGrading:
                 stack.enter_context(swept())
                 cache = stack.enter_context(self._reference_cache())
                 address = template.address if self.setup.sandbox and template else ""
-                place = _WorkerSetup(worker_pool.Processes(count), address, cache)
+                if workers is None or isinstance(workers, int):
+                    workers = Processes(min(workers or len(os.sched_getaffinity(0)), most))
+                place = _WorkerSetup(workers, address, cache)
             stack.callback(place.workers.close)
             yield place
 
@@ -324,7 +334,7 @@ class _ClassGrading:
 
 @dataclass(frozen=True)
 class _WorkerSetup:
-    workers: worker_pool.Workers
+    workers: Workers
     template: str
     reference_cache: str = ""
 

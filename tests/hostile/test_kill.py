@@ -8,14 +8,14 @@ from contextlib import closing
 
 import nbformat
 import pytest
-from conftest import missing
-from course_fixture import EXERCISES, LAB, Course, solved
-from killed import orphans, run, scores, start, temporary_folder, unfinished
 
 from autograder.authoring.sample_class import model_codes
 from autograder.grading.stored_results import has_feedback
 from autograder.sandbox.bubblewrap import unavailable
 from autograder.storage import course_folder
+from support.course_fixture import EXERCISES, LAB, Course, solved
+from support.killed import orphans, run, scores, start, temporary_folder, unfinished
+from support.skipping import missing
 
 KILLS = 25
 SEED = 20240725
@@ -25,11 +25,11 @@ pytestmark = [pytest.mark.hostile, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory) -> tuple[Course, Course, float]:
+def undisturbed(released_course, tmp_path_factory) -> tuple[Course, Course, float]:
     """A class of four, handed in and graded without a disturbance, and the seconds that it took."""
     if why := unavailable():
         missing(why)
-    course = Course(tmp_path_factory.mktemp("kill") / "handed-in").release()
+    course = released_course.copy(tmp_path_factory.mktemp("kill") / "handed-in")
     course.hand_in("ada", solved())
     course.hand_in("bob", dict(list(MODEL.items())[:2]))
     course.hand_in("carl", {})
