@@ -10,10 +10,9 @@ import torch
 from torch import nn
 
 from vitedu.checks.mismatch import note
-from vitedu.probe import ask as asking
 from vitedu.probe import case, kernel_entry, serialization
 from vitedu.probe.ask import ask, asks_for_float32
-from vitedu.probe.case import Answer, FunctionCase, ModuleCase, Scoring
+from vitedu.probe.case import Answer, FunctionCase, ModuleCase, Scoring, read_cases, request
 from vitedu.probe.comparison import comparable
 from vitedu.probe.student_errors import integers_in, is_todo
 
@@ -446,9 +445,9 @@ def test_a_request_holds_the_question_and_not_the_judges_part():
         "a secret name", "M", args=(X, (2, 3)), init=((4, 6), 3), init_kwargs={"pool": "cls"}, weights={"w": W},
         scoring=Scoring(raises=(10, 3), share=7.0), gradients=True,
     )  # fmt: skip
-    data = asking.request([case], "float64", "n")
+    data = request([case], "float64", "n")
     assert b"secret" not in data and b"raises" not in data and b"share" not in data
-    (back,) = asking.read_cases(*serialization.unpack(data))
+    (back,) = read_cases(*serialization.unpack(data))
     assert (back.target, back.init, back.init_kwargs, back.args[1]) == ("M", ((4, 6), 3), {"pool": "cls"}, (2, 3))
     assert torch.equal(back.args[0], X) and torch.equal(back.weights["w"], W)
     assert (back.construct_only, back.gradients, back.scoring) == (False, True, Scoring())
@@ -458,7 +457,7 @@ def test_the_kernels_side_answers_each_case_with_a_message_of_its_own(monkeypatc
     sent = []
     monkeypatch.setattr("IPython.display.publish_display_data", sent.append)
     cases = [CALL, FunctionCase("", "nobody", args=(X,)), FunctionCase("", "huge", args=(X,))]
-    encoded = base64.b64encode(asking.request(cases, "float64", "n1")).decode()
+    encoded = base64.b64encode(request(cases, "float64", "n1")).decode()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         kernel_entry.answer(encoded, {"f": torch.exp, "huge": lambda x: x.expand(10**7, 2, 3)})

@@ -1,4 +1,4 @@
-"""The scripted problems of transfer learning see what they are for: pieces of a ramp, statistics, and seconds."""
+"""Lab 6's scenarios see what they are for: pieces of a ramp, statistics, and seconds."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ VALUES = torch.randn(97, generator=torch.Generator().manual_seed(0)).double()
 
 
 def asked(script: str, function, **kwargs):
-    """The numbers that a script writes down about a function."""
-    found = ask(function, ScenarioCase("", "f", scenario=script, parameters=kwargs))
+    """The numbers that a scenario records about a function."""
+    found = ask(function, ScenarioCase("", "f", scenario=f"lab6.{script}", parameters=kwargs))
     assert found.status == "ok", found.error
     return {name.removeprefix("out."): t.tolist() for name, t in found.tensors.items()}
 
