@@ -25,12 +25,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, in th
 from trainings import trained
 
 from autograder.exams.lab4 import accuracy_exam
-from autograder.exams.lab4.broken_variants import VARIANTS, VISIBLE, Variant, codes, find
+from autograder.exams.lab4.broken_variants import BROKEN_TRAININGS, VISIBLE, BrokenTraining, codes, find
 from autograder.judging.accuracy import needs_rerun
 from autograder.labs import training_draw
 from autograder.labs.lab import all_labs, find_lab, without_marks
 from autograder.reporting.terminal_table import format_table
-from vitedu.training_exams.recipe import RECIPE, TEST, THINGS, TIERS, learn, logits_of, tier
+from vitedu.training_exams.recipe import RECIPE, TARGETS, TEST, TIERS, learn, logits_of, tier
 
 MODEL = "model answer"
 OFTEN = {MODEL, *VISIBLE}
@@ -41,13 +41,13 @@ USED = ("earlier-parts", "build_model", "train_one_epoch", "exam_model")
 @cache
 def _space(variant: str) -> dict[str, Any]:
     """The names of Lab 4's cells that the exam uses, some of them changed; the rest of the notebook is not run."""
-    lab, space = find_lab("lab4"), {"__name__": "lab4_solution"}
+    lab, namespace = find_lab("lab4"), {"__name__": "lab4_solution"}
     replaced = {} if variant == MODEL else dict(codes(find(variant), lab))
     for cell in lab.cells:
         if cell.kind == "code" and cell.grade_id in ("imports", *USED):
             source = replaced.get(cell.grade_id, without_marks(cell.source))
-            exec(compile(source, f"<{variant}: {cell.grade_id}>", "exec"), space)
-    return space
+            exec(compile(source, f"<{variant}: {cell.grade_id}>", "exec"), namespace)
+    return namespace
 
 
 @cache
@@ -57,8 +57,8 @@ def _draw(seed: int) -> training_draw.AccuracyDraw:
 
 def train(variant: str, seed: int) -> dict[str, Any]:
     """Accuracy and seconds of one training; the model answer's near misses train twice more, as in the exam."""
-    draw, space = _draw(seed), _space(variant)
-    things = [space[name] for name in THINGS]
+    draw, namespace = _draw(seed), _space(variant)
+    targets = [namespace[name] for name in TARGETS]
     accuracies: list[float] = []
     cpu, wall = time.process_time(), time.perf_counter()
     for number in draw.seeds if variant == MODEL else draw.seeds[:1]:
@@ -66,7 +66,7 @@ def train(variant: str, seed: int) -> dict[str, Any]:
             break
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # wrong ideas make torch warn; that is their business
-            model, _ = learn(*things, draw.train_images, draw.train_labels, number)
+            model, _ = learn(*targets, draw.train_images, draw.train_labels, number)
         hits = logits_of(model, draw.test_images).argmax(1) == draw.test_labels
         accuracies.append(int(hits.sum()) / TEST)
     count = len(accuracies)
@@ -76,7 +76,7 @@ def train(variant: str, seed: int) -> dict[str, Any]:
 
 def state_of_things() -> str:
     """A digest of what decides the numbers: the exam's version and the code of the cells, without their docstrings."""
-    parts = [accuracy_exam.version(), *(repr((v.id, sorted(v.edits.items()))) for v in VARIANTS)]
+    parts = [accuracy_exam.version(), *(repr((v.id, sorted(v.edits.items()))) for v in BROKEN_TRAININGS)]
     for cell in find_lab("lab4").cells:
         if cell.grade_id in USED and cell.kind == "code":
             tree = ast.parse(without_marks(cell.source))
@@ -94,7 +94,7 @@ def table(results: list[dict[str, Any]]) -> str:
     lines = [f"thresholds: {tiers}", f"recipe: {RECIPE.label}", ""]
     rows = []
     bronze = TIERS["bronze"]
-    ids = [MODEL, *VISIBLE, *(v.id for v in VARIANTS if v.id not in VISIBLE)]
+    ids = [MODEL, *VISIBLE, *(v.id for v in BROKEN_TRAININGS if v.id not in VISIBLE)]
     for id in ids:
         first = [r["accuracies"][0] for r in results if r["variant"] == id]
         if not first:
@@ -108,7 +108,7 @@ def table(results: list[dict[str, Any]]) -> str:
     return "\n".join([*lines, "(* on the list of variants that the accuracy must catch)", "", *conclusions(results)])
 
 
-def _caught(variant: Variant, below: bool) -> list[str]:
+def _caught(variant: BrokenTraining, below: bool) -> list[str]:
     """The exams that catch a variant: this one when every run stays below bronze, and the banks that hold it."""
     banks = {
         f"{lab.key}/{exercise.id} {m.id}"
@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(".run/bench/accuracy.json"))
     given = parser.parse_args()
     others = given.seeds if given.others is None else given.others
-    ids = [MODEL, *VISIBLE, *(v.id for v in VARIANTS if v.id not in VISIBLE)]
+    ids = [MODEL, *VISIBLE, *(v.id for v in BROKEN_TRAININGS if v.id not in VISIBLE)]
     if given.only is not None:
         ids = [id for id in ids if id == MODEL or id in given.only]
     tasks = [(id, given.first + i) for id in ids for i in range(given.seeds if id in OFTEN else others)]

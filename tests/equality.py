@@ -29,7 +29,8 @@ from safetensors import safe_open
 from autograder.authoring.build import FINGERPRINTS
 from autograder.authoring.demo import demo
 from autograder.labs.lab import ROOT, Lab, all_labs
-from autograder.labs.variants import VARIANTS, Draw
+from autograder.labs.variants import VARIANTS, Variant
+from vitedu.probe.case import Case
 
 RECORD = Path(__file__).with_suffix(".json")
 SECRET = b"equality"
@@ -51,11 +52,8 @@ def _flat(value: Any) -> Iterator[bytes]:
     if isinstance(value, torch.Tensor):
         yield f"{value.dtype} {tuple(value.shape)}".encode()
         yield value.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes()
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        for field in dataclasses.fields(value):
-            found = getattr(value, field.name)
-            yield field.name.encode()
-            yield from _flat(_scenario(found) if field.name == "script" else found)
+    elif isinstance(value, Case):
+        yield from _flat_case(value)
     elif isinstance(value, Mapping):
         yield b"{"
         for key in value:
@@ -70,6 +68,31 @@ def _flat(value: Any) -> Iterator[bytes]:
         yield repr(value).encode()
 
 
+# The fields of a case, of whichever type, under the names and in the order in which the record has them, with what
+# stands there for a case that has no such field.
+FIELDS: dict[str, Any] = {
+    "name": "", "thing": "", "args": (), "kwargs": {}, "init": None, "init_kwargs": {}, "weights": {}, "call": True,
+    "gradients": False, "raises": None, "share": 1.0, "layout": "", "loose": (), "train": False, "model": (),
+    "frozen": (), "maker": "", "also": (), "script": "", "random": False, "paired": False, "any_dtype": False,
+}  # fmt: skip
+THEN = {"target": "thing", "parameters": "kwargs", "scenario": "script"}  # field now -> field in the record
+
+
+def _flat_case(case: Case) -> Iterator[bytes]:
+    found = dict(FIELDS) | dataclasses.asdict(case.scoring)
+    for field in dataclasses.fields(case):
+        value = getattr(case, field.name)
+        if field.name == "construct_only":
+            found["call"] = not value
+        elif field.name != "scoring":
+            found[THEN.get(field.name, field.name)] = _scenario(value) if field.name == "scenario" else value
+    if unknown := found.keys() - FIELDS.keys():
+        raise ValueError(f"a field of {type(case).__name__} is not in the record: {', '.join(sorted(unknown))}")
+    for name in FIELDS:
+        yield name.encode()
+        yield from _flat(found[name])
+
+
 def _scenario(name: str) -> str:
     """A scenario's name when the record was made: without its lab."""
     own = name.rpartition(".")[2]
@@ -82,7 +105,7 @@ def cases() -> dict[str, str]:
     for lab in all_labs():
         for exercise in lab.exercises:
             if not exercise.trained:
-                drawn = [exercise.cases(Draw(SECRET, exercise.id, variant)) for variant in VARIANT_NAMES]
+                drawn = [exercise.cases(Variant(SECRET, exercise.id, variant)) for variant in VARIANT_NAMES]
                 found[f"{lab.key}/{exercise.id}"] = digest(drawn)
     return found
 

@@ -34,7 +34,7 @@ from autograder.judging.reference_answers import Reference, differ
 from autograder.labs.course_files import require_clone
 from autograder.labs.exam import Exercise
 from autograder.labs.lab import ROOT, Cell, Lab, all_labs, find_lab
-from autograder.labs.variants import Draw
+from autograder.labs.variants import Variant
 from autograder.storage.atomic_files import write_atomically
 from vitedu.checks import fingerprint_file
 from vitedu.probe.comparison import Expected
@@ -179,40 +179,43 @@ def fingerprints(lab: Lab) -> dict[str, fingerprint_file.Fingerprint]:
     for exercise in lab.exercises:
         if exercise.trained:  # its rehearsal needs no fingerprint
             continue
-        draw = Draw(PUBLIC, exercise.id, "public")
-        expected = reference.model(exercise, draw)
+        variant = Variant(PUBLIC, exercise.id, "public")
+        expected = reference.model(exercise, variant)
         named = {
             m.id: fingerprint_file.StoredMisconception(
-                m.idea, m.question, reference.misconception(exercise, draw, m.id)
+                m.idea, m.question, reference.misconception(exercise, variant, m.id)
             )
             for m in exercise.misconceptions
         }
         # An earlier exercise's mistake that shows here: right code must not be blamed for it.
         for earlier in before:
             for m in earlier.misconceptions:
-                carried = reference.model(exercise, draw, ((earlier.id, m.id),))
+                carried = reference.model(exercise, variant, ((earlier.id, m.id),))
                 if differ(carried, expected):
                     named[f"{earlier.id}: {m.id}"] = fingerprint_file.StoredMisconception(
                         m.idea, m.question, carried, earlier.id
                     )
-        others = _under_other_conventions(reference, exercise, draw, before)
+        others = _under_other_conventions(reference, exercise, variant, before)
         found[exercise.id] = fingerprint_file.Fingerprint(
-            reference.cases(exercise, draw), [e.facts for e in expected], named, [[e.facts for e in o] for o in others]
+            reference.cases(exercise, variant),
+            [e.answer for e in expected],
+            named,
+            [[e.answer for e in o] for o in others],
         )
         before.append(exercise)
     return found
 
 
 def _under_other_conventions(
-    reference: Reference, exercise: Exercise, draw: Draw, before: list[Exercise]
+    reference: Reference, exercise: Exercise, variant: Variant, before: list[Exercise]
 ) -> list[list[Expected]]:
     """The model answers under every set of conventions, here and in earlier exercises, where they differ."""
-    answers = [reference.model(exercise, draw)]
+    answers = [reference.model(exercise, variant)]
     choices = [[None, *((e.id, f"~{c.id}") for c in e.conventions)] for e in before]
     for chosen in product(*choices):
-        context = tuple(entry for entry in chosen if entry is not None)
+        applied = tuple(entry for entry in chosen if entry is not None)
         for convention in ("", *(c.id for c in exercise.conventions)):
-            answer = reference.model(exercise, draw, context, convention)
+            answer = reference.model(exercise, variant, applied, convention)
             if all(differ(answer, known) for known in answers):
                 answers.append(answer)
     return answers[1:]

@@ -30,10 +30,10 @@ from autograder.judging.reference_answers import Reference, differ
 from autograder.judging.verdict import FOR_REVIEW, GRADED, NOT_ANSWERED, Verdict
 from autograder.labs.exam import Exercise
 from autograder.labs.lab import STUB, Lab, all_labs, find_lab, without_marks
-from autograder.labs.variants import VARIANTS, Draw
+from autograder.labs.variants import VARIANTS, Variant
 from autograder.reporting.terminal_table import format_table
 from vitedu.probe.ask import ask
-from vitedu.probe.case import Answer, Case
+from vitedu.probe.case import Answer, Case, to_json
 
 SECRETS = (b"verify: first", b"verify: second", b"verify: third")
 SECONDS = 120.0  # a probe's limit here; generous, because this machine may be busy
@@ -110,13 +110,13 @@ def verify(
     return [proofs[task] for task in tasks]
 
 
-def all_draws(exercise_id: str, secrets: int = len(SECRETS), variants: int = VARIANTS) -> list[Draw]:
+def all_draws(exercise_id: str, secrets: int = len(SECRETS), variants: int = VARIANTS) -> list[Variant]:
     """The first few variants of an exercise, or all, under the first few secrets."""
-    return [Draw(secret, exercise_id, v) for secret in SECRETS[:secrets] for v in range(variants)]
+    return [Variant(secret, exercise_id, v) for secret in SECRETS[:secrets] for v in range(variants)]
 
 
 def prove(
-    assignment: str, exercise_id: str, draws: list[Draw] | None = None, carried: int = VARIANTS * len(SECRETS)
+    assignment: str, exercise_id: str, draws: list[Variant] | None = None, carried: int = VARIANTS * len(SECRETS)
 ) -> Proof:
     """Prove one exam.
 
@@ -153,7 +153,7 @@ class _Bench:
 
     kernel: StudentKernel
 
-    def __init__(self, lab: Lab, exercise: Exercise, draws: list[Draw], proof: Proof) -> None:
+    def __init__(self, lab: Lab, exercise: Exercise, draws: list[Variant], proof: Proof) -> None:
         self.lab, self.exercise, self.draws, self.proof = lab, exercise, draws, proof
         self.reference = Reference(lab)
         self.roles = ("setup", "solution")
@@ -172,25 +172,29 @@ class _Bench:
         run = self.kernel.run(code, SECONDS)
         if run.status != OK:
             self.proof.problems.append(f"a code for {self.exercise.id} ended with {run.status}: {run.error}")
-        for draw, replies, status in self.asked():
-            yield self.judge(draw, replies, earlier or {}, status)
+        for variant, replies, status in self.answers():
+            yield self.judge(variant, replies, earlier or {}, status)
 
-    def asked(self) -> Iterator[tuple[Draw, list[CaseAnswer], str]]:
+    def answers(self) -> Iterator[tuple[Variant, list[CaseAnswer], str]]:
         """The kernel's replies and how they ended, one a draw; as many are asked at once as a question can hold."""
-        tensors = sum(len(case.weights) + len(case.args) + len(case.kwargs) for case in self.cases(self.draws[0]))
-        together = max(1, TENSORS // max(1, tensors))  # a question may hold a model alone
+        tensors: dict[str, torch.Tensor] = {}
+        for i, case in enumerate(self.cases(self.draws[0])):
+            to_json(case, str(i), tensors)
+        together = max(1, TENSORS // max(1, len(tensors)))  # a question may hold a model alone
         for i in range(0, len(self.draws), together):
             draws = self.draws[i : i + together]
-            cases = [self.cases(draw) for draw in draws]
+            cases = [self.cases(variant) for variant in draws]
             replies, run = ask_exercise(self.kernel, [case for of_draw in cases for case in of_draw], SECONDS)
             left = iter(replies)
-            for draw, of_draw in zip(draws, cases, strict=True):
-                yield draw, [next(left) for _ in of_draw], GRADED if run.status == OK else run.status
+            for variant, of_draw in zip(draws, cases, strict=True):
+                yield variant, [next(left) for _ in of_draw], GRADED if run.status == OK else run.status
 
-    def judge(self, draw: Draw, replies: list[CaseAnswer], earlier: dict[str, str], status: str = GRADED) -> Verdict:
+    def judge(
+        self, variant: Variant, replies: list[CaseAnswer], earlier: dict[str, str], status: str = GRADED
+    ) -> Verdict:
         """One verdict, out of one point."""
         verdict = Verdict(self.exercise.id, f"exam-{self.exercise.id}", status, 0.0, 1.0)
-        return judge(self.reference, self.exercise, draw, replies, earlier, verdict)
+        return judge(self.reference, self.exercise, variant, replies, earlier, verdict)
 
     def check(self, what: str, verdicts: Iterator[Verdict], good: Callable[[Verdict], bool], words: str) -> bool:
         """Whether all verdicts are good; else one problem that names the draws."""
@@ -227,18 +231,18 @@ class _Bench:
     def no_answers(self) -> None:
         """Answers that need no idea at all earn nothing: zeros, ones, an echo, noise, NaN, a raised ValueError."""
         self.kernel.run(self.model(), SECONDS)
-        asked = [replies for _, replies, _ in self.asked()]
-        if any(reply.answer is None for replies in asked for reply in replies):
+        answers = [replies for _, replies, _ in self.answers()]
+        if any(reply.answer is None for replies in answers for reply in replies):
             self.proof.problems.append("the model answer gave no answer, so no null answer could be made from it")
             return
         for name, null in NULLS.items():
             verdicts = (
                 self.judge(
-                    draw,
-                    [CaseAnswer(null(r.answer, case)) for r, case in zip(replies, self.cases(draw), strict=True)],
+                    variant,
+                    [CaseAnswer(null(r.answer, case)) for r, case in zip(replies, self.cases(variant), strict=True)],
                     {},
                 )
-                for draw, replies in zip(self.draws, asked, strict=True)
+                for variant, replies in zip(self.draws, answers, strict=True)
             )
             self.proof.nulls += 1
             self.proof.nulls_refused += self.check(
@@ -262,14 +266,15 @@ class _Bench:
 
     def _shows(self, earlier: Exercise, id: str) -> bool:
         """Whether an earlier misconception changes this exercise's answer."""
-        draw = self.draws[0]
+        variant = self.draws[0]
         return differ(
-            self.reference.model(self.exercise, draw), self.reference.model(self.exercise, draw, ((earlier.id, id),))
+            self.reference.model(self.exercise, variant),
+            self.reference.model(self.exercise, variant, ((earlier.id, id),)),
         )
 
-    def cases(self, draw: Draw) -> list[Case]:
+    def cases(self, variant: Variant) -> list[Case]:
         """The exercise's cases on a draw."""
-        return self.reference.cases(self.exercise, draw)
+        return self.reference.cases(self.exercise, variant)
 
     def model(self) -> str:
         """The solution cell's code."""
@@ -334,12 +339,12 @@ NULLS = {
     "empty": _filled(lambda t, case: t.new_empty(0)),
     "NaN": _filled(lambda t, case: torch.full(t.shape, float("nan"), dtype=torch.float64)),
     "ValueError": lambda answer, case: Answer(
-        "error", error={"type": "ValueError", "message": "", "where": "", "integers": list(case.raises or ())}
+        "error", error={"type": "ValueError", "message": "", "where": "", "integers": list(case.scoring.raises or ())}
     ),
 }
 
 
-def operations(reference: Reference, exercise: Exercise, draw: Draw, code: str) -> list[str]:
+def operations(reference: Reference, exercise: Exercise, variant: Variant, code: str) -> list[str]:
     """The tensor operations that a code calls on the first case, as torch's dispatcher names them."""
     seen: set[str] = set()
 
@@ -348,10 +353,10 @@ def operations(reference: Reference, exercise: Exercise, draw: Draw, code: str) 
             seen.add(str(function).removeprefix("aten.").split(".")[0])
             return function(*args, **(kwargs or {}))
 
-    case = reference.cases(exercise, draw)[0]
-    space = reference.namespace([(exercise.id, code)])
+    case = reference.cases(exercise, variant)[0]
+    namespace = reference.namespace([(exercise.id, code)])
     with Trace():
-        ask(space[case.thing], case, space=space)
+        ask(namespace[case.target], case, namespace=namespace)
     return sorted(seen)
 
 

@@ -31,7 +31,7 @@ from autograder.judging.reference_answers import Reference
 from autograder.judging.verdict import ERROR, GRADED, NOT_ANSWERED, NOT_GRADED, CaseVerdict, Verdict
 from autograder.labs.exam import Exercise
 from autograder.labs.lab import EXAMS
-from autograder.labs.variants import Draw, variant_of
+from autograder.labs.variants import Variant, variant_of
 from autograder.submission.advice import advice, undefined, unknown_name
 from autograder.submission.bindings import defined, used
 from autograder.submission.cell_order import again, answer_to
@@ -93,7 +93,7 @@ def ask_exercise(kernel: StudentKernel, cases: list[Case], seconds: float) -> tu
     """
     run = kernel.ask(cases, torch.float64, seconds)
     reason = run.error if run.status == ERROR else ""
-    replies = [CaseAnswer(run.answers.get(i), why=reason) for i in range(len(cases))]
+    replies = [CaseAnswer(run.answers.get(i), reason=reason) for i in range(len(cases))]
     again = [i for i, reply in enumerate(replies) if reply.answer is not None and asks_for_float32(reply.answer)]
     if again and run.status == OK:
         run = kernel.ask([cases[i] for i in again], torch.float32, seconds)
@@ -200,8 +200,8 @@ class _NotebookExamination:
         if exercise.trained:
             self._examine_trained(index, exercise, cell)
             return
-        draw = Draw(self.secret, exercise.id, variant_of(self.secret, self.student, exercise.id))
-        cases = self.reference.cases(exercise, draw)
+        variant = Variant(self.secret, exercise.id, variant_of(self.secret, self.student, exercise.id))
+        cases = self.reference.cases(exercise, variant)
         try:
             replies, run, taken = self._ask(index, place, exercise.id, cases)
         except KernelStartError as error:
@@ -212,9 +212,9 @@ class _NotebookExamination:
         failure, reason = self.cells.failures.get(exercise.id, ("", ""))
         reason = reason or problem or ENDINGS.get(status, "")
         verdict = self._add(cell, status=status, points=0.0, reason=reason)
-        verdict.variant = int(draw.key[2])
+        verdict.variant = int(variant.key[2])
         verdict.remarks += library_remarks(answer_to(self.notebook, exercise.id), exercise.library)
-        judge(self.reference, exercise, draw, replies, self.named, verdict)
+        judge(self.reference, exercise, variant, replies, self.named, verdict)
         errors = [r.answer.error for r in replies if r.answer is not None and r.answer.status == "error"]
         if verdict.status == ERROR and errors and all(NO_MEMORY.search(f"{e['type']} {e['message']}") for e in errors):
             verdict.status = OUT_OF_MEMORY
@@ -324,7 +324,7 @@ class _NotebookExamination:
         """Put the variant common to the class, so that equal unexplained answers can be grouped."""
         if not self.cells.alive or self.cells.left(1) <= 0 or verdict.status in ENDINGS:
             return
-        cases = self.reference.cases(exercise, Draw(self.secret, exercise.id, COMMON))
+        cases = self.reference.cases(exercise, Variant(self.secret, exercise.id, COMMON))
         try:
             found = self.cells.settle(index, lambda: self._put(index, cases), self.limits.probe, place=place)
         except KernelStartError:  # the next exam tries again, and tells

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from autograder.judging.check_weights import same_model
-from autograder.judging.reference_answers import Context, Reference
+from autograder.judging.reference_answers import AppliedMisconceptions, Reference
 from autograder.judging.training_attempt import Attempt
 from autograder.judging.verdict import ERROR, FOR_REVIEW, GRADED, NOT_ANSWERED, Diagnosis
 from autograder.labs.training_draw import ATTEMPTS, AccuracyDraw
 from autograder.sanitize import untrusted
 from vitedu.probe.case import Answer
-from vitedu.training_exams.recipe import CLASSES, TEST, THINGS, TIERS, learn, logits_of, points_of, tier
+from vitedu.training_exams.recipe import CLASSES, TARGETS, TEST, TIERS, learn, logits_of, points_of, tier
 
 NEAR_MISS = 0.02  # so close below a tier, two more seeds are tried
 MARGIN = 0.05  # by how much an accuracy may fall short of our own model with the same mistake in it
@@ -109,7 +109,7 @@ class AccuracyExam:
 
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
-        self._reached: dict[tuple[str, Context, int], float | str] = {}
+        self._reached: dict[tuple[str, AppliedMisconceptions, int], float | str] = {}
 
     def judge(
         self,
@@ -145,7 +145,7 @@ class AccuracyExam:
         draw: AccuracyDraw,
         accuracy: float,
         attempt: Attempt,
-        wrong: Context,
+        wrong: AppliedMisconceptions,
         earned: Mapping[str, float | None],
     ) -> Outcome:
         reached, points = tier(accuracy), float(points_of(accuracy))
@@ -168,15 +168,15 @@ class AccuracyExam:
         if outcome.points == 0:
             return outcome  # nothing hangs on how these logits were made
         state = {k.removeprefix("state."): t for k, t in attempt.tested.tensors.items() if k.startswith("state.")}
-        contexts = ((), mistakes) if mistakes else ((),)
-        context, why = same_model(self.reference, state, draw.test_images, _logits(attempt.tested), contexts)
-        if context is None:
+        applicable = ((), mistakes) if mistakes else ((),)
+        applied, why = same_model(self.reference, state, draw.test_images, _logits(attempt.tested), applicable)
+        if applied is None:
             return _for_review(outcome, untrusted.text(why, 300), outcome.points)
-        elif context and not outcome.diagnoses:
-            outcome.diagnoses = self._carried(context)
+        elif applied and not outcome.diagnoses:
+            outcome.diagnoses = self._carried(applied)
         return outcome
 
-    def _without_logits(self, draw: AccuracyDraw, attempts: Sequence[Attempt], wrong: Context) -> Outcome:
+    def _without_logits(self, draw: AccuracyDraw, attempts: Sequence[Attempt], wrong: AppliedMisconceptions) -> Outcome:
         """No training ended with logits: not answered, or an error.
 
         Where our own training with the student's earlier mistakes ends without logits, too, nothing can show
@@ -193,7 +193,7 @@ class AccuracyExam:
         notes = [*outcome.notes, why]
         return Outcome(0.0, FOR_REVIEW, None, notes, self._carried(wrong), would_be=float(len(TIERS)))
 
-    def _explains(self, draw: AccuracyDraw, accuracy: float, wrong: Context) -> bool:
+    def _explains(self, draw: AccuracyDraw, accuracy: float, wrong: AppliedMisconceptions) -> bool:
         """Whether these mistakes make our own model miss the last tier, and this accuracy is no worse than that.
 
         Broken code is more at the mercy of the seed than right code is (without a softmax .56 to .91), so
@@ -205,24 +205,24 @@ class AccuracyExam:
                 return True
         return False
 
-    def _with_mistakes(self, draw: AccuracyDraw, context: Context, seed: int) -> float | str:
+    def _with_mistakes(self, draw: AccuracyDraw, applied: AppliedMisconceptions, seed: int) -> float | str:
         """The accuracy of the model answer with these ideas in place, or the type of its error, or "NaN"."""
-        if (draw.id, context, seed) not in self._reached:
+        if (draw.id, applied, seed) not in self._reached:
             reference = self.reference
-            space = reference.namespace([(id, reference.code(id, idea)) for id, idea in context])
+            namespace = reference.namespace([(id, reference.code(id, idea)) for id, idea in applied])
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # wrong ideas make torch warn
-                    things = [space[name] for name in THINGS]
-                    model, _ = learn(*things, draw.train_images, draw.train_labels, seed)
+                    targets = [namespace[name] for name in TARGETS]
+                    model, _ = learn(*targets, draw.train_images, draw.train_labels, seed)
                     logits = logits_of(model, draw.test_images)
                 hits = int((logits.argmax(1) == draw.test_labels).sum())
                 reached: float | str = hits / TEST if bool(logits.isfinite().all()) else "NaN"
             except Exception as error:
                 reached = type(error).__name__
-            self._reached[draw.id, context, seed] = reached
-        return self._reached[draw.id, context, seed]
+            self._reached[draw.id, applied, seed] = reached
+        return self._reached[draw.id, applied, seed]
 
-    def _carried(self, context: Context) -> list[Diagnosis]:
-        ideas = [(id, self.reference.lab.exercise(id).misconception(idea.partition("~")[0])) for id, idea in context]
+    def _carried(self, applied: AppliedMisconceptions) -> list[Diagnosis]:
+        ideas = [(id, self.reference.lab.exercise(id).misconception(idea.partition("~")[0])) for id, idea in applied]
         return [Diagnosis(m.id, id, m.idea, m.question, carried=True) for id, m in ideas]

@@ -24,8 +24,8 @@ def judge(draw: AccuracyDraw, attempts: Sequence[Attempt]) -> Outcome:
         return without_logits(attempts, EXERCISE)
     best = max(found)
     right, reached = round(best * TEST), tier(best, TIERS)
-    told = f"{right} of {TEST} hidden images right ({best:.1%}): {reached or f'below {next(iter(TIERS))}'}."
-    outcome = Outcome(float(points_of(best, TIERS)), GRADED, best, [told])
+    message = f"{right} of {TEST} hidden images right ({best:.1%}): {reached or f'below {next(iter(TIERS))}'}."
+    outcome = Outcome(float(points_of(best, TIERS)), GRADED, best, [message])
     if len(found) > 1:
         outcome.notes.append(f"The best of {len(found)} trainings counts: the first was a near miss.")
     return outcome

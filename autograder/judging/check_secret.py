@@ -6,10 +6,10 @@ import warnings
 from typing import Any
 
 from autograder.judging.reference_answers import Reference
-from autograder.labs.variants import VARIANTS, Draw
+from autograder.labs.variants import VARIANTS, Variant
 from vitedu.probe.ask import ask
 from vitedu.probe.case import Case
-from vitedu.probe.comparison import TOLERANCE, Expected, facts, right
+from vitedu.probe.comparison import TOLERANCE, Expected, comparable, is_correct
 
 
 def escapes(reference: Reference, secret: bytes) -> list[str]:
@@ -20,19 +20,20 @@ def escapes(reference: Reference, secret: bytes) -> list[str]:
     """
     found = []
     for exercise in reference.lab.exercises:
-        for variant in range(0 if exercise.trained else VARIANTS):
-            draw = Draw(secret, exercise.id, variant)
-            cases = reference.cases(exercise, draw)
+        for number in range(0 if exercise.trained else VARIANTS):
+            variant = Variant(secret, exercise.id, number)
+            cases = reference.cases(exercise, variant)
             for m in exercise.misconceptions:
-                space = reference.namespace([(exercise.id, m.code)])
+                namespace = reference.namespace([(exercise.id, m.code)])
                 # Case by case: the first wrong one is enough, and most mistakes show at once.
-                if all(_right(space, c, e) for c, e in zip(cases, reference.model(exercise, draw), strict=True)):
-                    found.append(f"the misconception {m.id} of {exercise.id} on variant {variant}")
+                if all(_right(namespace, c, e) for c, e in zip(cases, reference.model(exercise, variant), strict=True)):
+                    found.append(f"the misconception {m.id} of {exercise.id} on variant {number}")
     return found
 
 
-def _right(space: dict[str, Any], case: Case, expected: Expected) -> bool:
+def _right(namespace: dict[str, Any], case: Case, expected: Expected) -> bool:
     tolerance = max(TOLERANCE.values())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return right(facts(ask(space[case.thing], case, space=space), case, tolerance), expected.facts, case, tolerance)
+        answer = comparable(ask(namespace[case.target], case, namespace=namespace), case, tolerance)
+    return is_correct(answer, expected.answer, case, tolerance)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autograder.judging.reference_answers import Context, Reference
+from autograder.judging.reference_answers import AppliedMisconceptions, Reference
 from vitedu.data.drawing import SIDE
 from vitedu.training_exams.recipe import CHANNELS, CLASSES, exam_settings, logits_of
 
@@ -85,8 +85,8 @@ def same_model(
     state: Mapping[str, Tensor],
     images: Tensor,
     logits: Tensor,
-    contexts: tuple[Context, ...] = ((),),
-) -> tuple[Context | None, str]:
+    applicable: tuple[AppliedMisconceptions, ...] = ((),),
+) -> tuple[AppliedMisconceptions | None, str]:
     """In which of the contexts our own model gives these logits with these weights.
 
     Args:
@@ -100,12 +100,12 @@ def same_model(
         The first such context, or None and why not. Never raises for anything in `state`.
     """
     reason = ""
-    for context in contexts:
+    for applied in applicable:
         try:
             with exam_settings(seed=0):
-                for model in _models(reference, state, context):
+                for model in _models(reference, state, applied):
                     if _close(model, images[:FEW], logits[:FEW]) and _close(model, images, logits):
-                        return context, ""
+                        return applied, ""
             reason = reason or "with these weights our own model gives other logits"
         except MisfitError as error:
             reason = reason or str(error)
@@ -114,15 +114,15 @@ def same_model(
     return None, reason
 
 
-def _models(reference: Reference, state: Mapping[str, Tensor], context: Context) -> Iterator[nn.Module]:
+def _models(reference: Reference, state: Mapping[str, Tensor], applied: AppliedMisconceptions) -> Iterator[nn.Module]:
     """Our own models that these weights fit: numbers of heads, pooling, LayerNorm's eps, kinds of GELU."""
     found = sizes(state)
-    space = reference.namespace([(exercise, reference.code(exercise, idea)) for exercise, idea in context])
-    make = _maker(space, found, bool(context))
+    namespace = reference.namespace([(exercise, reference.code(exercise, idea)) for exercise, idea in applied])
+    make = _maker(namespace, found, bool(applied))
     with torch.device("meta"):  # shapes only: nothing is allocated before they all agree
         weights = _fitted(state, make(found.heads()[0], "cls").state_dict())
     for eps, gelu in product((1e-5, 1e-6), ("none", "tanh")):
-        for heads, pool in product(reversed(found.heads()), ("cls",) if context else ("cls", "mean")):
+        for heads, pool in product(reversed(found.heads()), ("cls",) if applied else ("cls", "mean")):
             model = make(heads, pool)
             for module in model.modules():
                 if isinstance(module, nn.LayerNorm):
@@ -133,7 +133,7 @@ def _models(reference: Reference, state: Mapping[str, Tensor], context: Context)
             yield model
 
 
-def _maker(space: Mapping[str, Any], found: Sizes, with_idea: bool) -> Maker:
+def _maker(namespace: Mapping[str, Any], found: Sizes, with_idea: bool) -> Maker:
     """Builds the model for a number of heads and a pooling.
 
     An idea of the student's is in build_model, which knows no head_dim and no pooling.
@@ -143,10 +143,10 @@ def _maker(space: Mapping[str, Any], found: Sizes, with_idea: bool) -> Maker:
     def own(heads: int, pool: str) -> nn.Module:
         head_dim = found.inner // heads
         rest = {"head_dim": head_dim, "qkv_bias": found.qkv_bias, "pool": pool}
-        return space["VisionTransformer"](*common, heads, found.mlp_dim, **rest)
+        return namespace["VisionTransformer"](*common, heads, found.mlp_dim, **rest)
 
     def idea(heads: int, _: str) -> nn.Module:
-        return space["build_model"](*common, heads, found.mlp_dim)
+        return namespace["build_model"](*common, heads, found.mlp_dim)
 
     return idea if with_idea else own
 

@@ -13,24 +13,33 @@ from itertools import product
 
 import torch
 
-from autograder.judging.reference_answers import Context, Reference
+from autograder.judging.reference_answers import AppliedMisconceptions, Reference
 from autograder.judging.verdict import ERROR, FOR_REVIEW, GRADED, NOT_ANSWERED, CaseVerdict, Diagnosis, Verdict
 from autograder.labs.exam import Exercise
-from autograder.labs.variants import Draw
+from autograder.labs.variants import Variant
 from autograder.sanitize import untrusted
 from vitedu.checks import mismatch
 from vitedu.checks.report import FLOAT32
 from vitedu.probe.case import Answer, Case
-from vitedu.probe.comparison import LOOSE, TOLERANCE, ComparableAnswer, Expected, explain, facts, right, same
+from vitedu.probe.comparison import (
+    LOOSE,
+    TOLERANCE,
+    ComparableAnswer,
+    Expected,
+    comparable,
+    explain,
+    is_correct,
+    is_same_answer,
+)
 
 
 @dataclass(frozen=True)
 class CaseAnswer:
-    """An answer as it came, and the dtype in which the case was asked; None: no answer came, and `why`, if known."""
+    """An answer as it came, and the dtype in which the case was asked; None: none came, for this `reason` if known."""
 
     answer: Answer | None
     dtype: torch.dtype = torch.float64
-    why: str = ""
+    reason: str = ""
 
 
 NO_ANSWER = Answer("silent")
@@ -49,7 +58,7 @@ class _Interpretation:
             reply shows nothing.
     """
 
-    context: Context
+    applied: AppliedMisconceptions
     convention: str
     rights: list[bool]
     whole: list[str]
@@ -60,7 +69,7 @@ class _Interpretation:
 def judge(
     reference: Reference,
     exercise: Exercise,
-    draw: Draw,
+    variant: Variant,
     replies: Sequence[CaseAnswer],
     earlier: Mapping[str, str],
     verdict: Verdict,
@@ -68,7 +77,7 @@ def judge(
     """Decide on one exercise.
 
     Args:
-        replies: one for each case of `draw`.
+        replies: one for each case of `variant`.
         earlier: exercise id -> idea, as judged in this student's earlier exercises. Only such a
             mistake can be carried over; it is never inferred from this exercise.
         verdict: what is known so far; its status stays when it already names a failure.
@@ -76,22 +85,22 @@ def judge(
     Returns:
         The verdict with cases, points, status, diagnoses, and remarks.
     """
-    cases = reference.cases(exercise, draw)
-    found = [_facts(reply, case) for reply, case in zip(replies, cases, strict=True)]
-    best = _best_reading(reference, exercise, draw, cases, replies, found, earlier)
-    model = reference.model(exercise, draw, best.context, best.convention)
+    cases = reference.cases(exercise, variant)
+    found = [_comparable(reply, case) for reply, case in zip(replies, cases, strict=True)]
+    best = _best_reading(reference, exercise, variant, cases, replies, found, earlier)
+    model = reference.model(exercise, variant, best.applied, best.convention)
 
     verdict.cases = [
-        CaseVerdict(case.name, ok, case.share, "" if ok else _note(reply, f, e, case), matches)
+        CaseVerdict(case.name, ok, case.scoring.share, "" if ok else _note(reply, f, e, case), matches)
         for case, reply, f, e, ok, matches in zip(cases, replies, found, model, best.rights, best.per_case, strict=True)
     ]
-    shares = sum(case.share for case in cases)
-    earned = sum(case.share for case, ok in zip(cases, best.rights, strict=True) if ok)
+    shares = sum(case.scoring.share for case in cases)
+    earned = sum(case.scoring.share for case, ok in zip(cases, best.rights, strict=True) if ok)
     verdict.points = round(verdict.max_points * earned / shares, 2)
     if verdict.status == GRADED and best.unseen:
         verdict.points, verdict.status, verdict.reason = 0.0, FOR_REVIEW, UNSEEN
     if verdict.status == GRADED and earned == 0:
-        states = {r.answer.status if r.answer else "error" if r.why else "silent" for r in replies}
+        states = {r.answer.status if r.answer else "error" if r.reason else "silent" for r in replies}
         verdict.status = NOT_ANSWERED if states <= {"undone", "missing"} else ERROR if states == {"error"} else GRADED
     if verdict.status == ERROR and not verdict.reason:
         verdict.reason = next(case.note for case in verdict.cases if not case.right)
@@ -100,7 +109,7 @@ def judge(
     if any(reply.dtype == torch.float32 and (c.inputs() or c.weights) for reply, c in zip(replies, cases, strict=True)):
         verdict.remarks.append(FLOAT32)
     numbers = {"int": "Tensor", "float": "Tensor", "dict": "dict of tensors"}
-    if any(ok and numbers.get(e.facts.kind) == f.kind for ok, e, f in zip(best.rights, model, found, strict=True)):
+    if any(ok and numbers.get(e.answer.kind) == f.kind for ok, e, f in zip(best.rights, model, found, strict=True)):
         verdict.remarks.append(SCALAR)
     return verdict
 
@@ -108,21 +117,22 @@ def judge(
 def _note(reply: CaseAnswer, found: ComparableAnswer, expected: Expected, case: Case) -> str:
     """What was found instead, without a single expected value."""
     if reply.answer is None:
-        return f"no answer came back: {untrusted.text(reply.why, 300)}" if reply.why else "no answer came back"
-    if case.raises is not None and found.status == "error" and set(case.raises) <= found.integers:
+        return f"no answer came back: {untrusted.text(reply.reason, 300)}" if reply.reason else "no answer came back"
+    raises = case.scoring.raises
+    if raises is not None and found.status == "error" and set(raises) <= found.integers:
         return "counts only when another case of it is right"
-    told = mismatch.note(reply.answer, found, expected.facts, case, TOLERANCE[reply.dtype], values=False)
-    return untrusted.text(told, 500)  # it quotes the student's process
+    message = mismatch.note(reply.answer, found, expected.answer, case, TOLERANCE[reply.dtype], values=False)
+    return untrusted.text(message, 500)  # it quotes the student's process
 
 
-def _facts(reply: CaseAnswer, case: Case) -> ComparableAnswer:
-    return facts(reply.answer or NO_ANSWER, case, TOLERANCE[reply.dtype])
+def _comparable(reply: CaseAnswer, case: Case) -> ComparableAnswer:
+    return comparable(reply.answer or NO_ANSWER, case, TOLERANCE[reply.dtype])
 
 
 def _best_reading(
     reference: Reference,
     exercise: Exercise,
-    draw: Draw,
+    variant: Variant,
     cases: Sequence[Case],
     replies: Sequence[CaseAnswer],
     found: Sequence[ComparableAnswer],
@@ -131,47 +141,47 @@ def _best_reading(
     """Read the answers as they are, then with each set of the student's earlier ideas in place."""
     tolerances = [TOLERANCE[reply.dtype] for reply in replies]
 
-    def rights(context: Context, convention: str) -> list[bool]:
-        model = reference.model(exercise, draw, context, convention)
+    def rights(applied: AppliedMisconceptions, convention: str) -> list[bool]:
+        model = reference.model(exercise, variant, applied, convention)
         return [
-            right(f, e.facts, case, t) or bool(context and same(f, e.facts, t, nan=True))
+            is_correct(f, e.answer, case, t) or bool(applied and is_same_answer(f, e.answer, t, nan=True))
             for f, e, case, t in zip(found, model, cases, tolerances, strict=True)
         ]
 
-    def counting(marks: list[bool], context: Context, convention: str) -> list[bool]:
-        return _paired(marks, cases, reference.model(exercise, draw, context, convention))
+    def counting(marks: list[bool], applied: AppliedMisconceptions, convention: str) -> list[bool]:
+        return _paired(marks, cases, reference.model(exercise, variant, applied, convention))
 
-    def unseen(marks: list[bool], context: Context, convention: str) -> bool:
-        """Whether each reply is right, or shows no numbers where this context leaves none to expect."""
-        model = reference.model(exercise, draw, context, convention)
-        numberless = [f.status in ("ok", "error") and not _numbers(f) and not _numbers(e.facts)
+    def unseen(marks: list[bool], applied: AppliedMisconceptions, convention: str) -> bool:
+        """Whether each reply is right, or shows no numbers where these ideas leave none to expect."""
+        model = reference.model(exercise, variant, applied, convention)
+        numberless = [f.status in ("ok", "error") and not _numbers(f) and not _numbers(e.answer)
                       for f, e in zip(found, model, strict=True)]  # fmt: skip
-        return bool(context) and all(ok or shows_none for ok, shows_none in zip(marks, numberless, strict=True))
+        return bool(applied) and all(ok or shows_none for ok, shows_none in zip(marks, numberless, strict=True))
 
     waiting: _Interpretation | None = None
-    read: dict[Context, tuple[str, list[bool]]] = {}  # by context: the convention that fits best
-    for context in _contexts(reference, earlier):
+    read: dict[AppliedMisconceptions, tuple[str, list[bool]]] = {}  # by applied ideas: the convention that fits best
+    for applied in _applicable(reference, earlier):
         for convention in ("", *(c.id for c in exercise.conventions)):
-            marks = rights(context, convention)
-            if context not in read or sum(marks) > sum(read[context][1]):
-                read[context] = convention, marks
-            counted = counting(marks, context, convention)
+            marks = rights(applied, convention)
+            if applied not in read or sum(marks) > sum(read[applied][1]):
+                read[applied] = convention, marks
+            counted = counting(marks, applied, convention)
             if all(counted):
-                return _Interpretation(context, convention, counted, [], [[] for _ in cases])
-            if waiting is None and unseen(marks, context, convention):
-                waiting = _Interpretation(context, convention, counted, [], [[] for _ in cases], unseen=True)
+                return _Interpretation(applied, convention, counted, [], [[] for _ in cases])
+            if waiting is None and unseen(marks, applied, convention):
+                waiting = _Interpretation(applied, convention, counted, [], [[] for _ in cases], unseen=True)
     if waiting is not None:
         return waiting
 
     best: _Interpretation | None = None
-    for context, (convention, marks) in read.items():
-        if any(earlier.get(id) != idea for id, idea in context):
+    for applied, (convention, marks) in read.items():
+        if any(earlier.get(id) != idea for id, idea in applied):
             continue  # a convention that nobody has seen there: good for being right, not for being named
         whole, per_case = [], [[] for _ in cases]
         if not all(marks) and any(f.status not in ("undone", "missing", "silent") for f in found):
-            whole, per_case = _explained(reference, exercise, draw, context, found, marks, tolerances)
+            whole, per_case = _explained(reference, exercise, variant, applied, found, marks, tolerances)
         # Paired for the points, not for the name: an error alone explains nothing.
-        reading = _Interpretation(context, convention, counting(marks, context, convention), whole, per_case)
+        reading = _Interpretation(applied, convention, counting(marks, applied, convention), whole, per_case)
         if best is None or _rank(reading) > _rank(best):
             best = reading
     return best
@@ -180,8 +190,8 @@ def _best_reading(
 def _explained(
     reference: Reference,
     exercise: Exercise,
-    draw: Draw,
-    context: Context,
+    variant: Variant,
+    applied: AppliedMisconceptions,
     found: Sequence[ComparableAnswer],
     marks: Sequence[bool],
     tolerances: Sequence[float],
@@ -192,11 +202,11 @@ def _explained(
     """
 
     def given(ids: list[str]) -> dict[str, list[Expected]]:
-        return {id: reference.misconception(exercise, draw, id, context) for id in ids}
+        return {id: reference.misconception(exercise, variant, id, applied) for id in ids}
 
     def gives(id: str) -> bool:
-        e = reference.misconception_of_case(exercise, draw, id, place, context)
-        return same(found[place], e.facts, tolerances[place], nan=True, by_chance=e.by_chance)
+        e = reference.misconception_of_case(exercise, variant, id, place, applied)
+        return is_same_answer(found[place], e.answer, tolerances[place], nan=True, nondeterministic=e.nondeterministic)
 
     ids, place = [m.id for m in exercise.misconceptions], marks.index(False)
     whole, per_case = explain(found, marks, given([id for id in ids if gives(id)]), tolerances)
@@ -208,38 +218,40 @@ def _explained(
     return loosely, [a or b for a, b in zip(per_case, cases_loosely, strict=True)]
 
 
-def _contexts(reference: Reference, earlier: Mapping[str, str]) -> list[Context]:
+def _applicable(reference: Reference, earlier: Mapping[str, str]) -> list[AppliedMisconceptions]:
     """Every set of the earlier ideas, the small ones first; a mistake under each convention of its exercise."""
     choices = []
     for id, idea in earlier.items():
         conventions = () if "~" in idea else reference.lab.exercise(id).conventions
         choices.append([None, (id, idea), *((id, f"{idea}~{c.id}") for c in conventions)])
     sets = [tuple(entry for entry in chosen if entry is not None) for chosen in product(*choices)]
-    return sorted(sets, key=lambda context: (len(context), [earlier[id] != idea for id, idea in context]))
+    return sorted(sets, key=lambda applied: (len(applied), [earlier[id] != idea for id, idea in applied]))
 
 
 def _rank(reading: _Interpretation) -> tuple[bool, int, int]:
-    return bool(reading.whole), sum(reading.rights), -len(reading.context)
+    return bool(reading.whole), sum(reading.rights), -len(reading.applied)
 
 
 def _paired(rights: list[bool], cases: Sequence[Case], model: Sequence[Expected]) -> list[bool]:
     """An expected error or NaN, and an answer by chance, count only when the same object also gave right numbers."""
     alone = [
-        case.raises is None and not case.paired and not case.random and _numbers(e.facts)
+        case.scoring.raises is None and not case.scoring.paired and not case.scoring.random and _numbers(e.answer)
         for case, e in zip(cases, model, strict=True)
     ]
-    useful = {case.thing for case, ok, counts in zip(cases, rights, alone, strict=True) if ok and counts}
-    return [ok and (counts or c.thing in useful) for c, ok, counts in zip(cases, rights, alone, strict=True)]
+    useful = {case.target for case, ok, counts in zip(cases, rights, alone, strict=True) if ok and counts}
+    return [ok and (counts or c.target in useful) for c, ok, counts in zip(cases, rights, alone, strict=True)]
 
 
-def _numbers(facts: ComparableAnswer) -> bool:
+def _numbers(answer: ComparableAnswer) -> bool:
     """Whether an answer holds numbers, and only finite ones."""
-    return facts.status == "ok" and bool(facts.values) and all(bool(t.isfinite().all()) for t in facts.values.values())
+    return (
+        answer.status == "ok" and bool(answer.values) and all(bool(t.isfinite().all()) for t in answer.values.values())
+    )
 
 
 def _diagnoses(reference: Reference, exercise: Exercise, reading: _Interpretation) -> list[Diagnosis]:
     named = []
-    for earlier, idea in reading.context:
+    for earlier, idea in reading.applied:
         id = idea.partition("~")[0]
         if not id:
             continue
@@ -256,7 +268,7 @@ def signature(replies: Sequence[CaseAnswer], cases: Sequence[Case]) -> str:
     """A digest of the answers to the variant common to the class: equal mistakes give equal digests."""
     digest = hashlib.sha256()
     for reply, case in zip(replies, cases, strict=True):
-        f = _facts(reply, case)
+        f = _comparable(reply, case)
         digest.update(repr((f.status, f.error, f.message, f.keys, f.repeatable, f.changed)).encode())
         for name, value in sorted(f.values.items()):
             rounded = (value.double().nan_to_num() * 1e4).round().to(torch.int64)

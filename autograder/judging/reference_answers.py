@@ -22,14 +22,16 @@ import torch
 
 from autograder.labs.exam import Exercise
 from autograder.labs.lab import Lab, without_marks
-from autograder.labs.variants import Draw
+from autograder.labs.variants import Variant
 from vitedu.checks.fingerprint_file import pack_expected, unpack_expected
 from vitedu.probe.ask import ask
 from vitedu.probe.case import Case
-from vitedu.probe.comparison import TOLERANCE, Expected, facts, same
+from vitedu.probe.comparison import TOLERANCE, Expected, comparable, is_same_answer
 from vitedu.probe.serialization import WireError
 
-Context = tuple[tuple[str, str], ...]  # ((exercise id, idea), ...): what stands in earlier cells, see Exercise
+AppliedMisconceptions = tuple[
+    tuple[str, str], ...
+]  # ((exercise id, idea), ...): what stands in earlier cells, see Exercise
 KEPT = 4096  # answers of this many (exercise, variant, code) triples stay in memory
 
 
@@ -57,32 +59,36 @@ class Reference:
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self.cache: Path | None = None
-        self._spaces: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
+        self._namespaces: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
         self._answers: OrderedDict[Any, list[Expected]] = OrderedDict()
         self._single: OrderedDict[Any, list[Expected]] = OrderedDict()  # so many that they would push whole ones out
         self._cases: OrderedDict[Any, list[Case]] = OrderedDict()
 
-    def cases(self, exercise: Exercise, draw: Draw) -> list[Case]:
+    def cases(self, exercise: Exercise, variant: Variant) -> list[Case]:
         """The cases of one variant."""
-        return _remember(self._cases, (exercise.id, draw.key), lambda: exercise.cases(draw))
+        return _remember(self._cases, (exercise.id, variant.key), lambda: list(exercise.cases(variant)))
 
-    def model(self, exercise: Exercise, draw: Draw, context: Context = (), convention: str = "") -> list[Expected]:
-        """The model answer under a convention, with the ideas of `context` in earlier exercises."""
-        return self._expected(exercise, draw, (*context, (exercise.id, f"~{convention}")) if convention else context)
+    def model(
+        self, exercise: Exercise, variant: Variant, applied: AppliedMisconceptions = (), convention: str = ""
+    ) -> list[Expected]:
+        """The model answer under a convention, with the ideas that are `applied` in earlier exercises."""
+        return self._expected(exercise, variant, (*applied, (exercise.id, f"~{convention}")) if convention else applied)
 
-    def misconception(self, exercise: Exercise, draw: Draw, id: str, context: Context = ()) -> list[Expected]:
-        """The answer of one misconception, with the ideas of `context` in earlier exercises."""
-        return self._expected(exercise, draw, (*context, (exercise.id, id)))
+    def misconception(
+        self, exercise: Exercise, variant: Variant, id: str, applied: AppliedMisconceptions = ()
+    ) -> list[Expected]:
+        """The answer of one misconception, with the ideas that are `applied` in earlier exercises."""
+        return self._expected(exercise, variant, (*applied, (exercise.id, id)))
 
     def misconception_of_case(
-        self, exercise: Exercise, draw: Draw, id: str, place: int, context: Context = ()
+        self, exercise: Exercise, variant: Variant, id: str, place: int, applied: AppliedMisconceptions = ()
     ) -> Expected:
         """The same for one case alone, which costs less."""
-        key = (exercise.id, draw.key, (*context, (exercise.id, id)))
+        key = (exercise.id, variant.key, (*applied, (exercise.id, id)))
         if key in self._answers:
             return self._answers[key][place]
         return _remember(
-            self._single, (*key, place), lambda: self._given(exercise, draw, key[2], slice(place, place + 1))
+            self._single, (*key, place), lambda: self._given(exercise, variant, key[2], slice(place, place + 1))
         )[0]
 
     def namespace(self, codes: Sequence[tuple[str, str]]) -> dict[str, Any]:
@@ -92,14 +98,14 @@ class Reference:
             codes: (grade_id, code) of the replaced cells.
         """
         key = tuple(codes)
-        if key not in self._spaces:
-            replaced, space = dict(codes), {"__name__": f"{self.lab.key}_solution"}
+        if key not in self._namespaces:
+            replaced, namespace = dict(codes), {"__name__": f"{self.lab.key}_solution"}
             for cell in self.lab.cells:
                 if cell.kind == "code" and cell.role in ("setup", "solution"):
                     source = replaced.get(cell.grade_id, without_marks(cell.source))
-                    exec(_compiled(source, f"<{self.lab.key}: {cell.grade_id}>"), space)
-            self._spaces[key] = space
-        return self._spaces[key]
+                    exec(_compiled(source, f"<{self.lab.key}: {cell.grade_id}>"), namespace)
+            self._namespaces[key] = namespace
+        return self._namespaces[key]
 
     @cached_property
     def _solutions(self) -> dict[str, str]:
@@ -109,25 +115,29 @@ class Reference:
         """What stands in an exercise's cell under an idea."""
         return self.lab.exercise(exercise).code(idea, self._solutions[exercise])
 
-    def _expected(self, exercise: Exercise, draw: Draw, context: Context) -> list[Expected]:
-        key = (exercise.id, draw.key, context)
+    def _expected(self, exercise: Exercise, variant: Variant, applied: AppliedMisconceptions) -> list[Expected]:
+        key = (exercise.id, variant.key, applied)
         return _remember(
-            self._answers, key, lambda: self._from_cache(key, lambda: self._given(exercise, draw, context, slice(None)))
+            self._answers,
+            key,
+            lambda: self._from_cache(key, lambda: self._given(exercise, variant, applied, slice(None))),
         )
 
-    def _given(self, exercise: Exercise, draw: Draw, context: Context, places: slice) -> list[Expected]:
+    def _given(
+        self, exercise: Exercise, variant: Variant, applied: AppliedMisconceptions, places: slice
+    ) -> list[Expected]:
         """What the lab's own code gives for some of the cases."""
         tolerance, found = TOLERANCE[torch.float64], []
         with one_thread(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # some wrong ideas make torch warn; that is their business
-            space = self.namespace([(id, self.code(id, idea)) for id, idea in context])
-            for case in self.cases(exercise, draw)[places]:
-                first = facts(ask(space[case.thing], case, space=space), case, tolerance)
+            namespace = self.namespace([(id, self.code(id, idea)) for id, idea in applied])
+            for case in self.cases(exercise, variant)[places]:
+                first = comparable(ask(namespace[case.target], case, namespace=namespace), case, tolerance)
                 # Chance shows in two calls, or where a parameter got no weights and keeps those it was made with.
                 second = first
                 if not first.repeatable or any(first.keys):
-                    second = facts(ask(space[case.thing], case, seed=1, space=space), case, tolerance)
-                found.append(Expected(first, by_chance=not same(first, second, tolerance, nan=True)))
+                    second = comparable(ask(namespace[case.target], case, seed=1, namespace=namespace), case, tolerance)
+                found.append(Expected(first, nondeterministic=not is_same_answer(first, second, tolerance, nan=True)))
         return found
 
     def _from_cache(self, key: Any, compute: Callable[[], list[Expected]]) -> list[Expected]:
@@ -155,7 +165,9 @@ def differ(some: Sequence[Expected], others: Sequence[Expected]) -> bool:
     """Whether two lists of answers to the same cases differ anywhere."""
     tolerance = TOLERANCE[torch.float64]
     return not all(
-        same(a.facts, b.facts, tolerance, nan=True, by_chance=a.by_chance and b.by_chance)
+        is_same_answer(
+            a.answer, b.answer, tolerance, nan=True, nondeterministic=a.nondeterministic and b.nondeterministic
+        )
         for a, b in zip(some, others, strict=True)
     )
 

@@ -21,21 +21,23 @@ def verdict_card(verdict: Verdict) -> feedback_card.Card:
     seconds = sum(verdict.seconds.values())
     remarks = [*verdict.remarks, f"Examined in {seconds:.2f} s."] if verdict.seconds else list(verdict.remarks)
     if verdict.status == NOT_GRADED:
-        said = [(f"Not graded: {verdict.reason}. This has no score until somebody has looked, which is no zero.", "")]
-        return feedback_card.Card(verdict.exercise, "not graded", feedback_card.OPEN, said, remarks=remarks)
-    said = [(_sentence(d), "" if d.carried else f"Ask yourself: {d.question}") for d in verdict.diagnoses]
+        messages = [
+            (f"Not graded: {verdict.reason}. This has no score until somebody has looked, which is no zero.", "")
+        ]
+        return feedback_card.Card(verdict.exercise, "not graded", feedback_card.OPEN, messages, remarks=remarks)
+    messages = [(_sentence(d), "" if d.carried else f"Ask yourself: {d.question}") for d in verdict.diagnoses]
     if verdict.status not in (GRADED, NOT_ANSWERED):
         because = f": {verdict.reason}" if verdict.reason else ""
-        said.insert(0, (f"{verdict.status.capitalize()}{because}.", ""))
+        messages.insert(0, (f"{verdict.status.capitalize()}{because}.", ""))
     rows = [(case.right, case.name, case.note) for case in verdict.cases]
     points = f"{verdict.points:g} of {verdict.max_points:g} points" if verdict.max_points else "extra, no points"
     if verdict.status == NOT_ANSWERED:
         return feedback_card.Card(verdict.exercise, f"not answered, {points}", feedback_card.OPEN, remarks=remarks)
     if verdict.status == FOR_REVIEW:
         points = f"for review, {verdict.max_points:g} points open"
-        return feedback_card.Card(verdict.exercise, points, feedback_card.OPEN, said, rows, remarks)
+        return feedback_card.Card(verdict.exercise, points, feedback_card.OPEN, messages, rows, remarks)
     tone = feedback_card.RIGHT if all(case.right for case in verdict.cases) else feedback_card.WRONG
-    return feedback_card.Card(verdict.exercise, points, tone, said, rows, remarks)
+    return feedback_card.Card(verdict.exercise, points, tone, messages, rows, remarks)
 
 
 def _sentence(diagnosis: Diagnosis) -> str:

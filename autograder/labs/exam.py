@@ -6,11 +6,11 @@ wrong answer stays hidden behind one lucky draw.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from autograder.errors import UserError
-from autograder.labs.variants import Draw
+from autograder.labs.variants import Variant
 from vitedu.probe.case import Case
 
 
@@ -78,7 +78,7 @@ class Exercise:
     """
 
     id: str
-    cases: Callable[[Draw], list[Case]]
+    cases: Callable[[Variant], Sequence[Case]]
     misconceptions: tuple[Misconception, ...]
     alternatives: tuple[Alternative, ...]
     library: tuple[str, ...] = ()

@@ -11,16 +11,16 @@ from torch import Tensor
 VARIANTS = 16
 
 
-class Draw:
-    """The random inputs of one variant of one exercise, fixed by the course secret.
+class Variant:
+    """One variant of one exercise: its random inputs, fixed by the course secret.
 
     Values are drawn in float32 and handed out in float64, so that a case repeated in
     float32 has exactly the same inputs.
     """
 
-    def __init__(self, secret: bytes, exercise: str, variant: int | str) -> None:
-        self.key = (secret, exercise, str(variant))
-        digest = hmac.digest(secret, f"{exercise}/{variant}".encode(), hashlib.sha256)
+    def __init__(self, secret: bytes, exercise: str, name: int | str) -> None:
+        self.key = (secret, exercise, str(name))
+        digest = hmac.digest(secret, f"{exercise}/{name}".encode(), hashlib.sha256)
         self._generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
     def sizes(self, count: int, low: int, high: int, *, without: tuple[int, ...] = ()) -> list[int]:

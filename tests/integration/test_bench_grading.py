@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from autograder.authoring.sample_class import model_codes
 from autograder.labs.lab import find_lab
-from autograder.labs.variants import Draw
+from autograder.labs.variants import Variant
 
 LAB = find_lab("lab1_attention")
 
@@ -52,7 +52,7 @@ def test_the_twin_has_as_many_cases_as_the_exam(exercise, monkeypatch):
     space = {"math": math, "torch": torch, "F": F, "nn": nn, "Tensor": Tensor}
     exec("\n".join(model_codes(LAB).values()), space)
     twin.TESTS[exercise.id](space[exercise.id])
-    assert len(asked) == len(exercise.cases(Draw(bytes(32), exercise.id, 0)))
+    assert len(asked) == len(exercise.cases(Variant(bytes(32), exercise.id, 0)))
 
 
 def test_no_two_notebooks_have_an_answer_in_common():

@@ -11,7 +11,7 @@ from autograder.judging.judge import CaseAnswer, judge
 from autograder.judging.reference_answers import Reference
 from autograder.judging.verdict import GRADED, Verdict
 from autograder.labs.lab import all_labs
-from autograder.labs.variants import Draw
+from autograder.labs.variants import Variant
 from vitedu.probe.ask import ask, asks_for_float32
 
 LABS = all_labs()
@@ -26,16 +26,18 @@ def reference(request) -> Reference:
 def test_alternatives_get_along(reference, place):
     exercises = [e for e in reference.lab.exercises if not e.trained]
     chosen = {e.id: e.alternatives[place % len(e.alternatives)] for e in exercises}
-    space, earlier = reference.namespace([(id, a.code) for id, a in chosen.items()]), {}
+    namespace, earlier = reference.namespace([(id, a.code) for id, a in chosen.items()]), {}
     for exercise in exercises:
-        draw = Draw(b"in another style", exercise.id, place)
+        draw = Variant(b"in another style", exercise.id, place)
         replies = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for case in reference.cases(exercise, draw):
-                reply = CaseAnswer(ask(space[case.thing], case, space=space))
+                reply = CaseAnswer(ask(namespace[case.target], case, namespace=namespace))
                 if asks_for_float32(reply.answer):
-                    reply = CaseAnswer(ask(space[case.thing], case, torch.float32, space=space), torch.float32)
+                    reply = CaseAnswer(
+                        ask(namespace[case.target], case, torch.float32, namespace=namespace), torch.float32
+                    )
                 replies.append(reply)
         verdict = judge(reference, exercise, draw, replies, earlier, Verdict(exercise.id, "exam", GRADED, 0.0, 1.0))
         earlier |= {exercise.id: verdict.idea} if verdict.idea else {}

@@ -7,7 +7,7 @@ import pytest
 
 from autograder.authoring.prove_exams import SECRETS, prove, table
 from autograder.labs.lab import all_labs
-from autograder.labs.variants import VARIANTS, Draw
+from autograder.labs.variants import VARIANTS, Variant
 
 EXAMS = [(lab.assignment, exercise.id) for lab in all_labs() for exercise in lab.exercises if not exercise.trained]
 
@@ -18,7 +18,7 @@ EXAMS = [(lab.assignment, exercise.id) for lab in all_labs() for exercise in lab
 def test_wrong_ideas_are_caught_and_named_and_right_answers_accepted(place):
     assignment, exercise = EXAMS[place]
     # Another secret and variant for each exam, so that many are met.
-    proof = prove(assignment, exercise, [Draw(SECRETS[place % len(SECRETS)], exercise, 5 * place % VARIANTS)])
+    proof = prove(assignment, exercise, [Variant(SECRETS[place % len(SECRETS)], exercise, 5 * place % VARIANTS)])
     print(table([proof]))
     assert proof.problems == []
     assert proof.caught == proof.named == proof.misconceptions > 0

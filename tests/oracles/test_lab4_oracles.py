@@ -20,9 +20,9 @@ from autograder.exams.lab4.training_problems import solved
 from autograder.judging.reference_answers import Reference
 from autograder.labs.exam import changed
 from autograder.labs.lab import find_lab, solution_cells
-from autograder.labs.variants import Draw
+from autograder.labs.variants import Variant
 from vitedu.probe.ask import ask
-from vitedu.probe.comparison import facts, right
+from vitedu.probe.comparison import comparable, is_correct
 
 LAB = find_lab("lab4")
 CODE = solution_cells("lab4_training")
@@ -403,10 +403,10 @@ def test_the_eps_of_a_layer_norm_does_not_show_in_build_model(eps):
     classes = with_classes().replace("nn.LayerNorm(dim)", f"nn.LayerNorm(dim, eps={eps})")
     build = reference.namespace([("build_model", classes)])["build_model"]
     for variant in range(4):
-        draw = Draw(b"oracles", "build_model", variant)
+        draw = Variant(b"oracles", "build_model", variant)
         expected = reference.model(exercise, draw)
         for case, wanted in zip(reference.cases(exercise, draw), expected, strict=True):
-            assert right(facts(ask(build, case), case, 1e-6), wanted.facts, case, 1e-6), case.name
+            assert is_correct(comparable(ask(build, case), case, 1e-6), wanted.answer, case, 1e-6), case.name
 
 
 # --- the drawn problems ---------------------------------------------------------------------------
@@ -415,7 +415,7 @@ def test_the_eps_of_a_layer_norm_does_not_show_in_build_model(eps):
 @pytest.mark.parametrize("variant", range(3))
 def test_a_drawn_history_shows_which_epoch_is_kept(variant):
     """The best epoch is not the first, the last, nor the best by loss; and the model ends with its weights."""
-    middle, watched, hopeless, _ = fit_cases(Draw(b"oracles", "fit", variant))
+    middle, watched, hopeless, _ = fit_cases(Variant(b"oracles", "fit", variant))
     history, _ = solved(middle)
     best = int(history["val_accuracy"].argmax())
     assert 0 < best < len(history["val_accuracy"]) - 1
@@ -429,6 +429,6 @@ def test_a_drawn_history_shows_which_epoch_is_kept(variant):
 
 
 def test_a_problem_is_drawn_the_same_way_again():
-    first, again = (fit_cases(Draw(b"oracles", "fit", 1)) for _ in range(2))
+    first, again = (fit_cases(Variant(b"oracles", "fit", 1)) for _ in range(2))
     for a, b in zip(first, again, strict=True):
         assert all(torch.equal(value, b.kwargs[name]) for name, value in a.kwargs.items() if isinstance(value, Tensor))

@@ -23,12 +23,12 @@ from vitedu.probe.case import Answer, Case
 from vitedu.probe.student_errors import exercise_of, is_todo, place
 
 
-def check(exam_id: str, *things: Any) -> CheckReport:
+def check(exam_id: str, *targets: Any) -> CheckReport:
     """Look at an answer with the public questions of its exercise.
 
     Args:
         exam_id: such as "lab1/attention_weights".
-        things: the functions or classes of the exercise themselves, in the order the notebook names them.
+        targets: the functions or classes of the exercise themselves, in the order the notebook names them.
 
     Returns:
         A report that shows itself as the cell's result.
@@ -42,13 +42,13 @@ def check(exam_id: str, *things: Any) -> CheckReport:
     if exercise not in known:
         raise ValueError(f"{lab} has no check {exercise!r}; its checks are {', '.join(f'{lab}/{id}' for id in known)}.")
     fingerprint = known[exercise]
-    objects = _objects(exam_id, fingerprint.things, things)
+    objects = _objects(exam_id, fingerprint.targets, targets)
     with _left_as_found():
-        asked = [_ask(objects, case) for case in fingerprint.cases]
-    made = report(exam_id, fingerprint, objects, asked)
+        answers = [_ask(objects, case) for case in fingerprint.cases]
+    made = report(exam_id, fingerprint, objects, answers)
     if os.environ.get("NBGRADER_EXECUTION") == "validate" and not made.passed:
         wrong = [note for ok, _, note in made.card.rows if not ok]
-        sentence = made.card.said[0][0] if made.card.said else wrong[0]
+        sentence = made.card.messages[0][0] if made.card.messages else wrong[0]
         raise CheckFailed(" ".join(f"{exercise}: {made.card.state}. {sentence}".split()))
     return made
 
@@ -87,19 +87,19 @@ def examine(exam_id: str) -> None:
         )
 
 
-def _objects(exam_id: str, names: Sequence[str], things: Sequence[Any]) -> dict[str, Any]:
+def _objects(exam_id: str, names: Sequence[str], targets: Sequence[Any]) -> dict[str, Any]:
     """The student's objects by the name under which the cases ask for them."""
     wanted = f'check("{exam_id}", {", ".join(names)})'
-    if len(things) != len(names):
-        raise ValueError(f"This check looks at {len(names)} things, found {len(things)}; write {wanted}.")
-    for name, thing in zip(names, things, strict=True):
-        if not callable(thing) or isinstance(thing, nn.Module):
-            raise ValueError(f"For {name} expected the function or class itself, found {_a(thing)}; write {wanted}.")
-    return dict(zip(names, things, strict=True))
+    if len(targets) != len(names):
+        raise ValueError(f"This check looks at {len(names)} things, found {len(targets)}; write {wanted}.")
+    for name, target in zip(names, targets, strict=True):
+        if not callable(target) or isinstance(target, nn.Module):
+            raise ValueError(f"For {name} expected the function or class itself, found {_a(target)}; write {wanted}.")
+    return dict(zip(names, targets, strict=True))
 
 
-def _a(thing: Any) -> str:
-    return "None" if thing is None else f"an object of type {type(thing).__name__}"
+def _a(target: Any) -> str:
+    return "None" if target is None else f"an object of type {type(target).__name__}"
 
 
 @contextmanager
@@ -115,7 +115,7 @@ def _left_as_found() -> Iterator[None]:
 
 def _ask(objects: Mapping[str, Any], case: Case) -> tuple[Answer, torch.dtype]:
     """An answer, and the dtype of the question: float32 when there is trouble with dtypes alone."""
-    answer = ask(objects[case.thing], case, space=objects)
+    answer = ask(objects[case.target], case, namespace=objects)
     if asks_for_float32(answer):
-        return ask(objects[case.thing], case, torch.float32, space=objects), torch.float32
+        return ask(objects[case.target], case, torch.float32, namespace=objects), torch.float32
     return answer, torch.float64

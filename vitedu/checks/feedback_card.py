@@ -35,7 +35,7 @@ class Card:
         title: the exercise, as the student knows it.
         state: how it stands, in a few words: "right", "2 of 4 cases differ", "1.5 of 3 points".
         tone: RIGHT, WRONG, or OPEN; the colour of the state.
-        said: the diagnosis, as (sentence, question that leads on or "").
+        messages: the diagnosis, as (sentence, question that leads on or "").
         rows: (right, wrong or not yet: True, False, None; name of the case; what was found).
         remarks: sentences worth knowing that cost nothing.
     """
@@ -43,7 +43,7 @@ class Card:
     title: str
     state: str
     tone: str
-    said: Sequence[tuple[str, str]] = ()
+    messages: Sequence[tuple[str, str]] = ()
     rows: Sequence[tuple[bool | None, str, str]] = ()
     remarks: Sequence[str] = ()
 
@@ -55,7 +55,7 @@ def html(card: Card, picture: tuple[bytes, str] | None = None) -> str:
         f'font-weight: 600;">{escape(card.state)}</span>'
     )
     parts = [f'<div style="margin-bottom: 6px;"><b>{escape(card.title)}</b> &nbsp;{badge}</div>']
-    parts += [_said(sentence, question, card.tone) for sentence, question in card.said]
+    parts += [_message_html(sentence, question, card.tone) for sentence, question in card.messages]
     if card.rows:
         table = _table(card.rows)
         if card.tone == RIGHT:  # nothing to mend: the cases are there for the curious
@@ -70,7 +70,7 @@ def html(card: Card, picture: tuple[bytes, str] | None = None) -> str:
     return f'<div style="max-width: 60em; padding: 4px 0; font-size: 14px; line-height: 1.45;">{body}</div>'
 
 
-def _said(sentence: str, question: str, tone: str) -> str:
+def _message_html(sentence: str, question: str, tone: str) -> str:
     asked = f'<br><span style="font-style: italic;">{escape(question)}</span>' if question else ""
     style = f"margin: 0 0 8px 0; padding: 2px 0 2px 10px; border-left: 3px solid {COLOURS[tone]};"
     return f'<div style="{style}">{escape(sentence)}{asked}</div>'
@@ -96,7 +96,7 @@ def _table(rows: Sequence[tuple[bool | None, str, str]]) -> str:
 def text(card: Card, width: int = 100) -> str:
     """The same facts in a few lines of plain text."""
     lines = [f"{card.title}: {card.state}"]
-    for sentence, question in card.said:
+    for sentence, question in card.messages:
         lines += [_wrapped(part, "  ", width) for part in (sentence, question) if part]
     before = ""
     if card.tone != RIGHT:

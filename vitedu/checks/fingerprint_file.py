@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from vitedu.probe import serialization
-from vitedu.probe.case import Case, from_json, to_json
+from vitedu.probe.case import Case, Scoring, from_json, to_json
 from vitedu.probe.comparison import ComparableAnswer, Expected
 
+CHECKED = ("raises", "random")  # what a check reads of a case's scoring: it gives no points
 FOLDER = Path(__file__).parent / "fingerprints"
 MAX_BYTES = 64 * 2**20
 MAX_TENSORS = 16384
@@ -52,12 +53,12 @@ class Fingerprint:
     others: list[list[ComparableAnswer]] = field(default_factory=list)
 
     @property
-    def things(self) -> list[str]:
+    def targets(self) -> list[str]:
         """Names of the functions and classes that the cases ask, in order of first appearance."""
         return list(dict.fromkeys(name for case in self.cases for name in case.names))
 
 
-class _Shelf:
+class _TensorStore:
     """Tensors by number; equal ones lie there once."""
 
     def __init__(self) -> None:
@@ -91,11 +92,11 @@ def save(path: Path, exercises: Mapping[str, Fingerprint], source: str = "") -> 
         exercises: by exercise id, without the lab: "attention_weights".
         source: hash of what they were made from, so that stale ones can be told.
     """
-    shelf = _Shelf()
-    header = {"source": source, "exercises": {id: _exercise_json(e, shelf) for id, e in exercises.items()}}
+    store = _TensorStore()
+    header = {"source": source, "exercises": {id: _exercise_json(e, store) for id, e in exercises.items()}}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(serialization.pack(header, shelf.tensors))
+    temporary.write_bytes(serialization.pack(header, store.tensors))
     temporary.replace(path)
 
 
@@ -118,8 +119,8 @@ def load(lab: str) -> dict[str, Fingerprint]:
 
 def pack_expected(answers: Sequence[Expected]) -> bytes:
     """What some code gives for the cases of an exam, one `Expected` a case, as bytes that nothing is run to read."""
-    shelf = _Shelf()
-    return serialization.pack({"expected": [_expected_json(each, shelf.put) for each in answers]}, shelf.tensors)
+    store = _TensorStore()
+    return serialization.pack({"expected": [_expected_json(each, store.put) for each in answers]}, store.tensors)
 
 
 def unpack_expected(data: bytes) -> list[Expected]:
@@ -147,15 +148,15 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise ValueError(f"The checks in {path.name} cannot be read ({error}): install vitedu again.") from None
 
 
-def _exercise_json(exercise: Fingerprint, shelf: _Shelf) -> dict[str, Any]:
+def _exercise_json(exercise: Fingerprint, store: _TensorStore) -> dict[str, Any]:
     return {
-        "cases": [_case_json(case, shelf) for case in exercise.cases],
-        "expected": [_facts_json(facts, shelf.put) for facts in exercise.expected],
-        "others": [[_facts_json(facts, shelf.put_rounded) for facts in other] for other in exercise.others],
+        "cases": [_case_json(case, store) for case in exercise.cases],
+        "expected": [_answer_json(answer, store.put) for answer in exercise.expected],
+        "others": [[_answer_json(answer, store.put_rounded) for answer in other] for other in exercise.others],
         "misconceptions": [
             {
                 "id": id, "idea": named.idea, "question": named.question, "earlier": named.earlier,
-                "expected": [_expected_json(each, shelf.put_rounded) for each in named.expected],
+                "expected": [_expected_json(each, store.put_rounded) for each in named.expected],
             }
             for id, named in exercise.misconceptions.items()
         ],
@@ -165,8 +166,8 @@ def _exercise_json(exercise: Fingerprint, shelf: _Shelf) -> dict[str, Any]:
 def _exercise(data: dict[str, Any], tensors: dict[str, Tensor]) -> Fingerprint:
     return Fingerprint(
         cases=[_case(case, tensors) for case in data["cases"]],
-        expected=[_facts(facts, tensors) for facts in data["expected"]],
-        others=[[_facts(facts, tensors) for facts in other] for other in data["others"]],
+        expected=[_answer(answer, tensors) for answer in data["expected"]],
+        others=[[_answer(answer, tensors) for answer in other] for other in data["others"]],
         misconceptions={
             m["id"]: StoredMisconception(
                 m["idea"], m["question"],
@@ -177,18 +178,19 @@ def _exercise(data: dict[str, Any], tensors: dict[str, Tensor]) -> Fingerprint:
     )  # fmt: skip
 
 
-def _case_json(case: Case, shelf: _Shelf) -> dict[str, Any]:
+def _case_json(case: Case, store: _TensorStore) -> dict[str, Any]:
     tensors: dict[str, Tensor] = {}
     data = to_json(case, "", tensors)
-    data["tensors"] = {name: shelf.put(tensor) for name, tensor in tensors.items()}
-    raises = None if case.raises is None else list(case.raises)
-    return data | {"name": case.name, "share": case.share, "raises": raises, "random": case.random}
+    data["tensors"] = {name: store.put(tensor) for name, tensor in tensors.items()}
+    return data | {"name": case.name, "scoring": {name: getattr(case.scoring, name) for name in CHECKED}}
 
 
 def _case(data: dict[str, Any], tensors: dict[str, Tensor]) -> Case:
-    asked = from_json(data, {name: tensors[place] for name, place in data["tensors"].items()})
-    raises = None if data["raises"] is None else tuple(data["raises"])
-    return replace(asked, name=data["name"], share=data["share"], raises=raises, random=data["random"])
+    question = {name: value for name, value in data.items() if name not in ("name", "tensors", "scoring")}
+    case = from_json(question, {name: tensors[place] for name, place in data["tensors"].items()})
+    raises, random = data["scoring"]["raises"], data["scoring"]["random"]
+    scoring = Scoring(raises=None if raises is None else tuple(raises), random=random)
+    return replace(case, name=data["name"], scoring=scoring)
 
 
 # What most answers have in common; only what differs from it is written down.
@@ -199,24 +201,24 @@ COMMON = {
 
 
 def _expected_json(expected: Expected, put: Callable[[Tensor], str]) -> dict[str, Any]:
-    return {"facts": _facts_json(expected.facts, put), "by_chance": expected.by_chance}
+    return {"answer": _answer_json(expected.answer, put), "nondeterministic": expected.nondeterministic}
 
 
 def _expected(data: dict[str, Any], tensors: dict[str, Tensor]) -> Expected:
-    return Expected(_facts(data["facts"], tensors), data["by_chance"])
+    return Expected(_answer(data["answer"], tensors), data["nondeterministic"])
 
 
-def _facts_json(facts: ComparableAnswer, put: Callable[[Tensor], str]) -> dict[str, Any]:
-    data = {name: getattr(facts, name) for name in COMMON} | {
-        "integers": sorted(facts.integers),
-        "keys": [list(keys) for keys in facts.keys],
-        "changed": list(facts.changed),
-        "values": {name: put(tensor) for name, tensor in sorted(facts.values.items())},
+def _answer_json(answer: ComparableAnswer, put: Callable[[Tensor], str]) -> dict[str, Any]:
+    data = {name: getattr(answer, name) for name in COMMON} | {
+        "integers": sorted(answer.integers),
+        "keys": [list(keys) for keys in answer.keys],
+        "changed": list(answer.changed),
+        "values": {name: put(tensor) for name, tensor in sorted(answer.values.items())},
     }
     return {name: value for name, value in data.items() if value != COMMON[name]}
 
 
-def _facts(data: dict[str, Any], tensors: dict[str, Tensor]) -> ComparableAnswer:
+def _answer(data: dict[str, Any], tensors: dict[str, Tensor]) -> ComparableAnswer:
     data = COMMON | data
     return ComparableAnswer(**data | {
         "integers": frozenset(data["integers"]),

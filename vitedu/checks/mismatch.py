@@ -23,16 +23,16 @@ def note(
     """One line about a wrong answer to a case.
 
     Args:
-        found: `answer` as facts.
+        found: `answer` as it is compared.
         arguments: names of the call's positional arguments; without them they are counted from 1.
         values: whether expected values may be shown, as for the public cases of a check.
     """
     if found.status == "undone":
-        return f"{answer.error['where'] or case.thing} is still a TODO"
+        return f"{answer.error['where'] or case.target} is still a TODO"
     if found.status == "missing":
-        return f"{case.thing} is not defined"
-    if case.raises is not None:
-        numbers = " and ".join(map(str, case.raises))
+        return f"{case.target} is not defined"
+    if case.scoring.raises is not None:
+        numbers = " and ".join(map(str, case.scoring.raises))
         got = raised(answer) if found.status == "error" else "no error"
         return f"expected a ValueError whose message names {numbers}; got {got}"
     if found.status == "error":

@@ -13,7 +13,7 @@ from torch import Tensor
 from vitedu.checks import feedback_card, fingerprint_file
 from vitedu.checks.mismatch import note
 from vitedu.probe.case import Answer
-from vitedu.probe.comparison import LOOSE, TOLERANCE, ComparableAnswer, close, explain, facts, right
+from vitedu.probe.comparison import LOOSE, TOLERANCE, ComparableAnswer, close, comparable, explain, is_correct
 from vitedu.probe.student_errors import exercise_of
 
 FLOAT32 = "This works in float32 only: keep the dtype of the inputs (here float64). It costs no points."
@@ -52,38 +52,40 @@ def report(
     exam_id: str,
     fingerprint: fingerprint_file.Fingerprint,
     objects: Mapping[str, Any],
-    asked: Sequence[tuple[Answer, torch.dtype]],
+    answers: Sequence[tuple[Answer, torch.dtype]],
 ) -> CheckReport:
     """Judge the answers to the public cases.
 
     Args:
         objects: the student's functions and classes by name.
-        asked: for each case the answer, and the dtype in which it was asked.
+        answers: for each case the answer, and the dtype in which it was asked.
     """
     exercise = exam_id.partition("/")[2]
     cases = fingerprint.cases
-    tolerances = [TOLERANCE[dtype] for _, dtype in asked]
-    found = [facts(answer, case, t) for (answer, _), case, t in zip(asked, cases, tolerances, strict=True)]
+    tolerances = [TOLERANCE[dtype] for _, dtype in answers]
+    found = [comparable(answer, case, t) for (answer, _), case, t in zip(answers, cases, tolerances, strict=True)]
     expected, rights = _best(fingerprint, found, tolerances)
     marks = [True if ok else None if f.status == "undone" else False for ok, f in zip(rights, found, strict=True)]
     rows = [
-        (mark, case.name, "" if mark else note(answer, f, e, case, t, _arguments(objects[case.thing])))
-        for mark, case, (answer, _), f, e, t in zip(marks, cases, asked, found, expected, tolerances, strict=True)
+        (mark, case.name, "" if mark else note(answer, f, e, case, t, _arguments(objects[case.target])))
+        for mark, case, (answer, _), f, e, t in zip(marks, cases, answers, found, expected, tolerances, strict=True)
     ]
-    single = any(t == torch.float32 and (c.inputs() or c.weights) for (_, t), c in zip(asked, cases, strict=True))
+    single = any(t == torch.float32 and (c.inputs() or c.weights) for (_, t), c in zip(answers, cases, strict=True))
     remarks = [FLOAT32] if single else []
     if all(rights):
         return CheckReport(exam_id, True, feedback_card.Card(exercise, "right", feedback_card.RIGHT, (), rows, remarks))
     if False not in marks:
         started = any(rights)
-        said = [(_todo(answer.error["where"], objects), "") for answer, _ in asked if answer.status == "undone"][:1]
+        messages = [(_todo(answer.error["where"], objects), "") for answer, _ in answers if answer.status == "undone"][
+            :1
+        ]
         state = "not finished yet" if started else "not answered yet"
         return CheckReport(
-            exam_id, False, feedback_card.Card(exercise, state, feedback_card.OPEN, said, rows if started else ())
+            exam_id, False, feedback_card.Card(exercise, state, feedback_card.OPEN, messages, rows if started else ())
         )
     state = f"not right yet: {marks.count(False)} of {len(marks)} cases differ"
-    said = _diagnosis(fingerprint, found, rights, tolerances)
-    card = feedback_card.Card(exercise, state, feedback_card.WRONG, said, rows, remarks)
+    messages = _diagnosis(fingerprint, found, rights, tolerances)
+    card = feedback_card.Card(exercise, state, feedback_card.WRONG, messages, rows, remarks)
     return CheckReport(exam_id, False, card, _pictured(found, expected, marks, tolerances))
 
 
@@ -94,7 +96,7 @@ def _best(
     best: tuple[list[ComparableAnswer], list[bool]] | None = None
     for expected in (fingerprint.expected, *fingerprint.others):
         cases = zip(found, expected, fingerprint.cases, tolerances, strict=True)
-        rights = [right(f, e, case, t) for f, e, case, t in cases]
+        rights = [is_correct(f, e, case, t) for f, e, case, t in cases]
         if best is None or sum(rights) > sum(best[1]):
             best = expected, rights
     return best
@@ -153,11 +155,11 @@ def _pictured(
     return None
 
 
-def _arguments(thing: Any) -> list[str]:
+def _arguments(target: Any) -> list[str]:
     """Names of the positional arguments of a function, or of a class's forward."""
     try:
-        if inspect.isclass(thing):
-            return list(inspect.signature(thing.forward).parameters)[1:]
-        return list(inspect.signature(thing).parameters)
+        if inspect.isclass(target):
+            return list(inspect.signature(target.forward).parameters)[1:]
+        return list(inspect.signature(target).parameters)
     except (AttributeError, TypeError, ValueError):
         return []

@@ -26,7 +26,7 @@ def with_spread(found: Mapping[str, Mapping[int, Values]], xlabel: str, ylabel: 
         ValueError: a name has no values.
     """
     figure, (axes,) = new_figure(6.4, 3.5)
-    said = []
+    sentences = []
     for i, (name, values) in enumerate(found.items()):
         if not values or not all(values.values()):
             raise ValueError(f"expected values for {name}, found none")
@@ -38,14 +38,14 @@ def with_spread(found: Mapping[str, Mapping[int, Values]], xlabel: str, ylabel: 
         for x, at in zip(places, xs, strict=True):
             axes.plot([at] * len(values[x]), values[x], "o", color=colour, alpha=0.35, markersize=3.5)
         ends = (f"{places[j]}: {means[j]:.3f} plus or minus {spreads[j]:.3f}" for j in range(len(places)))
-        said.append(f"{name} at {', at '.join(ends)}")
+        sentences.append(f"{name} at {', at '.join(ends)}")
     places = sorted({x for values in found.values() for x in values})
     axes.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
     axes.set_xticks(places, [f"{x:,}" for x in places])
     axes.minorticks_off()
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    return finish(figure, f"{ylabel} by {xlabel}, mean and standard deviation over seeds. {'; '.join(said)}.")
+    return finish(figure, f"{ylabel} by {xlabel}, mean and standard deviation over seeds. {'; '.join(sentences)}.")
 
 
 def bars(found: Mapping[str, Values], xlabel: str = "accuracy") -> Picture:
@@ -64,8 +64,8 @@ def bars(found: Mapping[str, Values], xlabel: str = "accuracy") -> Picture:
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set(xlabel=xlabel, xlim=(0, 1))
-    said = [f"{name} {mean(values):.3f} plus or minus {spread(values):.3f}" for name, values in found.items()]
-    return finish(figure, f"{xlabel}, mean and standard deviation over seeds: {'; '.join(said)}.")
+    sentences = [f"{name} {mean(values):.3f} plus or minus {spread(values):.3f}" for name, values in found.items()]
+    return finish(figure, f"{xlabel}, mean and standard deviation over seeds: {'; '.join(sentences)}.")
 
 
 def spread(values: Values) -> float:
@@ -83,7 +83,7 @@ def influence(features: Mapping[str, Tensor], image: Tensor) -> Picture:
         image: (1, C, H, W), a leaf that requires its gradient.
     """
     figure, panels = new_figure(0.6 + 2.6 * len(features), 3.0, columns=len(features))
-    said = []
+    sentences = []
     for axes, (title, feature) in zip(panels, features.items(), strict=True):
         (gradient,) = torch.autograd.grad(feature, image, retain_graph=True)
         size = gradient[0].abs().sum(0)
@@ -91,8 +91,8 @@ def influence(features: Mapping[str, Tensor], image: Tensor) -> Picture:
         axes.imshow(size.sqrt().numpy(force=True), cmap="Blues", vmin=0, vmax=1)  # small ones can be seen, too
         axes.set(title=title, xticks=[], yticks=[])
         axes.spines[:].set_visible(True)  # the image ends here
-        said.append(f"{title}: {(size > 1e-6).float().mean():.0%} of the pixels have some influence")
-    return finish(figure, f"Influence of each pixel. {'; '.join(said)}.")
+        sentences.append(f"{title}: {(size > 1e-6).float().mean():.0%} of the pixels have some influence")
+    return finish(figure, f"Influence of each pixel. {'; '.join(sentences)}.")
 
 
 def feature_of(model: nn.Module, part: nn.Module, image: Tensor) -> Tensor:

@@ -31,7 +31,10 @@ def by_epoch(runs: Mapping[str, Mapping[str, Sequence[float]]], unit: str = "epo
     figure, panels = new_figure(
         7.0 if alone else 1.0 + 2.7 * len(runs), 2.8 if alone else 4.8, 2 if alone else len(runs), 1 if alone else 2
     )
-    top, said = 1.05 * max(max(values) for run in runs.values() for name, values in run.items() if "loss" in name), []
+    top, sentences = (
+        1.05 * max(max(values) for run in runs.values() for name, values in run.items() if "loss" in name),
+        [],
+    )
     for column, (title, run) in enumerate(runs.items()):
         upper, lower = panels[column], panels[column + len(runs)]
         for part, (label, colour) in PARTS.items():
@@ -44,11 +47,11 @@ def by_epoch(runs: Mapping[str, Mapping[str, Sequence[float]]], unit: str = "epo
         for axes in (upper, lower):
             axes.grid(axis="y", color="#dddddd", linewidth=0.6)
             axes.xaxis.get_major_locator().set_params(integer=True)
-        said.append(f"{title}: {_course(run, unit, lower)}")
+        sentences.append(f"{title}: {_course(run, unit, lower)}")
     panels[0].set_ylabel("loss")
     panels[len(runs)].set_ylabel("accuracy")
     panels[len(runs)].legend(frameon=False, loc="lower right")
-    return finish(figure, f"Loss and accuracy by {unit}. {'; '.join(said)}.")
+    return finish(figure, f"Loss and accuracy by {unit}. {'; '.join(sentences)}.")
 
 
 def _marks(points: int) -> dict[str, Any]:
@@ -58,7 +61,7 @@ def _marks(points: int) -> dict[str, Any]:
 
 def _course(run: Mapping[str, Sequence[float]], unit: str, axes: Axes) -> str:
     """A run in words; marks its best epoch."""
-    said = [
+    sentences = [
         f"{label} loss {losses[0]:.2f} to {losses[-1]:.2f} and accuracy {accuracies[0]:.2f} to {accuracies[-1]:.2f}"
         for part, (label, _) in PARTS.items()
         if (losses := run.get(f"{part}_loss")) and (accuracies := run.get(f"{part}_accuracy"))
@@ -67,8 +70,8 @@ def _course(run: Mapping[str, Sequence[float]], unit: str, axes: Axes) -> str:
     if values:
         best = values.index(max(values))
         axes.plot(best + 1, values[best], "o", markersize=8, markerfacecolor="none", color=INK, zorder=5)
-        said.append(f"best validation accuracy {values[best]:.3f} in {unit} {best + 1}")
-    return ", ".join(said)
+        sentences.append(f"best validation accuracy {values[best]:.3f} in {unit} {best + 1}")
+    return ", ".join(sentences)
 
 
 def by_iteration(runs: Mapping[str, Sequence[float]], steps: int, ylabel: str = "loss of a batch") -> Picture:
@@ -80,7 +83,7 @@ def by_iteration(runs: Mapping[str, Sequence[float]], steps: int, ylabel: str = 
         ylabel: what the numbers are.
     """
     figure, panels = new_figure(1.0 + 2.7 * len(runs), 2.7, columns=len(runs))
-    top, said = 1.05 * max(max(values) for values in runs.values()), []
+    top, sentences = 1.05 * max(max(values) for values in runs.values()), []
     for axes, (title, values) in zip(panels, runs.items(), strict=True):
         axes.plot(range(1, len(values) + 1), values, color=COLOURS[0], alpha=0.4, linewidth=0.9, label="each batch")
         means = [sum(part) / len(part) for i in range(0, len(values), steps) if (part := values[i : i + steps])]
@@ -88,12 +91,12 @@ def by_iteration(runs: Mapping[str, Sequence[float]], steps: int, ylabel: str = 
         axes.plot(middles, means, color=INK, linewidth=1.5, label="mean of an epoch")
         axes.set(title=title, xlabel="iteration")
         axes.grid(axis="y", color="#dddddd", linewidth=0.6)
-        said.append(f"{title}: {len(values)} iterations, mean {means[0]:.2f} at first, {means[-1]:.2f} at last")
+        sentences.append(f"{title}: {len(values)} iterations, mean {means[0]:.2f} at first, {means[-1]:.2f} at last")
         falls = means[0] > means[-1]
         axes.set_ylim(0, top)
     panels[0].set_ylabel(ylabel)
     panels[0].legend(frameon=False, loc="upper right" if falls else "lower right")
-    return finish(figure, f"The {ylabel} by iteration. {'; '.join(said)}.")
+    return finish(figure, f"The {ylabel} by iteration. {'; '.join(sentences)}.")
 
 
 def lines(
@@ -113,8 +116,8 @@ def lines(
     axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, top))
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), title=legend)
-    said = [f"{name} goes from {v[0]:.3g} to {v[-1]:.3g}" for name, v in values.items()]
-    return finish(figure, f"{ylabel} by {xlabel}: {'; '.join(said)}.")
+    sentences = [f"{name} goes from {v[0]:.3g} to {v[-1]:.3g}" for name, v in values.items()]
+    return finish(figure, f"{ylabel} by {xlabel}: {'; '.join(sentences)}.")
 
 
 def confusions(matrices: Mapping[str, Any], names: Sequence[str]) -> Picture:
@@ -132,7 +135,7 @@ def confusions(matrices: Mapping[str, Any], names: Sequence[str]) -> Picture:
     size = len(names)
     side = 1.5 + 0.42 * size
     figure, panels = new_figure(0.8 + side * len(matrices), side, columns=len(matrices))
-    said = []
+    sentences = []
     for axes, (title, matrix) in zip(panels, matrices.items(), strict=True):
         counts = torch.as_tensor(matrix).double()
         if counts.shape != (size, size):
@@ -148,9 +151,9 @@ def confusions(matrices: Mapping[str, Any], names: Sequence[str]) -> Picture:
         axes.set_xticks(range(size), names, **turned)
         axes.set_yticks(range(size), names if axes is panels[0] else [])
         axes.set(title=title, xlabel="predicted class")
-        said.append(f"{title}: {_mistakes(counts, names)}")
+        sentences.append(f"{title}: {_mistakes(counts, names)}")
     panels[0].set_ylabel("true class")
-    return finish(figure, f"Confusion matrix with a row for each true class. {'; '.join(said)}.")
+    return finish(figure, f"Confusion matrix with a row for each true class. {'; '.join(sentences)}.")
 
 
 def _mistakes(counts: Tensor, names: Sequence[str]) -> str:
@@ -197,5 +200,5 @@ def samples(
         title = names[label] if right else f"{names[label]}\nsaid: {names[guess]}"
         axes.set_title(title, fontsize=8.5, color=INK if right else COLOURS[1])
     pairs = zip(labels, guesses, strict=True)
-    said = [names[a] if a == b else f"{names[a]} taken for {names[b]}" for a, b in pairs]
-    return finish(figure, f"{len(labels)} images: {', '.join(said)}.")
+    sentences = [names[a] if a == b else f"{names[a]} taken for {names[b]}" for a, b in pairs]
+    return finish(figure, f"{len(labels)} images: {', '.join(sentences)}.")

@@ -1,7 +1,7 @@
 """Ask a student's object a question and write down what comes back as tensors.
 
 There are three kinds of questions, and a lab adds none: call a function; build a module, load
-weights into it by name, and call it; run a function on a scripted training problem. Inputs and
+weights into it by name, and call it; run a function in a scenario. Inputs and
 weights come in with the question, so no answer depends on a random seed or on the order in which
 parameters were made.
 
@@ -23,18 +23,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitedu.probe import encoders, scenarios, serialization, toy_models
-from vitedu.probe.case import MAX_KEYS, Answer, Case, must_travel
+from vitedu.probe.case import MAX_KEYS, Answer, Case, FunctionCase, ModuleCase, ScenarioCase, must_travel
 from vitedu.probe.serialization import as_tensor
 from vitedu.probe.student_errors import failed
 from vitedu.probe.wrapped_models import eagerly, lazies, plain, unusual_eps
 
 
 def ask(
-    thing: Any, case: Case, dtype: torch.dtype = torch.float64, seed: int = 0, space: Mapping[str, Any] | None = None
+    target: Any,
+    case: Case,
+    dtype: torch.dtype = torch.float64,
+    seed: int = 0,
+    namespace: Mapping[str, Any] | None = None,
 ) -> Answer:
     """Put one case to a function or class and write down the answer; raises nothing but a real interrupt.
 
-    `space` holds the further objects that the case names. The seed makes even a random answer the
+    `namespace` holds the further objects that the case names. The seed makes even a random answer the
     same everywhere, so that dropout in an earlier exercise can be recognised in a later one; the
     caller's random state is left as it was.
     """
@@ -42,7 +46,7 @@ def ask(
     with torch.random.fork_rng(devices=[]), torch.enable_grad(), eagerly(), _interrupts() as interrupted:
         torch.default_generator.manual_seed(seed)
         try:
-            found = _ask(thing, case, dtype, space or {})
+            found = _ask(target, case, dtype, namespace or {})
             must_travel(found.tensors)
             return found
         except BaseException as error:  # sys.exit() and its like are the answer's own affair, too
@@ -83,26 +87,34 @@ def asks_for_float32(found: Answer) -> bool:
     return any(t.dtype in half for name, t in found.tensors.items() if name.split(".")[0] == "out")
 
 
-def _ask(thing: Any, case: Case, dtype: torch.dtype, space: Mapping[str, Any]) -> Answer:
-    if case.script:
-        kind, found = scenarios.run(thing, case, dtype, space)
+def _ask(target: Any, case: Case, dtype: torch.dtype, namespace: Mapping[str, Any]) -> Answer:
+    if isinstance(case, ScenarioCase):
+        kind, found = scenarios.run(target, case, dtype, namespace)
         return Answer("ok", kind, tensors={f"out.{name}": t for name, t in found.items()})
-    if case.maker:
-        return _module(space[case.maker], case, dtype, use=thing)
-    if case.init is not None:
-        return _module(thing, case, dtype)
-    if case.model:
+    if isinstance(case, ModuleCase):
+        if case.maker:
+            return _module(namespace[case.maker], case, dtype, use=target)
+        return _module(target, case, dtype)
+    return _function(target, case, dtype)
 
-        def call(*args: Any, **kwargs: Any) -> Any:  # with a model of its own for each call
-            model = toy_models.build(case.model, case.weights, case.frozen, dtype).train(case.train)
-            return thing(model, *args, **kwargs)
 
-        return _call(call, case, dtype, {})
-    return _call(thing, case, dtype, {})
+def _function(target: Callable[..., Any], case: FunctionCase, dtype: torch.dtype) -> Answer:
+    """Ask a function; with a model of its own for each call, where the case brings one."""
+    if not case.model:
+        return _call(target, case, dtype, {})
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return target(toy_models.build(case.model, case.weights, case.frozen, dtype).eval(), *args, **kwargs)
+
+    return _call(call, case, dtype, {})
 
 
 def _call(
-    thing: Callable[..., Any], case: Case, dtype: torch.dtype, parameters: dict[str, Tensor], **facts: Any
+    target: Callable[..., Any],
+    case: FunctionCase | ModuleCase,
+    dtype: torch.dtype,
+    parameters: dict[str, Tensor],
+    **about: Any,
 ) -> Answer:
     def inputs(gradients: bool) -> tuple[list[Any], dict[str, Any]]:
         args = [serialization.as_dtype(a, dtype) for a in case.args]
@@ -114,17 +126,18 @@ def _call(
 
     # The second call and the inputs afterwards show what a single result cannot: chance in the
     # computation, and arguments that were changed in place.
+    any_dtype, loose = (case.any_dtype, ()) if isinstance(case, FunctionCase) else (False, case.loose)
     args, kwargs = inputs(gradients=False)
     with torch.no_grad():
-        again = thing(*(_arranged(a, case) for a in args), **kwargs)
+        again = target(*(_arranged(a, case) for a in args), **kwargs)
     after = {str(i): a for i, a in enumerate(args)} | kwargs
     tensors = {f"after.{name}": value for name, value in after.items() if isinstance(value, Tensor)}
 
     args, kwargs = inputs(case.gradients)
     fresh = [_arranged(_fresh(a), case) for a in args]
-    out = thing(*fresh, **{name: _fresh(value) for name, value in kwargs.items()})
-    if not case.any_dtype and type(out).__module__ == "numpy" and getattr(out, "ndim", 0):
-        return Answer("ok", type(out).__name__, **facts)  # no tensor, where one is asked for
+    out = target(*fresh, **{name: _fresh(value) for name, value in kwargs.items()})
+    if not any_dtype and type(out).__module__ == "numpy" and getattr(out, "ndim", 0):
+        return Answer("ok", type(out).__name__, **about)  # no tensor, where one is asked for
     tensors |= _named("again", again) | _named("out", out)
     if case.gradients and isinstance(out, Tensor) and out.requires_grad and out.is_floating_point():
         leaves = {str(i): a for i, a in enumerate(args)} | kwargs
@@ -133,14 +146,16 @@ def _call(
         weighting = torch.cos(torch.arange(out.numel(), dtype=out.dtype, device=out.device)).view(out.shape)
         found = torch.autograd.grad((out * weighting).sum(), list(leaves.values()), allow_unused=True)
         found = {name: g for name, g in zip(leaves, found, strict=True) if g is not None}
-        tensors |= {f"grad.{name}": _like(g, case.weights.get(name), name in case.loose) for name, g in found.items()}
-    return Answer("ok", type(out).__name__, tensors=tensors, **facts)
+        tensors |= {f"grad.{name}": _like(g, case.weights.get(name), name in loose) for name, g in found.items()}
+    return Answer("ok", type(out).__name__, tensors=tensors, **about)
 
 
-def _module(cls: Callable[..., Any], case: Case, dtype: torch.dtype, use: Callable[..., Any] | None = None) -> Answer:
+def _module(
+    cls: Callable[..., Any], case: ModuleCase, dtype: torch.dtype, use: Callable[..., Any] | None = None
+) -> Answer:
     """Ask a module, or a function `use` whose first argument it is."""
-    module = cls(*map(encoders.made, case.init or ()), **case.init_kwargs)
-    if not case.call:
+    module = cls(*map(encoders.made, case.init), **case.init_kwargs)
+    if case.construct_only:
         return Answer("ok", type(module).__name__)
     if not isinstance(module, nn.Module):
         raise TypeError(f"expected an nn.Module, got {type(module).__name__}")
@@ -156,7 +171,7 @@ def _module(cls: Callable[..., Any], case: Case, dtype: torch.dtype, use: Callab
         for key, wanted in case.weights.items()
         if key in state
     }
-    facts = {
+    about: dict[str, Any] = {
         "absent": tuple(sorted(case.weights.keys() - state.keys()))[:MAX_KEYS],
         "extra": tuple(sorted(state.keys() - case.weights.keys()))[:MAX_KEYS],
         "misshapen": tuple(
@@ -165,10 +180,10 @@ def _module(cls: Callable[..., Any], case: Case, dtype: torch.dtype, use: Callab
             if not fits[key]
         )[:MAX_KEYS],
     }
-    buffers = [key for key in facts["extra"] if key not in parameters]
-    facts["aside"] = f"{buffers[0]} is a buffer: register it with persistent=False" if buffers else unusual_eps(module)
-    if facts["extra"] or facts["misshapen"]:  # a parameter without a value would answer at random
-        return Answer("ok", type(module).__name__, **facts)
+    buffers = [key for key in about["extra"] if key not in parameters]
+    about["aside"] = f"{buffers[0]} is a buffer: register it with persistent=False" if buffers else unusual_eps(module)
+    if about["extra"] or about["misshapen"]:  # a parameter without a value would answer at random
+        return Answer("ok", type(module).__name__, **about)
     weights = {
         actual[key]: serialization.as_dtype(case.weights[key], dtype).view(
             case.weights[key].shape if key in late else t.shape
@@ -178,7 +193,7 @@ def _module(cls: Callable[..., Any], case: Case, dtype: torch.dtype, use: Callab
     module.load_state_dict(weights, strict=True)
     parameters = {plain(name): p for name, p in module.named_parameters() if p.requires_grad}
     call = module if use is None else lambda *args, **kwargs: use(module, *args, **kwargs)
-    return _call(call, case, dtype, parameters, **facts)
+    return _call(call, case, dtype, parameters, **about)
 
 
 def _squeezed(t: Tensor) -> list[int]:
@@ -194,7 +209,7 @@ def _like(t: Tensor, wanted: Tensor | None, loose: bool) -> Tensor:
     return t.view(wanted.shape) if loose and wanted is not None and t.numel() == wanted.numel() else t
 
 
-def _arranged(value: Any, case: Case) -> Any:
+def _arranged(value: Any, case: FunctionCase | ModuleCase) -> Any:
     """Images as they also come: channels last, or cut out of larger ones. The values are the same."""
     if not case.layout or not isinstance(value, Tensor) or value.ndim != 4 or not value.is_floating_point():
         return value

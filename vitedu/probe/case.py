@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -40,73 +40,150 @@ EXCEPTIONS = (
     "SystemExit", "KeyboardInterrupt", "GeneratorExit", "BaseException",
 )  # fmt: skip
 MAX_KEYS = 64  # of a state_dict that an answer names as absent, extra, or misshapen
+Layers = tuple[tuple[str, str, tuple[Any, ...]], ...]  # (name, class, arguments), see toy_models.py
 
 
 @dataclass(frozen=True)
-class Case:
-    """One question.
+class Scoring:
+    """How the answer to a case is judged. It never travels to where the answer is made.
+
+    Attributes:
+        raises: the integers that a ValueError must name, when this case must raise one.
+        share: this case's share of the exercise's points, relative to the other cases.
+        random: the answer must change from call to call; only its shape is compared.
+        paired: it counts only when another case of the same object, that is not paired, is right. Cases with `raises`
+            always are.
+    """
+
+    raises: tuple[int, ...] | None = None
+    share: float = 1.0
+    random: bool = False
+    paired: bool = False
+
+
+SCORING = Scoring()
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What all cases have.
 
     Attributes:
         name: what this case looks at, in words a student reads.
-        thing: name of the function or class that is asked.
-        args, kwargs: inputs of the call; tensors are sent in the dtype of the question.
-        init, init_kwargs: constructor arguments when the object is a class, else None and {}.
-        weights: every entry that the module's state_dict must have, and its value.
-        call: False when the question is only whether the constructor accepts `init`.
-        gradients: also ask for the gradients of a fixed weighted sum of the result, with
-            respect to every floating input and every parameter.
-        raises: the integers that a ValueError must name, when this case must raise one.
-            Known to the judge only.
-        share: this case's share of the exercise's points, relative to the other cases.
-        layout: "channels_last" or "cropped": floating inputs of four dimensions come non-contiguous.
-        loose: state_dict keys that may lack leading dimensions of size 1.
-        train: the module is called in training mode; in eval mode otherwise.
-        model: layers (name, class, arguments) of a small model, see small_models.py; it gets the
-            `weights` and is the first argument of the call. A single layer is passed as it is.
-        frozen: beginnings of the names of that model's parameters that need no gradient.
-        maker: name of the notebook's class that builds the first argument instead, from `init`.
-        also: further names of the notebook that the question needs.
-        script: name of a scripted problem, see scripted.py; `kwargs` are its parameters.
-        paired: it counts only when another case of the same object, that is not paired, is right.
-            For the judge only; cases with `raises` always are.
-        random: the answer must change from call to call; only its shape is compared. For the judge only.
-        any_dtype: integers and floats, tensors and arrays are all the same.
+        target: name of the function or class that is asked.
     """
 
     name: str
-    thing: str
-    args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-    init: tuple[Any, ...] | None = None
-    init_kwargs: Mapping[str, Any] = field(default_factory=dict)
-    weights: Mapping[str, Tensor] = field(default_factory=dict)
-    call: bool = True
-    gradients: bool = False
-    raises: tuple[int, ...] | None = None
-    share: float = 1.0
-    layout: str = ""
-    loose: tuple[str, ...] = ()
-    train: bool = False
-    model: tuple[tuple[str, str, tuple[Any, ...]], ...] = ()
-    frozen: tuple[str, ...] = ()
-    maker: str = ""
-    also: tuple[str, ...] = ()
-    script: str = ""
-    random: bool = False
-    paired: bool = False
-    any_dtype: bool = False
+    target: str
 
     @property
     def names(self) -> tuple[str, ...]:
         """All names of the notebook that the question needs."""
-        return tuple(name for name in (self.thing, self.maker, *self.also) if name)
+        return (self.target,)
 
     def inputs(self) -> dict[str, Tensor]:
-        """The tensors that go into the call, by position or keyword; none where a script makes the calls."""
-        if self.script:
-            return {}
-        named = {**{str(i): a for i, a in enumerate(self.args)}, **self.kwargs}
-        return {name: value for name, value in named.items() if isinstance(value, Tensor)}
+        """The tensors that go into the call, by position or keyword."""
+        return {}
+
+
+def _tensors(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Tensor]:
+    named = {**_numbered(args), **kwargs}
+    return {name: value for name, value in named.items() if isinstance(value, Tensor)}
+
+
+@dataclass(frozen=True)
+class FunctionCase(_Case):
+    """A function is called.
+
+    Attributes:
+        args, kwargs: inputs of the call; tensors are sent in the dtype of the question.
+        gradients: also ask for the gradients of a fixed weighted sum of the result, with respect to every floating
+            input.
+        layout: "channels_last" or "cropped": floating inputs of four dimensions come non-contiguous.
+        any_dtype: integers and floats, tensors and arrays are all the same.
+        model: layers (name, class, arguments) of a small model, see toy_models.py, that is the first argument of the
+            call. A single layer is passed as it is.
+        weights: of that model.
+        frozen: beginnings of the names of that model's parameters that need no gradient.
+    """
+
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    gradients: bool = False
+    layout: str = ""
+    any_dtype: bool = False
+    model: Layers = ()
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
+    frozen: tuple[str, ...] = ()
+    scoring: Scoring = SCORING
+
+    def inputs(self) -> dict[str, Tensor]:
+        return _tensors(self.args, self.kwargs)
+
+
+@dataclass(frozen=True)
+class ModuleCase(_Case):
+    """A module is built, gets weights by name, and is called; or a function is called with it.
+
+    Attributes:
+        args, kwargs, layout: as in FunctionCase.
+        gradients: the same, and with respect to every parameter.
+        init, init_kwargs: constructor arguments.
+        weights: every entry that the module's state_dict must have, and its value.
+        construct_only: the question is only whether the constructor accepts `init`.
+        loose: state_dict keys that may lack leading dimensions of size 1.
+        train: the module is called in training mode; in eval mode otherwise.
+        maker: name of the notebook's class that builds the module, where `target` is a function whose first argument
+            it is; "": `target` builds it.
+    """
+
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    init: tuple[Any, ...] = ()
+    init_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
+    construct_only: bool = False
+    gradients: bool = False
+    layout: str = ""
+    loose: tuple[str, ...] = ()
+    train: bool = False
+    maker: str = ""
+    scoring: Scoring = SCORING
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.target, self.maker) if self.maker else (self.target,)
+
+    def inputs(self) -> dict[str, Tensor]:
+        return _tensors(self.args, self.kwargs)
+
+
+@dataclass(frozen=True)
+class ScenarioCase(_Case):
+    """A function is run on a problem of ours, and what it leaves behind is compared.
+
+    Attributes:
+        scenario: full name, such as "lab4.train", see scenarios.py. The scenario makes the calls, so the case has no
+            inputs of its own.
+        parameters: what the scenario reads.
+        model, weights, frozen: as in FunctionCase, where the scenario uses a small model.
+        also: further names of the notebook that the question needs.
+    """
+
+    scenario: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    model: Layers = ()
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
+    frozen: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    scoring: Scoring = SCORING
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.target, *self.also)
+
+
+Case = FunctionCase | ModuleCase | ScenarioCase
 
 
 @dataclass(frozen=True)
@@ -147,7 +224,7 @@ class Answer:
         """An answer from its header; texts and lists are cut to a safe length.
 
         Raises:
-            wire.WireError: a field has the wrong type.
+            serialization.WireError: a field has the wrong type.
         """
 
         def text(value: Any, limit: int = 300) -> str:
@@ -187,12 +264,12 @@ class Answer:
         )  # fmt: skip
 
 
-# Fields that travel as they are, where they are set at all.
-PLAIN = ("layout", "loose", "train", "model", "frozen", "maker", "also", "script", "any_dtype")
+KINDS: dict[str, type[Case]] = {"function": FunctionCase, "module": ModuleCase, "scenario": ScenarioCase}
+HERE = ("name", "scoring")  # fields that stay with the judge
 
 
-def request(cases: list[Case], dtype: str, nonce: str) -> bytes:
-    """The question as bytes. What only the judge needs (names, shares, expected errors) stays out."""
+def request(cases: Sequence[Case], dtype: str, nonce: str) -> bytes:
+    """The question as bytes. What only the judge needs (names and scoring) stays out."""
     tensors: dict[str, Tensor] = {}
     sent = [to_json(case, str(i), tensors) for i, case in enumerate(cases)]
     return serialization.pack({"cases": sent, "dtype": dtype, "nonce": nonce}, tensors)
@@ -204,38 +281,31 @@ def read_cases(header: dict[str, Any], tensors: dict[str, Tensor]) -> list[Case]
 
 
 def to_json(case: Case, prefix: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
-    """What is asked in a case, as JSON; its tensors go into `tensors`."""
-    return {
-        "thing": case.thing,
-        "args": serialization.flatten(_numbered(case.args), f"{prefix}.args", tensors),
-        "kwargs": serialization.flatten(dict(case.kwargs), f"{prefix}.kwargs", tensors),
-        "init": None if case.init is None else serialization.flatten(_numbered(case.init), f"{prefix}.init", tensors),
-        "init_kwargs": serialization.flatten(dict(case.init_kwargs), f"{prefix}.init_kwargs", tensors),
-        "weights": serialization.flatten(dict(case.weights), f"{prefix}.weights", tensors),
-        "call": case.call,
-        "gradients": case.gradients,
-        **{name: getattr(case, name) for name in PLAIN if getattr(case, name)},
+    """What is asked in a case, as JSON: its kind, and the fields that are set. Its tensors go into `tensors`."""
+    sent: dict[str, Any] = {"kind": next(kind for kind, cls in KINDS.items() if isinstance(case, cls))}
+    for name in (each.name for each in fields(case) if each.name not in HERE):
+        value = getattr(case, name)
+        if name in ("args", "init"):
+            value = _numbered(value)
+        if value:
+            is_mapping = isinstance(value, Mapping)
+            sent[name] = serialization.flatten(dict(value), f"{prefix}.{name}", tensors) if is_mapping else value
+    return sent
+
+
+def from_json(sent: Mapping[str, Any], tensors: dict[str, Tensor]) -> Case:
+    """The case of `to_json`, without name and scoring."""
+    values = {
+        name: serialization.restore(value, tensors) if isinstance(value, dict) else _tuples(value)
+        for name, value in sent.items()
+        if name != "kind"
     }
+    positional = {name: tuple(values[name].values()) for name in ("args", "init") if name in values}
+    return KINDS[sent["kind"]](name="", **values | positional)
 
 
 def _numbered(values: tuple[Any, ...]) -> dict[str, Any]:
     return {str(i): value for i, value in enumerate(values)}
-
-
-def from_json(sent: Mapping[str, Any], tensors: dict[str, Tensor]) -> Case:
-    """The case of `to_json`, without name, share and expected error."""
-    return Case(
-        name="",
-        thing=sent["thing"],
-        args=tuple(serialization.restore(sent["args"], tensors).values()),
-        kwargs=serialization.restore(sent["kwargs"], tensors),
-        init=None if sent["init"] is None else tuple(serialization.restore(sent["init"], tensors).values()),
-        init_kwargs=serialization.restore(sent["init_kwargs"], tensors),
-        weights=serialization.restore(sent["weights"], tensors),
-        call=sent["call"],
-        gradients=sent["gradients"],
-        **{name: _tuples(sent[name]) for name in PLAIN if name in sent},
-    )
 
 
 def _tuples(value: Any) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vitedu.probe.case import Answer, Case
+from vitedu.probe.case import Answer, Case, FunctionCase, ScenarioCase
 
 # Relative and absolute tolerance by the dtype of the question. Right code may round a constant
 # such as 1/sqrt(K) to float32 on its way (relative error 6e-8), which float64 at 1e-8 would call
@@ -43,20 +43,20 @@ class ComparableAnswer:
     values: dict[str, Tensor]
 
 
-def facts(answer: Answer, case: Case, tolerance: float) -> ComparableAnswer:
+def comparable(answer: Answer, case: Case, tolerance: float) -> ComparableAnswer:
     """Reduce an answer; `case` brings the judge's own copy of the inputs."""
     tensors = answer.tensors
     out = {name: t for name, t in tensors.items() if name.split(".")[0] == "out"}
-    # A script calls once, or in a row: what chance did there would show in its numbers.
+    # A scenario calls once, or in a row: what chance did there would show in its numbers.
     again = {name: tensors.get("again" + name[3:]) for name in out}
-    repeatable = bool(case.script) or all(_unchanged(t, again[name], tolerance) for name, t in out.items())
+    repeatable = isinstance(case, ScenarioCase) or all(_unchanged(t, again[name], tolerance) for name, t in out.items())
     changed = tuple(
         name
         for name, mine in sorted(case.inputs().items())
         if f"after.{name}" in tensors and not _unchanged(tensors[f"after.{name}"].to(mine.dtype), mine, tolerance)
     )
     gradients = {name: t for name, t in tensors.items() if name.startswith("grad.")}
-    if case.any_dtype:
+    if isinstance(case, FunctionCase) and case.any_dtype:
         out = {name: t.double() for name, t in out.items()}
     integers = frozenset(answer.error.get("integers", ()))
     message = re.sub(r"\d+", "#", answer.error.get("message", ""))
@@ -80,14 +80,14 @@ def _unchanged(a: Tensor, b: Tensor | None, tolerance: float) -> bool:
     return close(a, b, tolerance, nan=True) or (b is not None and a.shape == b.shape and a.numel() == 0)
 
 
-def same(
-    a: ComparableAnswer, b: ComparableAnswer, tolerance: float, nan: bool = False, by_chance: bool = False
+def is_same_answer(
+    a: ComparableAnswer, b: ComparableAnswer, tolerance: float, nan: bool = False, nondeterministic: bool = False
 ) -> bool:
     """Whether two answers are the same answer.
 
     Args:
         nan: NaN equals NaN (used to recognise a wrong answer, never to accept a right one).
-        by_chance: values of `b` change from run to run, so only their shapes are compared.
+        nondeterministic: values of `b` change from run to run, so only their shapes are compared.
     """
     if (a.status, a.keys, a.error, a.message, a.changed) != (b.status, b.keys, b.error, b.message, b.changed):
         return False
@@ -95,7 +95,7 @@ def same(
         return False
     if not a.values and a.kind != b.kind:
         return False
-    if by_chance:
+    if nondeterministic:
         return all(a.values[name].shape == b.values[name].shape for name in a.values)
     losses = max(tolerance, LOSS_TOLERANCE)
     return all(
@@ -104,23 +104,24 @@ def same(
     )
 
 
-def right(found: ComparableAnswer, expected: ComparableAnswer, case: Case, tolerance: float) -> bool:
+def is_correct(found: ComparableAnswer, expected: ComparableAnswer, case: Case, tolerance: float) -> bool:
     """Whether an answer earns its case: what is asked for, finite, and equal to the model answer."""
-    if case.raises is not None:
-        return found.status == "error" and found.error == "ValueError" and set(case.raises) <= found.integers
-    if case.random and found.repeatable:
+    scoring = case.scoring
+    if scoring.raises is not None:
+        return found.status == "error" and found.error == "ValueError" and set(scoring.raises) <= found.integers
+    if scoring.random and found.repeatable:
         return False
     if found.status != "ok" or not all(torch.isfinite(t).all() for t in found.values.values() if t.is_floating_point()):
         return False
-    return same(found, expected, tolerance, by_chance=case.random)
+    return is_same_answer(found, expected, tolerance, nondeterministic=scoring.random)
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What a model answer or a misconception gives for one case; see `same` for `by_chance`."""
+    """What a model answer or a misconception gives for one case; see `is_same_answer` for `nondeterministic`."""
 
-    facts: ComparableAnswer
-    by_chance: bool = False
+    answer: ComparableAnswer
+    nondeterministic: bool = False
 
 
 def explain(
@@ -143,12 +144,12 @@ def explain(
     """
     equal = {
         id: [
-            same(f, e.facts, t, nan=True, by_chance=e.by_chance)
+            is_same_answer(f, e.answer, t, nan=True, nondeterministic=e.nondeterministic)
             for f, e, t in zip(found, given, tolerances, strict=True)
         ]
         for id, given in misconceptions.items()
     }
-    per_case = [[] if right else [id for id, hits in equal.items() if hits[i]] for i, right in enumerate(rights)]
-    whole = [id for id, hits in equal.items() if all(hit or right for hit, right in zip(hits, rights, strict=True))]
+    per_case = [[] if ok else [id for id, hits in equal.items() if hits[i]] for i, ok in enumerate(rights)]
+    whole = [id for id, hits in equal.items() if all(hit or ok for hit, ok in zip(hits, rights, strict=True))]
     exact = [id for id in whole if all(equal[id])]
     return (exact or whole if not all(rights) else []), per_case

@@ -87,7 +87,7 @@ torch.serialization.register_package(0, _tag, _restore)
 
 
 @contextmanager
-def written_elsewhere(really: bool) -> Iterator[None]:
+def saved_on_fake_device(really: bool) -> Iterator[None]:
     """Make torch.save note for every tensor that it lay on a device which is not here."""
     global _writing
     _writing = really

@@ -29,7 +29,7 @@ def answer(encoded: str, namespace: Mapping[str, Any]) -> None:
     dtype = getattr(torch, header["dtype"])
     for i, case in enumerate(read_cases(header, tensors)):
         if all(name in namespace for name in case.names):
-            reply = ask(namespace[case.thing], case, dtype, space=namespace)
+            reply = ask(namespace[case.target], case, dtype, namespace=namespace)
         else:
             reply = Answer("missing")
         try:

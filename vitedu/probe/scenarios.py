@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
-from vitedu.probe.case import Case
+from vitedu.probe.case import ScenarioCase
 from vitedu.probe.recording import Numbers
 
 # (the student's function, case, dtype, further objects by name) -> the kind of what it returned, as in Answer.kind, and
 # everything that is compared
-Scenario = Callable[[Callable[..., Any], Case, torch.dtype, Mapping[str, Any]], tuple[str, Numbers]]
+Scenario = Callable[[Callable[..., Any], ScenarioCase, torch.dtype, Mapping[str, Any]], tuple[str, Numbers]]
 
 
 def find(name: str) -> Scenario:
@@ -34,10 +34,12 @@ def find(name: str) -> Scenario:
     raise LookupError(f"there is no scenario {name!r}")
 
 
-def run(thing: Callable[..., Any], case: Case, dtype: torch.dtype, space: Mapping[str, Any]) -> tuple[str, Numbers]:
+def run(
+    target: Callable[..., Any], case: ScenarioCase, dtype: torch.dtype, namespace: Mapping[str, Any]
+) -> tuple[str, Numbers]:
     """Run a function in the scenario that a case names.
 
     Returns:
         The kind of what it returned, as in Answer.kind, and everything that is compared.
     """
-    return find(case.script)(thing, case, dtype, space)
+    return find(case.scenario)(target, case, dtype, namespace)

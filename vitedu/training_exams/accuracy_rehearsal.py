@@ -92,7 +92,7 @@ def seen(model: nn.Module, images: Tensor, labels: Tensor, seed: int) -> tuple[f
     return int(hits.sum()) / len(labels), (images[first], labels[first], predictions[first])
 
 
-def not_answered(thing: str, error: NotImplementedError, validating: bool) -> feedback_card.Card:
+def not_answered(target: str, error: NotImplementedError, validating: bool) -> feedback_card.Card:
     """What to say when a rehearsal of `thing` reaches a TODO.
 
     Raises:
@@ -102,10 +102,10 @@ def not_answered(thing: str, error: NotImplementedError, validating: bool) -> fe
     if not is_todo(error):
         raise error
     name = exercise_of(place(error)[0])
-    sentence = f"{name} is still a TODO." if name == thing else f"It needs {name}, which is still a TODO."
+    sentence = f"{name} is still a TODO." if name == target else f"It needs {name}, which is still a TODO."
     if validating:
-        raise CheckFailed(f"{thing}: not answered yet. {sentence}") from None
-    return feedback_card.Card(thing, "not answered yet", feedback_card.OPEN, [(sentence, "")])
+        raise CheckFailed(f"{target}: not answered yet. {sentence}") from None
+    return feedback_card.Card(target, "not answered yet", feedback_card.OPEN, [(sentence, "")])
 
 
 def rehearse(exam_model: Callable[[], nn.Module], train_one_epoch: Callable[..., Any]) -> Rehearsal:
@@ -122,8 +122,8 @@ def rehearse(exam_model: Callable[[], nn.Module], train_one_epoch: Callable[...,
         CheckFailed: a TODO is reached, under nbgrader's Validate only; nothing is trained there.
     """
     validating = os.environ.get("NBGRADER_EXECUTION") == "validate"
-    for name, thing in (("exam_model", exam_model), ("train_one_epoch", train_one_epoch)):
-        if not callable(thing) or isinstance(thing, nn.Module):
+    for name, target in (("exam_model", exam_model), ("train_one_epoch", train_one_epoch)):
+        if not callable(target) or isinstance(target, nn.Module):
             raise ValueError(f"For {name} expected the function itself; write rehearse(exam_model, train_one_epoch).")
     try:
         train, test = public_images()
@@ -188,9 +188,9 @@ def _card(accuracy: float, history: History, seconds: float) -> feedback_card.Ca
         (accuracy >= least, f"{name}: {points} of {len(TIERS)} points", f"asks for {least:.1%} of the test images")
         for points, (name, least) in enumerate(TIERS.items(), start=1)
     ]
-    said = []
+    messages = []
     if not reached:
-        said = [(
+        messages = [(
             f"The last epoch's training loss is {history['loss'][-1]:.3f}, its training accuracy "
             f"{history['accuracy'][-1]:.1%}.",
             "Ask yourself: are all checks above right? Can this model learn a single batch by heart?",
@@ -200,8 +200,8 @@ def _card(accuracy: float, history: History, seconds: float) -> feedback_card.Ca
         "These images are public. The exam trains your model anew in the same way, on images of your own draw.",
     ]
     if seconds > CPU_SECONDS / 2:
-        said.append(("This model takes long: on a slower machine the exam may stop it. Choose smaller sizes.", ""))
+        messages.append(("This model takes long: on a slower machine the exam may stop it. Choose smaller sizes.", ""))
     state = f"{accuracy:.1%}: {reached}" if reached else f"{accuracy:.1%}: below bronze"
     return feedback_card.Card(
-        "exam_model", state, feedback_card.RIGHT if reached else feedback_card.WRONG, said, rows, remarks
+        "exam_model", state, feedback_card.RIGHT if reached else feedback_card.WRONG, messages, rows, remarks
     )

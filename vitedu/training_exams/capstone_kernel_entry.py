@@ -13,7 +13,7 @@ from vitedu.training_exams.capstone import train
 from vitedu.training_exams.kernel_entry import _trained, send_answer
 from vitedu.training_exams.recipe import exam_settings, logits_of
 
-THING = "capstone"  # what the exam takes from the notebook
+TARGET = "capstone"  # what the exam takes from the notebook
 
 
 def answer_capstone(encoded: str, namespace: Mapping[str, Any]) -> None:
@@ -27,9 +27,9 @@ def answer_capstone(encoded: str, namespace: Mapping[str, Any]) -> None:
 
 def _train(seed: int, tensors: Mapping[str, Tensor], namespace: Mapping[str, Any]) -> Answer:
     _trained.clear()
-    if THING not in namespace:
+    if TARGET not in namespace:
         return Answer("missing")
-    _trained["model"], spent = train(namespace[THING], tensors["images"], tensors["labels"], seed)
+    _trained["model"], spent = train(namespace[TARGET], tensors["images"], tensors["labels"], seed)
     return Answer("ok", "seconds", tensors={"seconds": torch.tensor(spent, dtype=torch.float64)})
 
 

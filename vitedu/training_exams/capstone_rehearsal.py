@@ -66,12 +66,12 @@ def _card(accuracy: float, spent: float, seconds: float) -> feedback_card.Card:
         (accuracy >= least, f"{name}: {points} of {len(TIERS)} points", f"asks for {least:.1%} of the test images")
         for points, (name, least) in enumerate(TIERS.items(), start=1)
     ]
-    said = []
+    messages = []
     if not reached:
         question = "Ask yourself: does this model do better than guessing on the images that it was trained on?"
-        said.append((f"Guessing would give {1 / CLASSES:.1%}.", question))
+        messages.append((f"Guessing would give {1 / CLASSES:.1%}.", question))
     if spent > 1.1 * seconds:
-        said.append((
+        messages.append((
             f"It took {spent:.1f} s of processor time and had {seconds:g}: in the exam it may be cut off.",
             "Ask yourself: which part of it does not look at the clock?",
         ))  # fmt: skip
@@ -81,7 +81,7 @@ def _card(accuracy: float, spent: float, seconds: float) -> feedback_card.Card:
     points = points_of(accuracy, TIERS)
     state = f"{accuracy:.1%}: {reached}" if points else f"{accuracy:.1%}: below {first}"
     return feedback_card.Card(
-        "capstone", state, feedback_card.RIGHT if points else feedback_card.WRONG, said, rows, remarks
+        "capstone", state, feedback_card.RIGHT if points else feedback_card.WRONG, messages, rows, remarks
     )
 
 

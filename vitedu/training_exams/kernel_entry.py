@@ -15,7 +15,7 @@ from vitedu.probe import serialization
 from vitedu.probe.case import Answer, pack_answer
 from vitedu.probe.student_errors import failed
 from vitedu.probe.wrapped_models import eagerly, plain
-from vitedu.training_exams.recipe import THINGS, exam_settings, learn, logits_of
+from vitedu.training_exams.recipe import TARGETS, exam_settings, learn, logits_of
 
 # --- the exam inside the student's kernel: one request to train, a second one with the test images ---
 
@@ -63,10 +63,10 @@ def send_answer(
 
 def _train(seed: int, tensors: Mapping[str, Tensor], namespace: Mapping[str, Any]) -> Answer:
     _trained.clear()
-    if not all(name in namespace for name in THINGS):
+    if not all(name in namespace for name in TARGETS):
         return Answer("missing")
-    things = [namespace[name] for name in THINGS]
-    _trained["model"], history = learn(*things, tensors["images"], tensors["labels"], seed)
+    targets = [namespace[name] for name in TARGETS]
+    _trained["model"], history = learn(*targets, tensors["images"], tensors["labels"], seed)
     found = {f"history.{name}": torch.tensor(values, dtype=torch.float64) for name, values in history.items()}
     return Answer("ok", "history", tensors=found)
 

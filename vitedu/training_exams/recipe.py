@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from vitedu.data.drawing import MEAN, STD
 from vitedu.probe.wrapped_models import materialise
 
-THINGS = ("exam_model", "train_one_epoch")  # what the exam takes from the notebook
+TARGETS = ("exam_model", "train_one_epoch")  # what the exam takes from the notebook
 TIERS = {"bronze": 584 / 600, "silver": 586 / 600, "gold": 588 / 600}  # of the hidden images right: 1, 2, 3 points
 CLASSES, CHANNELS = 6, 3
 TRAIN, TEST = 3000, 600  # images

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from autograder.exams.lab1.shared import CODE, LIBRARY, REPORTS, TRACKERS, WRITING
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
-from autograder.labs.variants import Draw
-from vitedu.probe.case import Case
+from autograder.labs.variants import Variant
+from vitedu.probe.case import ModuleCase
 
 
-def head_weights(draw: Draw, dim: int, width: int) -> dict[str, torch.Tensor]:
+def head_weights(variant: Variant, dim: int, width: int) -> dict[str, torch.Tensor]:
     """Random weights and biases for the three layers."""
     shapes = {}
     for name in ("to_q", "to_k", "to_v"):
         shapes |= {f"{name}.weight": (width, dim), f"{name}.bias": (width,)}
-    return draw.weights(shapes)
+    return variant.weights(shapes)
 
 
-def head_cases(draw: Draw) -> list[Case]:
+def head_cases(variant: Variant) -> list[ModuleCase]:
     """A head narrower and one wider than its token, and a lone sample."""
 
-    def case(name: str, batch: int, tokens: int, dim: int, width: int, **options: object) -> Case:
-        x, weights = draw.normal(batch, tokens, dim, scale=1.5), head_weights(draw, dim, width)
-        return Case(name, "AttentionHead", (x,), init=(dim, width), weights=weights, **options)
+    def case(name: str, batch: int, tokens: int, dim: int, width: int, **options: Any) -> ModuleCase:
+        x, weights = variant.normal(batch, tokens, dim, scale=1.5), head_weights(variant, dim, width)
+        return ModuleCase(name, "AttentionHead", (x,), init=(dim, width), weights=weights, **options)
 
     cases = []
-    (batch, tokens, width), (dim,) = draw.sizes(3, 2, 5), draw.sizes(1, 6, 9)
+    (batch, tokens, width), (dim,) = variant.sizes(3, 2, 5), variant.sizes(1, 6, 9)
     cases.append(case("a head narrower than the token, with gradients", batch, tokens, dim, width, gradients=True))
-    (batch, tokens, dim), (width,) = draw.sizes(3, 2, 5), draw.sizes(1, 6, 9)
+    (batch, tokens, dim), (width,) = variant.sizes(3, 2, 5), variant.sizes(1, 6, 9)
     cases.append(case("a head wider than the token", batch, tokens, dim, width))
-    tokens, dim, width = draw.sizes(3, 2, 9)
+    tokens, dim, width = variant.sizes(3, 2, 9)
     cases.append(case("one sample alone", 1, tokens, dim, width))
     return cases
 

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from autograder.exams.lab1.shared import CODE, LIBRARY, REPORTS, TRACKERS, WRITING
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
-from autograder.labs.variants import Draw
-from vitedu.probe.case import Case
+from autograder.labs.variants import Variant
+from vitedu.probe.case import FunctionCase
 
 
-def weights_cases(draw: Draw) -> list[Case]:
+def weights_cases(variant: Variant) -> list[FunctionCase]:
     """Zero, one, and two leading dimensions, a square one, and scores that overflow exp."""
 
-    def case(name: str, lead: tuple[int, ...], tq: int, tk: int, width: int, **options: object) -> Case:
-        args = (draw.normal(*lead, tq, width), draw.normal(*lead, tk, width))
-        return Case(name, "attention_weights", args, **options)
+    def case(name: str, lead: tuple[int, ...], tq: int, tk: int, width: int, **options: Any) -> FunctionCase:
+        args = (variant.normal(*lead, tq, width), variant.normal(*lead, tk, width))
+        return FunctionCase(name, "attention_weights", args, **options)
 
-    tq, tk, width = draw.sizes(3, 2, 9)
+    tq, tk, width = variant.sizes(3, 2, 9)
     cases = [case("no leading dimension", (), tq, tk, width)]
-    batch, tq, tk, width = draw.sizes(4, 2, 9)
+    batch, tq, tk, width = variant.sizes(4, 2, 9)
     cases.append(case("one leading dimension, with gradients", (batch,), tq, tk, width, gradients=True))
-    batch, heads, tq, tk, width = draw.sizes(5, 2, 9)
+    batch, heads, tq, tk, width = variant.sizes(5, 2, 9)
     cases.append(case("two leading dimensions", (batch, heads), tq, tk, width))
-    batch, tokens, width = draw.sizes(3, 2, 9)
+    batch, tokens, width = variant.sizes(3, 2, 9)
     cases.append(case("as many queries as keys", (batch,), tokens, tokens, width))
 
     # Each query points along one key; scores near 60 * 60 / sqrt(width) are beyond exp's 709 in float64,
     # and every winner is so clear that float32 finds it too.
-    (tq, tk), (batch,), (width,) = draw.sizes(2, 2, 5), draw.sizes(1, 6, 7), draw.sizes(1, 8, 9)
+    (tq, tk), (batch,), (width,) = variant.sizes(2, 2, 5), variant.sizes(1, 6, 7), variant.sizes(1, 8, 9)
     axes = 60 * torch.eye(width, dtype=torch.float64)
-    q = axes[draw.normal(batch, tq, tk).argmax(-1)] + draw.normal(batch, tq, width)
-    k = axes[:tk] + draw.normal(batch, tk, width)
-    cases.append(Case("scores in the thousands", "attention_weights", (q, k)))
+    q = axes[variant.normal(batch, tq, tk).argmax(-1)] + variant.normal(batch, tq, width)
+    k = axes[:tk] + variant.normal(batch, tk, width)
+    cases.append(FunctionCase("scores in the thousands", "attention_weights", (q, k)))
     return cases
 
 

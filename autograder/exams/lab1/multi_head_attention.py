@@ -2,64 +2,66 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from autograder.exams.lab1.shared import CODE, LIBRARY, REPORTS, TRACKERS, WRITING
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
-from autograder.labs.variants import Draw
-from vitedu.probe.case import Case
+from autograder.labs.variants import Variant
+from vitedu.probe.case import ModuleCase, Scoring
 
 # Heads and their width, unlike each other; their product is the width of all heads together.
 SPLITS = ((2, 3), (2, 4), (2, 5), (3, 2), (3, 4), (3, 5), (4, 2), (4, 3), (5, 2), (5, 3))
 
 
-def many_weights(draw: Draw, dim: int, inner: int, qkv_bias: bool = True) -> dict[str, torch.Tensor]:
+def many_weights(variant: Variant, dim: int, inner: int, qkv_bias: bool = True) -> dict[str, torch.Tensor]:
     """Random weights and biases for the four layers."""
     shapes: dict[str, tuple[int, ...]] = {}
     for name in ("to_q", "to_k", "to_v"):
         shapes[f"{name}.weight"] = (inner, dim)
         if qkv_bias:
             shapes[f"{name}.bias"] = (inner,)
-    return draw.weights(shapes | {"to_out.weight": (dim, inner), "to_out.bias": (dim,)})
+    return variant.weights(shapes | {"to_out.weight": (dim, inner), "to_out.bias": (dim,)})
 
 
-def many_cases(draw: Draw) -> list[Case]:
+def many_cases(variant: Variant) -> list[ModuleCase]:
     """Each constructor argument given and left out, a lone sample, and sizes that must be refused."""
 
-    def case(name: str, batch: int, tokens: int, init: tuple[int, ...], inner: int, **options: object) -> Case:
-        weights = many_weights(draw, init[0], inner, options.get("init_kwargs", {}).get("qkv_bias", True))
-        x = draw.normal(batch, tokens, init[0], scale=1.5)
-        return Case(name, "MultiHeadAttention", (x,), init=init, weights=weights, **options)
+    def case(name: str, batch: int, tokens: int, init: tuple[int, ...], inner: int, **options: Any) -> ModuleCase:
+        weights = many_weights(variant, init[0], inner, options.get("init_kwargs", {}).get("qkv_bias", True))
+        x = variant.normal(batch, tokens, init[0], scale=1.5)
+        return ModuleCase(name, "MultiHeadAttention", (x,), init=init, weights=weights, **options)
 
     def split() -> tuple[int, int]:
-        return SPLITS[draw.sizes(1, 0, len(SPLITS) - 1)[0]]
+        return SPLITS[variant.sizes(1, 0, len(SPLITS) - 1)[0]]
 
     heads, width = split()
     inner = heads * width
-    batch, tokens = draw.sizes(2, 2, 7, without=(heads, width, inner))
+    batch, tokens = variant.sizes(2, 2, 7, without=(heads, width, inner))
     cases = [case("head_dim left out, with gradients", batch, tokens, (inner, heads), inner, gradients=True)]
 
     heads, width = split()
-    (dim,) = draw.sizes(1, 5, 9, without=(width, heads * width, *range(heads, 10, heads)))
-    batch, tokens = draw.sizes(2, 2, 7, without=(heads, width, dim))
+    (dim,) = variant.sizes(1, 5, 9, without=(width, heads * width, *range(heads, 10, heads)))
+    batch, tokens = variant.sizes(2, 2, 7, without=(heads, width, dim))
     cases.append(case("head_dim given, and dim does not split", batch, tokens, (dim, heads, width), heads * width))
 
     heads, width = split()
-    dim = heads * draw.sizes(1, 2, 5, without=(width, width // heads))[0]
-    batch, tokens = draw.sizes(2, 2, 7, without=(heads, width, dim))
+    dim = heads * variant.sizes(1, 2, 5, without=(width, width // heads))[0]
+    batch, tokens = variant.sizes(2, 2, 7, without=(heads, width, dim))
     options = {"head_dim": width, "qkv_bias": False}
     name = "no bias for queries, keys, and values"
     cases.append(case(name, batch, tokens, (dim, heads), heads * width, init_kwargs=options))
 
     heads, width = split()
-    (tokens,) = draw.sizes(1, 4, 9, without=(heads, width, heads * width))
+    (tokens,) = variant.sizes(1, 4, 9, without=(heads, width, heads * width))
     cases.append(case("one sample alone", 1, tokens, (heads * width, heads), heads * width))
 
     heads, width = split()
     dim = heads * width + 1
-    refused = Case(
+    refused = ModuleCase(
         "sizes that do not split are refused", "MultiHeadAttention",
-        init=(dim, heads), call=False, raises=(dim, heads), share=0.5,
+        init=(dim, heads), construct_only=True, scoring=Scoring(raises=(dim, heads), share=0.5),
     )  # fmt: skip
     return [*cases, refused]
 

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from autograder.exams.lab1.shared import CODE, LIBRARY, REPORTS, TRACKERS, WRITING
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
-from autograder.labs.variants import Draw
-from vitedu.probe.case import Case
+from autograder.labs.variants import Variant
+from vitedu.probe.case import FunctionCase
 
 
-def einsum_cases(draw: Draw) -> list[Case]:
+def einsum_cases(variant: Variant) -> list[FunctionCase]:
     """Narrow and wide heads, a lone sample, and five sizes of which no two are equal."""
 
-    def case(name: str, batch: int, tokens: int, dim: int, heads: int, width: int, **options: object) -> Case:
-        into = [draw.normal(heads, dim, width, scale=dim**-0.5) for _ in range(3)]
-        out = draw.normal(heads, width, dim, scale=(heads * width) ** -0.5)
-        x = draw.normal(batch, tokens, dim, scale=1.5)
-        return Case(name, "multi_head_attention_einsum", (x, *into, out), **options)
+    def case(name: str, batch: int, tokens: int, dim: int, heads: int, width: int, **options: Any) -> FunctionCase:
+        into = [variant.normal(heads, dim, width, scale=dim**-0.5) for _ in range(3)]
+        out = variant.normal(heads, width, dim, scale=(heads * width) ** -0.5)
+        x = variant.normal(batch, tokens, dim, scale=1.5)
+        return FunctionCase(name, "multi_head_attention_einsum", (x, *into, out), **options)
 
-    cases = [case("five different sizes, with gradients", *draw.sizes(5, 2, 7), gradients=True)]
-    (dim,), rest = draw.sizes(1, 8, 9), draw.sizes(4, 2, 6)
+    cases = [case("five different sizes, with gradients", *variant.sizes(5, 2, 7), gradients=True)]
+    (dim,), rest = variant.sizes(1, 8, 9), variant.sizes(4, 2, 6)
     cases.append(case("tokens wider than a head", *rest[:2], dim, *rest[2:]))
-    (width,), rest = draw.sizes(1, 8, 9), draw.sizes(4, 2, 6)
+    (width,), rest = variant.sizes(1, 8, 9), variant.sizes(4, 2, 6)
     cases.append(case("heads wider than a token", *rest, width))
-    cases.append(case("one sample alone", 1, *draw.sizes(4, 2, 7)))
+    cases.append(case("one sample alone", 1, *variant.sizes(4, 2, 7)))
     return cases
 
 

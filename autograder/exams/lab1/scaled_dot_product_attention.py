@@ -6,37 +6,43 @@ import torch
 
 from autograder.exams.lab1.shared import CODE, LIBRARY, REPORTS, TRACKERS, WRITING
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
-from autograder.labs.variants import Draw
-from vitedu.probe.case import Case
+from autograder.labs.variants import Variant
+from vitedu.probe.case import FunctionCase
 
 
-def sdpa_cases(draw: Draw) -> list[Case]:
+def sdpa_cases(variant: Variant) -> list[FunctionCase]:
     """Every shape of mask that the docstring allows, no mask, and scores that overflow exp."""
 
     def sizes() -> list[int]:
         # Tq, Tk, K, Dv: sequences so long that dropout does not leave two calls equal by chance.
-        return draw.sizes(4, 4, 9)
+        return variant.sizes(4, 4, 9)
 
-    def case(name: str, lead: tuple[int, ...], sizes: list[int], *mask: torch.Tensor, gradients: bool = False) -> Case:
+    def case(
+        name: str, lead: tuple[int, ...], sizes: list[int], *mask: torch.Tensor, gradients: bool = False
+    ) -> FunctionCase:
         tq, tk, width, dv = sizes
-        q, k, v = draw.normal(*lead, tq, width, scale=1.5), draw.normal(*lead, tk, width), draw.normal(*lead, tk, dv)
-        return Case(name, "scaled_dot_product_attention", (q, k, v, *mask), gradients=gradients)
+        q, k, v = (
+            variant.normal(*lead, tq, width, scale=1.5),
+            variant.normal(*lead, tk, width),
+            variant.normal(*lead, tk, dv),
+        )
+        return FunctionCase(name, "scaled_dot_product_attention", (q, k, v, *mask), gradients=gradients)
 
-    batch, heads = draw.sizes(2, 2, 3)
+    batch, heads = variant.sizes(2, 2, 3)
     cases = [
         case("no mask, no leading dimension", (), sizes()),
         case("no mask, two leading dimensions, with gradients", (batch, heads), sizes(), gradients=True),
     ]
     tq, tk, *widths = sizes()
-    cases.append(case("a mask (Tk,), the same for every query", (batch,), [tq, tk, *widths], draw.mask(tk)))
+    cases.append(case("a mask (Tk,), the same for every query", (batch,), [tq, tk, *widths], variant.mask(tk)))
     tokens, _, *widths = sizes()
-    square, mask = [tokens, tokens, *widths], draw.mask(tokens, tokens)
+    square, mask = [tokens, tokens, *widths], variant.mask(tokens, tokens)
     cases.append(case("as many queries as keys, a mask (T, T)", (batch, heads), square, mask, gradients=True))
     tq, tk, *widths = sizes()
-    mask = draw.mask(batch, 1, tk)
+    mask = variant.mask(batch, 1, tk)
     cases.append(case("a mask (B, 1, Tk), one for each sample", (batch,), [tq, tk, *widths], mask))
     tq, tk, *widths = sizes()
-    mask = draw.mask(batch, 1, 1, tk)
+    mask = variant.mask(batch, 1, 1, tk)
     cases.append(case("a mask (B, 1, 1, Tk), one for each sample", (batch, heads), [tq, tk, *widths], mask))
 
     # A last feature of 50 in all queries and keys lifts every score by 2500 / sqrt(width), beyond

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from autograder.exams.lab2.shared import CODE, WRITING
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
-from autograder.labs.variants import Draw
-from vitedu.probe.case import Case
+from autograder.labs.variants import Variant
+from vitedu.probe.case import FunctionCase
 
 
-def conv_as_linear_cases(draw: Draw) -> list[Case]:
+def conv_as_linear_cases(variant: Variant) -> list[FunctionCase]:
     """Few and many features, one and three channels; the sizes of a kernel are pairwise distinct."""
 
-    def case(name: str, channels: int, dim: int, patch: int) -> Case:
-        weights = draw.weights({"conv.weight": (dim, channels, patch, patch), "conv.bias": (dim,)})
+    def case(name: str, channels: int, dim: int, patch: int) -> FunctionCase:
+        weights = variant.weights({"conv.weight": (dim, channels, patch, patch), "conv.bias": (dim,)})
         model = (("conv", "Conv2d", (channels, dim, patch, patch)),)
-        return Case(name, "conv_as_linear", model=model, weights=weights)
+        return FunctionCase(name, "conv_as_linear", model=model, weights=weights)
 
-    channels, patch = draw.sizes(2, 2, 5)
-    (dim,) = draw.sizes(1, 6, 9)
+    channels, patch = variant.sizes(2, 2, 5)
+    (dim,) = variant.sizes(1, 6, 9)
     cases = [case("more features than channels", channels, dim, patch)]
-    dim, patch = draw.sizes(2, 2, 5)
-    (channels,) = draw.sizes(1, 6, 8)
+    dim, patch = variant.sizes(2, 2, 5)
+    (channels,) = variant.sizes(1, 6, 8)
     cases.append(case("fewer features than channels", channels, dim, patch))
-    dim, patch = draw.sizes(2, 2, 6)
+    dim, patch = variant.sizes(2, 2, 6)
     cases.append(case("one channel", 1, dim, patch))
-    dim, patch = draw.sizes(2, 2, 7, without=(3,))
+    dim, patch = variant.sizes(2, 2, 7, without=(3,))
     return [*cases, case("three channels", 3, dim, patch)]
 
 

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from autograder.exams.lab2.shared import CODE, TRACKERS, WRITING, sizes
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
-from autograder.labs.variants import Draw
-from vitedu.probe.case import Case
+from autograder.labs.variants import Variant
+from vitedu.probe.case import ModuleCase
 
 
-def embedding_cases(draw: Draw) -> list[Case]:
+def embedding_cases(variant: Variant) -> list[ModuleCase]:
     """The same four questions to each class: wide, tall, gray, and non-contiguous images."""
 
-    def case(thing: str, what: str, grid: str, channels: int = 0, **options: object) -> Case:
-        batch, channels, patch, h, w = sizes(draw, grid, channels)
-        (dim,) = draw.sizes(1, 7, 11, without=(h * w, channels * patch**2))
-        weight = (dim, channels * patch**2) if thing.startswith("Linear") else (dim, channels, patch, patch)
-        return Case(
-            f"{thing}: {what}", thing, (draw.normal(batch, channels, h * patch, w * patch),),
-            init=(patch, channels, dim), weights=draw.weights({"proj.weight": weight, "proj.bias": (dim,)}), **options,
+    def case(target: str, what: str, grid: str, channels: int = 0, **options: Any) -> ModuleCase:
+        batch, channels, patch, h, w = sizes(variant, grid, channels)
+        (dim,) = variant.sizes(1, 7, 11, without=(h * w, channels * patch**2))
+        weight = (dim, channels * patch**2) if target.startswith("Linear") else (dim, channels, patch, patch)
+        return ModuleCase(
+            f"{target}: {what}", target, (variant.normal(batch, channels, h * patch, w * patch),),
+            init=(patch, channels, dim), weights=variant.weights({"proj.weight": weight, "proj.bias": (dim,)}),
+            **options,
         )  # fmt: skip
 
     cases = []
-    for thing, layout in (("LinearPatchEmbedding", "cropped"), ("ConvPatchEmbedding", "channels_last")):
+    for target, layout in (("LinearPatchEmbedding", "cropped"), ("ConvPatchEmbedding", "channels_last")):
         how = {"cropped": "cut out of larger ones", "channels_last": "stored with the channels last"}[layout]
         cases += [
-            case(thing, "more columns than rows, with gradients", "wide", gradients=True),
-            case(thing, "more rows than columns, one channel", "tall", 1),
-            case(thing, "more rows than columns, three channels", "tall", 3),
-            case(thing, f"images {how}", "wide", layout=layout),
+            case(target, "more columns than rows, with gradients", "wide", gradients=True),
+            case(target, "more rows than columns, one channel", "tall", 1),
+            case(target, "more rows than columns, three channels", "tall", 3),
+            case(target, f"images {how}", "wide", layout=layout),
         ]
     return cases
 

@@ -2,40 +2,42 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from autograder.exams.lab2.shared import CODE, TRACKERS, WRITING, sizes
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
-from autograder.labs.variants import Draw
-from vitedu.probe.case import Case
+from autograder.labs.variants import Variant
+from vitedu.probe.case import FunctionCase, Scoring
 
 
-def patchify_cases(draw: Draw) -> list[Case]:
+def patchify_cases(variant: Variant) -> list[FunctionCase]:
     """Wide, tall, and square images, one and three channels, both layouts in memory, and misfits to refuse."""
 
-    def case(name: str, batch: int, channels: int, patch: int, h: int, w: int, **options: object) -> Case:
-        images = draw.normal(batch, channels, h * patch, w * patch)
-        return Case(name, "patchify", (images, patch), **options)
+    def case(name: str, batch: int, channels: int, patch: int, h: int, w: int, **options: Any) -> FunctionCase:
+        images = variant.normal(batch, channels, h * patch, w * patch)
+        return FunctionCase(name, "patchify", (images, patch), **options)
 
-    def refused(name: str, height: int, width: int, patch: int, side: int) -> Case:
-        batch, channels = draw.sizes(2, 2, 5, without=(patch,))
-        images = draw.normal(batch, channels, height, width)
-        return Case(name, "patchify", (images, patch), raises=(patch, side), share=0.5)
+    def refused(name: str, height: int, width: int, patch: int, side: int) -> FunctionCase:
+        batch, channels = variant.sizes(2, 2, 5, without=(patch,))
+        images = variant.normal(batch, channels, height, width)
+        return FunctionCase(name, "patchify", (images, patch), scoring=Scoring(raises=(patch, side), share=0.5))
 
     cases = [
-        case("more columns than rows, with gradients", *sizes(draw, "wide"), gradients=True),
-        case("more rows than columns", *sizes(draw, "tall")),
-        case("one channel", *sizes(draw, "wide", channels=1)),
-        case("three channels, cut out of larger images", *sizes(draw, "tall", channels=3), layout="cropped"),
-        case("stored with the channels last", *sizes(draw, "wide"), layout="channels_last"),
-        case("square images", *sizes(draw, "square")),
+        case("more columns than rows, with gradients", *sizes(variant, "wide"), gradients=True),
+        case("more rows than columns", *sizes(variant, "tall")),
+        case("one channel", *sizes(variant, "wide", channels=1)),
+        case("three channels, cut out of larger images", *sizes(variant, "tall", channels=3), layout="cropped"),
+        case("stored with the channels last", *sizes(variant, "wide"), layout="channels_last"),
+        case("square images", *sizes(variant, "square")),
     ]
 
     # One side too long by one pixel; the other one is P * P, so that the area does split into P * P.
     for name in ("a height that does not split is refused", "a width that does not split is refused"):
-        patch, patches = draw.sizes(2, 3, 5)
+        patch, patches = variant.sizes(2, 3, 5)
         odd, even = patch * patches + 1, patch * patch
         sides = (odd, even) if "height" in name else (even, odd)
         cases.append(refused(name, *sides, patch, odd))
-    patch, patches = draw.sizes(2, 3, 5)
+    patch, patches = variant.sizes(2, 3, 5)
     side = patch * patches + 1
     return [*cases, refused("square images that do not split are refused", side, side, patch, side)]
 

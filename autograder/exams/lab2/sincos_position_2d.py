@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from autograder.exams.lab2.shared import CODE, TRACKERS, WRITING
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
-from autograder.labs.variants import Draw
-from vitedu.probe.case import Case
+from autograder.labs.variants import Variant
+from vitedu.probe.case import FunctionCase
 
 
-def sincos_cases(draw: Draw) -> list[Case]:
+def sincos_cases(variant: Variant) -> list[FunctionCase]:
     """Wide, tall, and square grids, and the smallest dim, in which there is one frequency only."""
-    (few, many), (quarter,) = sorted(draw.sizes(2, 2, 7)), draw.sizes(1, 2, 4)
-    cases = [Case("more columns than rows", "sincos_position_2d", (few, many, 4 * quarter))]
-    (few, many), (quarter,) = sorted(draw.sizes(2, 2, 7)), draw.sizes(1, 3, 5)
-    cases.append(Case("more rows than columns", "sincos_position_2d", (many, few, 4 * quarter)))
-    side, quarter = draw.sizes(2, 2, 6)
-    cases.append(Case("a square grid", "sincos_position_2d", (side, side, 4 * quarter)))
-    few, many = sorted(draw.sizes(2, 2, 7))
-    return [*cases, Case("one frequency", "sincos_position_2d", (few, many, 4))]
+    (few, many), (quarter,) = sorted(variant.sizes(2, 2, 7)), variant.sizes(1, 2, 4)
+    cases = [FunctionCase("more columns than rows", "sincos_position_2d", (few, many, 4 * quarter))]
+    (few, many), (quarter,) = sorted(variant.sizes(2, 2, 7)), variant.sizes(1, 3, 5)
+    cases.append(FunctionCase("more rows than columns", "sincos_position_2d", (many, few, 4 * quarter)))
+    side, quarter = variant.sizes(2, 2, 6)
+    cases.append(FunctionCase("a square grid", "sincos_position_2d", (side, side, 4 * quarter)))
+    few, many = sorted(variant.sizes(2, 2, 7))
+    return [*cases, FunctionCase("one frequency", "sincos_position_2d", (few, many, 4))]
 
 
 P = CODE["sincos_position_2d"]

@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from autograder.exams.lab2.shared import CODE, REPORTS, TRACKERS, WRITING, sizes
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
-from autograder.labs.variants import Draw
-from vitedu.probe.case import Case
+from autograder.labs.variants import Variant
+from vitedu.probe.case import ModuleCase
 
 
-def tokens_cases(draw: Draw) -> list[Case]:
+def tokens_cases(variant: Variant) -> list[ModuleCase]:
     """image_size as a pair and as a number, one and three channels, and batches of every size, down to one."""
 
-    def case(name: str, batch: int, channels: int, patch: int, h: int, w: int, **options: object) -> Case:
-        (dim,) = draw.sizes(1, 7, 11, without=(h * w, h * w + 1))
+    def case(name: str, batch: int, channels: int, patch: int, h: int, w: int, **options: Any) -> ModuleCase:
+        (dim,) = variant.sizes(1, 7, 11, without=(h * w, h * w + 1))
         shapes = {
             "patches.proj.weight": (dim, channels, patch, patch), "patches.proj.bias": (dim,),
             "cls_token": (1, 1, dim), "position": (1, h * w + 1, dim),
         }  # fmt: skip
         height, width = h * patch, w * patch
-        return Case(
-            name, "TokenEmbedding", (draw.normal(batch, channels, height, width),),
-            init=(height if h == w else (height, width), patch, channels, dim), weights=draw.weights(shapes),
+        return ModuleCase(
+            name, "TokenEmbedding", (variant.normal(batch, channels, height, width),),
+            init=(height if h == w else (height, width), patch, channels, dim), weights=variant.weights(shapes),
             loose=("position",), **options,
         )  # fmt: skip
 
-    _, *alone = sizes(draw, "wide")
+    _, *alone = sizes(variant, "wide")
     return [
-        case("wide images, with gradients", *sizes(draw, "wide"), gradients=True),
-        case("tall images of one channel", *sizes(draw, "tall", channels=1)),
-        case("image_size is one number", *sizes(draw, "square")),
-        case("three channels, cut out of larger images", *sizes(draw, "tall", channels=3), layout="cropped"),
+        case("wide images, with gradients", *sizes(variant, "wide"), gradients=True),
+        case("tall images of one channel", *sizes(variant, "tall", channels=1)),
+        case("image_size is one number", *sizes(variant, "square")),
+        case("three channels, cut out of larger images", *sizes(variant, "tall", channels=3), layout="cropped"),
         case("one image alone", 1, *alone),
     ]
 

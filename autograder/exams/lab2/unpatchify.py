@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from autograder.exams.lab2.shared import CODE, TRACKERS, WRITING, sizes
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
-from autograder.labs.variants import Draw
-from vitedu.probe.case import Case
+from autograder.labs.variants import Variant
+from vitedu.probe.case import FunctionCase
 
 
-def unpatchify_cases(draw: Draw) -> list[Case]:
+def unpatchify_cases(variant: Variant) -> list[FunctionCase]:
     """Wide, tall, and square images, one and three channels, and a lone image."""
 
-    def case(name: str, batch: int, channels: int, patch: int, h: int, w: int, **options: object) -> Case:
-        patches = draw.normal(batch, h * w, channels * patch**2)
-        return Case(name, "unpatchify", (patches, patch, (h * patch, w * patch)), **options)
+    def case(name: str, batch: int, channels: int, patch: int, h: int, w: int, **options: Any) -> FunctionCase:
+        patches = variant.normal(batch, h * w, channels * patch**2)
+        return FunctionCase(name, "unpatchify", (patches, patch, (h * patch, w * patch)), **options)
 
     cases = [
-        case("more columns than rows, with gradients", *sizes(draw, "wide"), gradients=True),
-        case("more rows than columns", *sizes(draw, "tall")),
-        case("one channel", *sizes(draw, "tall", channels=1)),
-        case("three channels", *sizes(draw, "wide", channels=3)),
-        case("square images", *sizes(draw, "square")),
+        case("more columns than rows, with gradients", *sizes(variant, "wide"), gradients=True),
+        case("more rows than columns", *sizes(variant, "tall")),
+        case("one channel", *sizes(variant, "tall", channels=1)),
+        case("three channels", *sizes(variant, "wide", channels=3)),
+        case("square images", *sizes(variant, "square")),
     ]
-    _, *alone = sizes(draw, "wide")
+    _, *alone = sizes(variant, "wide")
     return [*cases, case("one image alone", 1, *alone)]
 
 

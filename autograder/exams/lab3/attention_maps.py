@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from autograder.exams.lab3.shared import CODE, TRACKERS, WRITING
 from autograder.exams.lab3.vision_transformer import uneven, vit_images, vit_init, vit_weights
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
-from autograder.labs.variants import Draw
-from vitedu.probe.case import Case
+from autograder.labs.variants import Variant
+from vitedu.probe.case import ModuleCase
 
 
-def map_cases(draw: Draw) -> list[Case]:
+def map_cases(variant: Variant) -> list[ModuleCase]:
     """Square and other images, head_dim given and left out, one image alone."""
 
     def case(
-        name: str, grid: tuple[int, int], depth: int = 2, batch: int | None = None, own: bool = False, **options: object
-    ) -> Case:
-        init, width, inner = vit_init(draw, grid, depth, own)
+        name: str, grid: tuple[int, int], depth: int = 2, batch: int | None = None, own: bool = False, **options: Any
+    ) -> ModuleCase:
+        init, width, inner = vit_init(variant, grid, depth, own)
         _, patch, channels, classes, dim, _, _, hidden = init
-        weights = vit_weights(draw, grid, patch, channels, classes, dim, depth, inner, hidden, qkv_bias=not own)
+        weights = vit_weights(variant, grid, patch, channels, classes, dim, depth, inner, hidden, qkv_bias=not own)
         if own:
             options = {"init_kwargs": {"head_dim": width, "qkv_bias": False}}
-        images = vit_images(draw, init, batch)
-        return Case(name, "attention_maps", (images,), init=init, weights=weights, maker="VisionTransformer", **options)
+        images = vit_images(variant, init, batch)
+        return ModuleCase(
+            name, "attention_maps", (images,), init=init, weights=weights, maker="VisionTransformer", **options
+        )
 
-    (side,) = draw.sizes(1, 2, 3)
+    (side,) = variant.sizes(1, 2, 3)
     return [
         case("square images, two blocks", (side, side)),
-        case("images that are not square, three blocks", uneven(draw), 3),
-        case("head_dim given, no qkv_bias", uneven(draw), own=True),
-        case("one image alone, a model with dropout", uneven(draw), batch=1, init_kwargs={"dropout": 0.5}),
+        case("images that are not square, three blocks", uneven(variant), 3),
+        case("head_dim given, no qkv_bias", uneven(variant), own=True),
+        case("one image alone, a model with dropout", uneven(variant), batch=1, init_kwargs={"dropout": 0.5}),
     ]
 
 

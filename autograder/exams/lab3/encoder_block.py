@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from autograder.exams.lab3.shared import CODE, TRACKERS, WRITING, block_weights, split
 from autograder.labs.exam import Alternative, Convention, Exercise, Misconception, changed
-from autograder.labs.variants import Draw
-from vitedu.probe.case import Case
+from autograder.labs.variants import Variant
+from vitedu.probe.case import ModuleCase, Scoring
 
 
-def block_cases(draw: Draw) -> list[Case]:
+def block_cases(variant: Variant) -> list[ModuleCase]:
     """Each constructor argument given and left out, and what holds wherever dropout stands."""
 
-    def case(name: str, init: tuple[int, ...], inner: int, scale: float = 5.0, **options: object) -> Case:
+    def case(name: str, init: tuple[int, ...], inner: int, scale: float = 5.0, **options: Any) -> ModuleCase:
         dim, heads, hidden = init[:3]
-        batch, tokens = draw.sizes(2, 2, 6, without=(dim, heads, inner // heads))
-        weights = block_weights(draw, dim, inner, hidden, options.get("init_kwargs", {}).get("qkv_bias", True))
-        x = draw.normal(batch, tokens, dim, scale=scale)  # large tokens: eps hardly shows
-        return Case(name, "EncoderBlock", (x,), init=init, weights=weights, **options)
+        batch, tokens = variant.sizes(2, 2, 6, without=(dim, heads, inner // heads))
+        weights = block_weights(variant, dim, inner, hidden, options.get("init_kwargs", {}).get("qkv_bias", True))
+        x = variant.normal(batch, tokens, dim, scale=scale)  # large tokens: eps hardly shows
+        return ModuleCase(name, "EncoderBlock", (x,), init=init, weights=weights, **options)
 
     def sizes(widest: int = 12) -> tuple[tuple[int, ...], int]:
-        heads, width, dim = split(draw, widest)
-        return (dim, heads, *draw.sizes(1, 6, 13, without=(heads, width, dim, 4 * dim))), dim
+        heads, width, dim = split(variant, widest)
+        return (dim, heads, *variant.sizes(1, 6, 13, without=(heads, width, dim, 4 * dim))), dim
 
     cases = [case("head_dim left out, with gradients", *sizes(8), gradients=True)]  # small: gradients are many numbers
-    heads, width, inner = split(draw)
-    dim, hidden = draw.sizes(2, 5, 11, without=(heads, width, inner))
+    heads, width, inner = split(variant)
+    dim, hidden = variant.sizes(2, 5, 11, without=(heads, width, inner))
     cases.append(case("head_dim given", (dim, heads, hidden, width), inner))
     # Small tokens tell an eps of 1e-5 from 1e-6, so that the later exercises can follow.
     name = "queries, keys, and values without bias, small tokens"
@@ -33,10 +35,11 @@ def block_cases(draw: Draw) -> list[Case]:
     cases.append(case("dropout 0.5 in eval mode: nothing is dropped", *sizes(), **half))
     name = "dropout 0.0 in training mode: nothing is dropped"
     cases.append(case(name, *sizes(), init_kwargs={"dropout": 0.0}, train=True))
-    cases.append(case("dropout 0.5 in training mode: two calls differ", *sizes(), **half, train=True, random=True))
+    name, changing = "dropout 0.5 in training mode: two calls differ", Scoring(random=True)
+    cases.append(case(name, *sizes(), **half, train=True, scoring=changing))
     # Wherever dropout stands on a branch, a branch of zeros stays one; an echo of the input alone earns nothing.
     name = "dropout 0.5 in training mode, branches that give 0: tokens stay what they are"
-    idle = case(name, *sizes(), **half, train=True, paired=True)
+    idle = case(name, *sizes(), **half, train=True, scoring=Scoring(paired=True))
     for name in ("attention.to_out.weight", "attention.to_out.bias", "mlp.fc2.weight", "mlp.fc2.bias"):
         idle.weights[name].zero_()
     return [*cases, idle]

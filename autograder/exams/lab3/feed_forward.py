@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from autograder.exams.lab3.shared import CODE, REPORTS, TRACKERS, WRITING, mlp_weights
 from autograder.labs.exam import Alternative, Convention, Exercise, Misconception, changed
-from autograder.labs.variants import Draw
-from vitedu.probe.case import Case
+from autograder.labs.variants import Variant
+from vitedu.probe.case import ModuleCase, Scoring
 
 
-def forward_cases(draw: Draw) -> list[Case]:
+def forward_cases(variant: Variant) -> list[ModuleCase]:
     """A wide and a narrow hidden layer, a lone sample, and dropout in both modes."""
 
-    def case(name: str, batch: int, tokens: int, dim: int, hidden: int, **options: object) -> Case:
-        x, weights = draw.normal(batch, tokens, dim, scale=1.5), mlp_weights(draw, dim, hidden)
-        return Case(name, "FeedForward", (x,), init=(dim, hidden), weights=weights, **options)
+    def case(name: str, batch: int, tokens: int, dim: int, hidden: int, **options: Any) -> ModuleCase:
+        x, weights = variant.normal(batch, tokens, dim, scale=1.5), mlp_weights(variant, dim, hidden)
+        return ModuleCase(name, "FeedForward", (x,), init=(dim, hidden), weights=weights, **options)
 
     def sizes() -> list[int]:
         # Four features and two tokens at least: dropout does not leave two calls equal by chance.
-        (batch,), (dim,) = draw.sizes(1, 2, 3), draw.sizes(1, 5, 8)
-        tokens, hidden = draw.sizes(2, 4, 11, without=(dim, 4 * dim))
+        (batch,), (dim,) = variant.sizes(1, 2, 3), variant.sizes(1, 5, 8)
+        tokens, hidden = variant.sizes(2, 4, 11, without=(dim, 4 * dim))
         return [batch, tokens, dim, hidden]
 
     half = {"dropout": 0.5}
-    (dim,), (hidden,), rest = draw.sizes(1, 6, 8), draw.sizes(1, 4, 5), draw.sizes(2, 2, 3)
+    (dim,), (hidden,), rest = variant.sizes(1, 6, 8), variant.sizes(1, 4, 5), variant.sizes(2, 2, 3)
     cases = [case("a narrow hidden layer, with gradients", *rest, dim, hidden, gradients=True)]
-    (dim,), (hidden,), rest = draw.sizes(1, 4, 6), draw.sizes(1, 9, 12), draw.sizes(2, 2, 3)
+    (dim,), (hidden,), rest = variant.sizes(1, 4, 6), variant.sizes(1, 9, 12), variant.sizes(2, 2, 3)
     cases.append(case("a wide hidden layer", *rest, dim, hidden))
-    cases.append(case("one sample alone", 1, *draw.sizes(3, 2, 9)))
+    cases.append(case("one sample alone", 1, *variant.sizes(3, 2, 9)))
     cases.append(case("dropout 0.5 in eval mode: nothing is dropped", *sizes(), init_kwargs=half))
     zero = {"dropout": 0.0}
     cases.append(case("dropout 0.0 in training mode: nothing is dropped", *sizes(), init_kwargs=zero, train=True))
     name = "dropout 0.5 in training mode: two calls differ"
-    return [*cases, case(name, *sizes(), init_kwargs=half, train=True, random=True)]
+    return [*cases, case(name, *sizes(), init_kwargs=half, train=True, scoring=Scoring(random=True))]
 
 
 FF = CODE["FeedForward"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from autograder.exams.lab3.shared import CODE, REPORTS, TRACKERS, WRITING
 from autograder.exams.lab3.vision_transformer import uneven, vit_init
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
-from autograder.labs.variants import Draw
-from vitedu.probe.case import Case
+from autograder.labs.variants import Variant
+from vitedu.probe.case import FunctionCase
 
 REPORT = {  # the lab report's model: 28 x 28 pixels, one channel, six classes
     "image_size": 28, "patch_size": 4, "in_channels": 1, "num_classes": 6, "dim": 192, "depth": 10, "num_heads": 8,
@@ -18,41 +20,43 @@ VIT_B_16 = {
 }  # fmt: skip
 
 
-def count_cases(draw: Draw) -> list[Case]:
+def count_cases(variant: Variant) -> list[FunctionCase]:
     """Small models whose parameters are easily miscounted, formulas with drawn sizes, and two published ones."""
-    a, b, c, d = draw.sizes(4, 2, 9)
+    a, b, c, d = variant.sizes(4, 2, 9)
     plain = (("conv", "Conv2d", (a, b, c)), ("act", "GELU", ()), ("norm", "LayerNorm", (d,)), ("fc", "Linear", (d, a)))
-    a, b, c = draw.sizes(3, 2, 9)
+    a, b, c = variant.sizes(3, 2, 9)
     batch_norm = (("first", "Linear", (a, b)), ("norm", "BatchNorm1d", (b,)), ("head", "Linear", (b, c)))
-    a, b = draw.sizes(2, 2, 9)
+    a, b = variant.sizes(2, 2, 9)
     tied = (("first", "Linear", (a, a)), ("act", "Tanh", ()), ("again", "same", ("first",)), ("head", "Linear", (a, b)))
-    a, b, c = draw.sizes(3, 2, 9)
+    a, b, c = variant.sizes(3, 2, 9)
     a, c = sorted((a, c))  # so that what is frozen and what is not are never equally many
     frozen = (("body", "Linear", (a, b)), ("norm", "LayerNorm", (b,)), ("head", "Linear", (b, c)))
     count, cold = "count_parameters", {"model": frozen, "frozen": ("body", "norm.bias")}
     cases = [
-        Case("layers of several kinds", count, model=plain, any_dtype=True),
-        Case("a model with buffers", count, model=batch_norm, any_dtype=True),
-        Case("a layer that is used twice", count, model=tied, any_dtype=True),
-        Case("half of it frozen, all counted", count, any_dtype=True, **cold),
-        Case("half of it frozen, the rest counted", count, kwargs={"trainable_only": True}, any_dtype=True, **cold),
+        FunctionCase("layers of several kinds", count, model=plain, any_dtype=True),
+        FunctionCase("a model with buffers", count, model=batch_norm, any_dtype=True),
+        FunctionCase("a layer that is used twice", count, model=tied, any_dtype=True),
+        FunctionCase("half of it frozen, all counted", count, any_dtype=True, **cold),
+        FunctionCase(
+            "half of it frozen, the rest counted", count, kwargs={"trainable_only": True}, any_dtype=True, **cold
+        ),
     ]
 
-    def counts(name: str, grid: tuple[int, int], own: bool, **options: object) -> Case:
-        depth = draw.sizes(1, 2, 5)[0]
-        init, width, _ = vit_init(draw, grid, depth, own)
+    def counts(name: str, grid: tuple[int, int], own: bool, **options: Any) -> FunctionCase:
+        depth = variant.sizes(1, 2, 5)[0]
+        init, width, _ = vit_init(variant, grid, depth, own)
         if own:
             options["head_dim"] = width
-        return Case(name, "vit_parameters", init, options, any_dtype=True)
+        return FunctionCase(name, "vit_parameters", init, options, any_dtype=True)
 
-    (side,) = draw.sizes(1, 2, 5)
+    (side,) = variant.sizes(1, 2, 5)
     return [
         *cases,
         counts("the formula, head_dim left out", (side, side), own=False),
-        counts("the formula, head_dim given, image not square", uneven(draw), own=True),
-        counts("the formula, no qkv_bias", uneven(draw), own=True, qkv_bias=False),
-        Case("the lab report's model", "vit_parameters", kwargs=REPORT, any_dtype=True),
-        Case("ViT-B/16", "vit_parameters", kwargs=VIT_B_16, any_dtype=True),
+        counts("the formula, head_dim given, image not square", uneven(variant), own=True),
+        counts("the formula, no qkv_bias", uneven(variant), own=True, qkv_bias=False),
+        FunctionCase("the lab report's model", "vit_parameters", kwargs=REPORT, any_dtype=True),
+        FunctionCase("ViT-B/16", "vit_parameters", kwargs=VIT_B_16, any_dtype=True),
     ]
 
 

@@ -8,30 +8,32 @@ import torch
 
 from autograder.exams.lab3.shared import CODE, REPORTS, SPLITS, TRACKERS, WRITING, block_weights, norm_weights
 from autograder.labs.exam import Alternative, Convention, Exercise, Misconception, changed
-from autograder.labs.variants import Draw
-from vitedu.probe.case import Case
+from autograder.labs.variants import Variant
+from vitedu.probe.case import ModuleCase, Scoring
 
 
 def vit_weights(
-    draw: Draw, grid: tuple[int, int], patch: int, channels: int, classes: int, dim: int, depth: int, inner: int,
+    variant: Variant, grid: tuple[int, int], patch: int, channels: int, classes: int, dim: int, depth: int, inner: int,
     hidden: int, qkv_bias: bool = True,
 ) -> dict[str, torch.Tensor]:  # fmt: skip
     """Random values for everything in a Vision Transformer; large tokens, in which eps hardly shows."""
     values = {
-        "embedding.cls_token": draw.normal(1, 1, dim, scale=4.0),
-        "embedding.position": draw.normal(1, grid[0] * grid[1] + 1, dim, scale=4.0),
-        "embedding.patches.proj.weight": draw.normal(dim, channels, patch, patch, scale=1 / patch),
-        "embedding.patches.proj.bias": draw.normal(dim, scale=0.5),
+        "embedding.cls_token": variant.normal(1, 1, dim, scale=4.0),
+        "embedding.position": variant.normal(1, grid[0] * grid[1] + 1, dim, scale=4.0),
+        "embedding.patches.proj.weight": variant.normal(dim, channels, patch, patch, scale=1 / patch),
+        "embedding.patches.proj.bias": variant.normal(dim, scale=0.5),
     }
     for i in range(depth):
-        values |= block_weights(draw, dim, inner, hidden, qkv_bias, f"blocks.{i}.")
-    values |= norm_weights(draw, "norm", dim) | draw.weights({"head.weight": (classes, dim), "head.bias": (classes,)})
+        values |= block_weights(variant, dim, inner, hidden, qkv_bias, f"blocks.{i}.")
+    values |= norm_weights(variant, "norm", dim) | variant.weights(
+        {"head.weight": (classes, dim), "head.bias": (classes,)}
+    )
     values["head.bias"][:2] = torch.tensor([2.0, -2.0])  # some logits are negative and some are not
     return values
 
 
 def vit_init(
-    draw: Draw, grid: tuple[int, int], depth: int, own_width: bool = False, widest: int = 12
+    variant: Variant, grid: tuple[int, int], depth: int, own_width: bool = False, widest: int = 12
 ) -> tuple[tuple[Any, ...], int, int]:
     """Constructor arguments from image_size to mlp_dim, all unlike each other; the width of a head, and of all heads.
 
@@ -45,52 +47,52 @@ def vit_init(
         for dim in (range(2 * h, 13, h) if own_width else (h * k,))
         if own_width == (dim != h * k) and len({h, k, h * k, dim, *tokens}) == 5 + own_width
     ]
-    heads, width, inner, dim = choices[draw.sizes(1, 0, len(choices) - 1)[0]]
-    classes, hidden = draw.sizes(2, 4, 11, without=(heads, width, inner, dim, *tokens))
-    patch, channels = draw.sizes(2, 2, 3)
+    heads, width, inner, dim = choices[variant.sizes(1, 0, len(choices) - 1)[0]]
+    classes, hidden = variant.sizes(2, 4, 11, without=(heads, width, inner, dim, *tokens))
+    patch, channels = variant.sizes(2, 2, 3)
     size = grid[0] * patch if grid[0] == grid[1] else (grid[0] * patch, grid[1] * patch)
     return (size, patch, channels, classes, dim, depth, heads, hidden), width, inner
 
 
-def vit_images(draw: Draw, init: tuple[Any, ...], batch: int | None = None) -> torch.Tensor:
+def vit_images(variant: Variant, init: tuple[Any, ...], batch: int | None = None) -> torch.Tensor:
     """Images that fit the constructor arguments; their number is none of the other sizes."""
     size, patch, channels, classes, dim, depth = init[:6]
     height, width = (size, size) if isinstance(size, int) else size
     tokens = (height // patch) * (width // patch)
-    batch = batch or draw.sizes(1, 2, 8, without=(channels, classes, dim, depth, tokens, tokens + 1))[0]
-    return draw.normal(batch, channels, height, width, scale=3.0)
+    batch = batch or variant.sizes(1, 2, 8, without=(channels, classes, dim, depth, tokens, tokens + 1))[0]
+    return variant.normal(batch, channels, height, width, scale=3.0)
 
 
-def uneven(draw: Draw) -> tuple[int, int]:
+def uneven(variant: Variant) -> tuple[int, int]:
     """A grid of patches that is not square."""
-    return ((2, 3), (3, 2), (2, 4), (4, 2))[draw.sizes(1, 0, 3)[0]]
+    return ((2, 3), (3, 2), (2, 4), (4, 2))[variant.sizes(1, 0, 3)[0]]
 
 
-def transformer_cases(draw: Draw) -> list[Case]:
+def transformer_cases(variant: Variant) -> list[ModuleCase]:
     """Both pools, both kinds of image_size, each further argument given and left out, and dropout in both modes."""
 
     def case(
-        name: str, grid: tuple[int, int], depth: int = 2, batch: int | None = None, own: bool = False, **options: object
-    ) -> Case:
-        init, width, inner = vit_init(draw, grid, depth, own, widest=8 if "gradients" in options else 12)
+        name: str, grid: tuple[int, int], depth: int = 2, batch: int | None = None, own: bool = False, **options: Any
+    ) -> ModuleCase:
+        init, width, inner = vit_init(variant, grid, depth, own, widest=8 if "gradients" in options else 12)
         _, patch, channels, classes, dim, _, _, hidden = init
-        weights = vit_weights(draw, grid, patch, channels, classes, dim, depth, inner, hidden, qkv_bias=not own)
-        images = vit_images(draw, init, batch)
+        weights = vit_weights(variant, grid, patch, channels, classes, dim, depth, inner, hidden, qkv_bias=not own)
+        images = vit_images(variant, init, batch)
         if own:  # by position, so that their order is asked, too
             init = (*init, width, 0.0, False, "cls")
-        return Case(name, "VisionTransformer", (images,), init=init, weights=weights, **options)
+        return ModuleCase(name, "VisionTransformer", (images,), init=init, weights=weights, **options)
 
     mean, half = {"pool": "mean"}, {"dropout": 0.5}
-    (side,) = draw.sizes(1, 2, 3)
+    (side,) = variant.sizes(1, 2, 3)
     return [
         case("the class token, square images, with gradients", (2, 2), gradients=True),
-        case("the mean of the patch tokens, images that are not square", uneven(draw), init_kwargs=mean),
-        case("head_dim given, no qkv_bias, three blocks", uneven(draw), 3, own=True, layout="channels_last"),
-        case("dropout 0.5 in eval mode: nothing is dropped", uneven(draw), 1, init_kwargs=half),
+        case("the mean of the patch tokens, images that are not square", uneven(variant), init_kwargs=mean),
+        case("head_dim given, no qkv_bias, three blocks", uneven(variant), 3, own=True, layout="channels_last"),
+        case("dropout 0.5 in eval mode: nothing is dropped", uneven(variant), 1, init_kwargs=half),
         case("dropout 0.0 in training mode, one image alone: nothing is dropped", (side, side), 1, batch=1,
              init_kwargs={"dropout": 0.0} | mean, train=True),
-        case("dropout 0.5 in training mode: two calls differ", uneven(draw), 1, init_kwargs=half, train=True,
-             random=True),
+        case("dropout 0.5 in training mode: two calls differ", uneven(variant), 1, init_kwargs=half, train=True,
+             scoring=Scoring(random=True)),
     ]  # fmt: skip
 
 

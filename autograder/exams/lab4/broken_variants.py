@@ -27,7 +27,7 @@ Edits = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
-class Variant:
+class BrokenTraining:
     """A broken answer: edits of Lab 4's cells.
 
     Attributes:
@@ -44,14 +44,14 @@ class Variant:
         return HELD.get(self.id, ())
 
 
-def codes(variant: Variant, lab: Lab) -> list[tuple[str, str]]:
+def codes(broken: BrokenTraining, lab: Lab) -> list[tuple[str, str]]:
     """The changed cells, as `Reference.namespace` takes them.
 
     Raises:
         UserError: an edit does not fit its cell any more.
     """
     cells = {cell.grade_id: without_marks(cell.source) for cell in lab.cells if cell.kind == "code"}
-    return [(grade_id, changed(cells[grade_id], *edits)) for grade_id, edits in variant.edits.items()]
+    return [(grade_id, changed(cells[grade_id], *edits)) for grade_id, edits in broken.edits.items()]
 
 
 def _parts(*edits: tuple[str, str]) -> dict[str, Edits]:
@@ -92,103 +92,107 @@ FIRST_ONLY = (
     "        return torch.cat([x[:, :1] + self.position[:, :1], x[:, 1:]], dim=1)"
 )
 DROPOUT = {"exam_model": (("mlp_dim=128)", "mlp_dim=128, dropout=0.1)"),)}
-VARIANTS = (
-    Variant("no-positions", "positions are not added", _parts((TOKENS, TOKENS.removesuffix(" + self.position")))),
-    Variant("position-on-class-token-only", "only the class token gets its position", _parts((TOKENS, FIRST_ONLY))),
-    Variant("patches-permuted", "patches in a random order, per image", _parts((TOKENS, PERMUTED))),
-    Variant("softmax-over-queries", "softmax over the queries", _weights(SCALED, ".softmax(dim=-2)")),
-    Variant("softmax-over-heads", "softmax over the heads", _weights(SCALED, ".softmax(dim=1)")),
-    Variant("softmax-over-batch", "softmax over the batch", _weights(SCALED, ".softmax(dim=0)")),
-    Variant("no-softmax", "scores used as weights", _weights(SCALED, "")),
-    Variant("no-scale", "scores not divided by sqrt(K)", _weights("q @ k.mT", ".softmax(dim=-1)")),
-    Variant(
+BROKEN_TRAININGS = (
+    BrokenTraining(
+        "no-positions", "positions are not added", _parts((TOKENS, TOKENS.removesuffix(" + self.position"))),
+    ),
+    BrokenTraining(
+        "position-on-class-token-only", "only the class token gets its position", _parts((TOKENS, FIRST_ONLY)),
+    ),
+    BrokenTraining("patches-permuted", "patches in a random order, per image", _parts((TOKENS, PERMUTED))),
+    BrokenTraining("softmax-over-queries", "softmax over the queries", _weights(SCALED, ".softmax(dim=-2)")),
+    BrokenTraining("softmax-over-heads", "softmax over the heads", _weights(SCALED, ".softmax(dim=1)")),
+    BrokenTraining("softmax-over-batch", "softmax over the batch", _weights(SCALED, ".softmax(dim=0)")),
+    BrokenTraining("no-softmax", "scores used as weights", _weights(SCALED, "")),
+    BrokenTraining("no-scale", "scores not divided by sqrt(K)", _weights("q @ k.mT", ".softmax(dim=-1)")),
+    BrokenTraining(
         "scale-after-softmax", "divided by sqrt(K) after the softmax",
         _weights("q @ k.mT", ".softmax(dim=-1) / math.sqrt(q.shape[-1])"),
     ),
-    Variant(
+    BrokenTraining(
         "heads-scrambled-in-and-out", "heads split and merged without transposing",
         _parts(
             (SPLIT, "to(x).reshape(len(x), self.num_heads, x.shape[1], -1)"),
             (MERGE, "heads.reshape(len(x), x.shape[1], -1)"),
         ),
     ),
-    Variant(
+    BrokenTraining(
         "heads-scrambled-in", "heads split without transposing",
         _parts((SPLIT, "to(x).reshape(len(x), self.num_heads, x.shape[1], -1)")),
     ),
-    Variant(
+    BrokenTraining(
         "heads-scrambled-out", "heads merged without transposing",
         _parts((MERGE, "heads.reshape(len(x), x.shape[1], -1)")),
     ),
-    Variant(
+    BrokenTraining(
         "attention-transposed", "queries and keys exchanged",
         _weights("k @ q.mT / math.sqrt(q.shape[-1])", ".softmax(dim=-1)"),
     ),
-    Variant(
+    BrokenTraining(
         "uniform-attention", "every token gets the mean of all",
         _parts((ATTEND, "heads = v.mean(dim=2, keepdim=True).expand_as(v)")),
     ),
-    Variant("class-token-isolated", "no attention: each token sees itself only", _parts((ATTEND, "heads = v"))),
-    Variant(
+    BrokenTraining("class-token-isolated", "no attention: each token sees itself only", _parts((ATTEND, "heads = v"))),
+    BrokenTraining(
         "one-projection", "one linear layer for queries, keys, values",
         _parts((THREE, "for to in (self.to_q, self.to_q, self.to_q)")),
     ),
-    Variant(
+    BrokenTraining(
         "no-residual", "branches replace what they should be added to",
         _parts((FIRST, FIRST.replace("x + ", "")), (SECOND, SECOND.replace("x + ", ""))),
     ),
-    Variant(
+    BrokenTraining(
         "class-token-frozen", "the class token is not trained",
         _parts(("torch.zeros(1, 1, dim))", "torch.zeros(1, 1, dim), requires_grad=False)")),
     ),
-    Variant("head-reads-a-patch", "the head reads the first patch", _parts((POOL, "x = x[:, 1]"))),
-    Variant("head-reads-the-mean", "the head reads the mean of all tokens", _parts((POOL, "x = x.mean(dim=1)"))),
-    Variant(
+    BrokenTraining("head-reads-a-patch", "the head reads the first patch", _parts((POOL, "x = x[:, 1]"))),
+    BrokenTraining("head-reads-the-mean", "the head reads the mean of all tokens", _parts((POOL, "x = x.mean(dim=1)"))),
+    BrokenTraining(
         "plain-view-patches", "patches by a plain view: stripes of the image",
         _parts((PATCHES, SIZES + LINEAR.format(VIEWED))),
     ),
-    Variant(
+    BrokenTraining(
         "pixels-interleaved", "patches of every P-th pixel", _parts((PATCHES, SIZES + LINEAR.format(SPREAD)))
     ),
-    Variant(
+    BrokenTraining(
         "no-norm", "no LayerNorm anywhere",
         _parts(
             (FIRST, FIRST.replace("self.norm1(x)", "x")), (SECOND, SECOND.replace("self.norm2(x)", "x")),
             ("        x = self.norm(x)\n", ""),
         ),
     ),
-    Variant(
+    BrokenTraining(
         "post-norm", "LayerNorm after each sum",
         _parts(
             (FIRST, "x = self.norm1(x + self.dropout(self.attention(x)))"),
             (SECOND, "return self.norm2(x + self.mlp(x))"),
         ),
     ),
-    Variant("no-mlp", "blocks without their feed-forward network", _parts((SECOND, "return x"))),
-    Variant("no-gelu", "no activation between fc1 and fc2", _parts(("nn.GELU()", "nn.Identity()"))),
-    Variant(
+    BrokenTraining("no-mlp", "blocks without their feed-forward network", _parts((SECOND, "return x"))),
+    BrokenTraining("no-gelu", "no activation between fc1 and fc2", _parts(("nn.GELU()", "nn.Identity()"))),
+    BrokenTraining(
         "labels-shuffled", "labels shuffled within each batch",
         _loop(("logits = model(", "labels = labels[torch.randperm(len(labels))]\n        logits = model(")),
     ),
-    Variant("no-zero-grad", "gradients are never cleared", _loop(("        optimizer.zero_grad()\n", ""))),
-    Variant("no-step", "the optimizer never steps", _loop(("        optimizer.step()\n", ""))),
-    Variant(
+    BrokenTraining("no-zero-grad", "gradients are never cleared", _loop(("        optimizer.zero_grad()\n", ""))),
+    BrokenTraining("no-step", "the optimizer never steps", _loop(("        optimizer.step()\n", ""))),
+    BrokenTraining(
         "softmax-before-cross-entropy", "cross-entropy of softmaxed logits",
         _loop(("F.cross_entropy(logits, labels)", "F.cross_entropy(logits.softmax(dim=1), labels)")),
     ),
-    Variant(
+    BrokenTraining(
         "one-batch-an-epoch", "the return stands inside the loop",
         _loop(("    return {", "        return {")),
     ),
-    Variant(
+    BrokenTraining(
         "scheduler-never-stepped", "the learning rate stays at its first value",
         _loop(("            scheduler.step()", "            pass")),
     ),
-    Variant(
+    BrokenTraining(
         "dropout-never-active", "dropout 0.1 in the model, trained in eval mode",
         DROPOUT | _loop(("model.train()", "model.eval()")),
     ),
-    Variant(
+    BrokenTraining(
         "dropout-left-on", "dropout 0.1 also when tested",
         DROPOUT | _parts(
             ("hidden = self.dropout(self.activation(self.fc1(x)))",
@@ -233,6 +237,6 @@ HELD = {
 }
 
 
-def find(id: str) -> Variant:
+def find(id: str) -> BrokenTraining:
     """The variant with this id."""
-    return next(variant for variant in VARIANTS if variant.id == id)
+    return next(broken for broken in BROKEN_TRAININGS if broken.id == id)

@@ -6,44 +6,48 @@ pasted in whole, and the few that a function of so many numbers has of its own.
 
 from __future__ import annotations
 
+from typing import Any
+
 from autograder.exams.lab3 import encoder_block, feed_forward, shared, vision_transformer
 from autograder.exams.lab4.training_problems import CODE, REPORTS, WRITING
 from autograder.labs.exam import Alternative, Convention, Exercise, Misconception, changed
-from autograder.labs.variants import Draw
-from vitedu.probe.case import Case
+from autograder.labs.variants import Variant
+from vitedu.probe.case import ModuleCase, Scoring
 
 
-def model_cases(draw: Draw) -> list[Case]:
+def model_cases(variant: Variant) -> list[ModuleCase]:
     """All sizes given, most of them left out, and dropout in both modes; images are square."""
 
-    def case(name: str, grid: int, depth: int, **options: object) -> Case:
-        init, _, inner = vision_transformer.vit_init(draw, (grid, grid), depth)
-        return _asked(draw, name, init, inner, grid, **options)
+    def case(name: str, grid: int, depth: int, **options: Any) -> ModuleCase:
+        init, _, inner = vision_transformer.vit_init(variant, (grid, grid), depth)
+        return _asked(variant, name, init, inner, grid, **options)
 
     half = {"init_kwargs": {"dropout": 0.5}}
     heads = 4  # what the function takes when nothing is said, as 32, 8, 3, and 6
-    dim = heads * draw.sizes(1, 2, 3)[0]
-    depth, hidden = draw.sizes(1, 2, 3)[0], draw.sizes(1, 13, 19)[0]
+    dim = heads * variant.sizes(1, 2, 3)[0]
+    depth, hidden = variant.sizes(1, 2, 3)[0], variant.sizes(1, 13, 19)[0]
     given = {"dim": dim, "depth": depth, "mlp_dim": hidden}
     return [
         case("all sizes given, with gradients", 2, 3, gradients=True),
-        _asked(draw, "some sizes left out", (32, 8, 3, 6, dim, depth, heads, hidden), dim, 4, init_kwargs=given),
+        _asked(variant, "some sizes left out", (32, 8, 3, 6, dim, depth, heads, hidden), dim, 4, init_kwargs=given),
         case("dropout 0.5 in eval mode: nothing is dropped", 3, 2, **half),
         case("dropout 0.0 in training mode: nothing is dropped", 2, 2, train=True),
-        case("dropout 0.5 in training mode: two calls differ", 3, 2, **half, train=True, random=True),
+        case("dropout 0.5 in training mode: two calls differ", 3, 2, **half, train=True, scoring=Scoring(random=True)),
     ]
 
 
-def _asked(draw: Draw, name: str, init: tuple[int, ...], inner: int, grid: int, **options: object) -> Case:
+def _asked(variant: Variant, name: str, init: tuple[int, ...], inner: int, grid: int, **options: Any) -> ModuleCase:
     """One question; tokens are large, so that the eps of a LayerNorm, which is free, does not show."""
     _, patch, channels, classes, dim, depth, _, hidden = init
-    weights = vision_transformer.vit_weights(draw, (grid, grid), patch, channels, classes, dim, depth, inner, hidden)
+    weights = vision_transformer.vit_weights(variant, (grid, grid), patch, channels, classes, dim, depth, inner, hidden)
     for key in ("embedding.cls_token", "embedding.position"):
         weights[key] = weights[key] * 8
-    images = vision_transformer.vit_images(draw, init)
+    images = vision_transformer.vit_images(variant, init)
     if "dim" in options.get("init_kwargs", {}):
         init = ()
-    return Case(name, "build_model", (images,), init=init, weights=weights, loose=("embedding.position",), **options)
+    return ModuleCase(
+        name, "build_model", (images,), init=init, weights=weights, loose=("embedding.position",), **options
+    )
 
 
 B = CODE["build_model"]

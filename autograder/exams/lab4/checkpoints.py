@@ -2,42 +2,46 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from autograder.exams.lab4.training_problems import CODE, TRACKERS, WRITING, conv_net, rate, small_net
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
-from autograder.labs.variants import Draw
-from vitedu.probe.case import Case
+from autograder.labs.variants import Variant
+from vitedu.probe.case import SCORING, ScenarioCase, Scoring
 
 
-def checkpoint_cases(draw: Draw) -> list[Case]:
+def checkpoint_cases(variant: Variant) -> list[ScenarioCase]:
     """With Adam's memory, without an optimizer, from another device, into a model with other keys."""
 
-    def case(name: str, net: tuple, optimizer: str, options: tuple, paired: bool = False, **kwargs: object) -> Case:
+    def case(
+        name: str, net: tuple, optimizer: str, options: tuple, scoring: Scoring = SCORING, **parameters: Any
+    ) -> ScenarioCase:
         layers, weights = net
-        before, after = draw.sizes(2, 2, 4)
+        before, after = variant.sizes(2, 2, 4)
         trained = {key: t for key, t in weights.items() if "running" not in key}
-        gradients = {f"grad.{key}": draw.normal(before + after, *t.shape) for key, t in trained.items()}
+        gradients = {f"grad.{key}": variant.normal(before + after, *t.shape) for key, t in trained.items()}
         names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
-        history = tuple((name, tuple(draw.normal(before).abs().tolist())) for name in names)
+        history = tuple((name, tuple(variant.normal(before).abs().tolist())) for name in names)
         given = {
             "optimizer": optimizer, "options": options, "before": before, "after": after, "history": history,
-            "epoch": draw.sizes(1, 3, 40)[0], "with_optimizer": True, **gradients, **kwargs,
+            "epoch": variant.sizes(1, 3, 40)[0], "with_optimizer": True, **gradients, **parameters,
         }  # fmt: skip
-        return Case(
-            name, "save_checkpoint", model=layers, weights=weights, kwargs=given, script="lab4.checkpoint",
-            also=("load_checkpoint",), paired=paired,
+        return ScenarioCase(
+            name, "save_checkpoint", model=layers, weights=weights, parameters=given, scenario="lab4.checkpoint",
+            also=("load_checkpoint",), scoring=scoring,
         )  # fmt: skip
 
     def small() -> tuple:
-        return small_net(draw, *draw.sizes(3, 2, 5))
+        return small_net(variant, *variant.sizes(3, 2, 5))
 
-    adam = (("lr", rate(draw, 2, 9)),)
-    momentum = (("lr", rate(draw, 5, 20)), ("momentum", 0.9))
-    conv = conv_net(draw, *draw.sizes(5, 2, 6))
+    adam = (("lr", rate(variant, 2, 9)),)
+    momentum = (("lr", rate(variant, 5, 20)), ("momentum", 0.9))
+    conv = conv_net(variant, *variant.sizes(5, 2, 6))
     return [
         case("an optimizer with a memory", conv, "AdamW", adam),
         case("loaded without an optimizer", small(), "SGD", momentum, with_optimizer=False),
         case("written on another device", small(), "SGD", momentum, elsewhere=True),
-        case("loaded into a model with other keys", small(), "Adam", adam, mismatch=True, paired=True),
+        case("loaded into a model with other keys", small(), "Adam", adam, mismatch=True, scoring=Scoring(paired=True)),
     ]
 
 

@@ -1,6 +1,6 @@
 """The exam of `evaluate`.
 
-It is run on small scripted problems (vitedu/labs/lab4/scenarios.py). Batches have unequal sizes, and the models
+It is run on small problems (vitedu/labs/lab4/scenarios.py). Batches have unequal sizes, and the models
 have a BatchNorm or a Dropout, which show the mode.
 """
 
@@ -23,53 +23,62 @@ from autograder.exams.lab4.training_problems import (
     telling,
 )
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
-from autograder.labs.variants import Draw
-from vitedu.probe.case import Case
+from autograder.labs.variants import Variant
+from vitedu.probe.case import ScenarioCase
 from vitedu.probe.recording import Numbers
 
 
-def evaluate_cases(draw: Draw) -> list[Case]:
+def evaluate_cases(variant: Variant) -> list[ScenarioCase]:
     """Unequal batches through a BatchNorm, a frozen model found in eval mode, dropout, data on another device."""
 
-    def case(name: str, net: tuple, data: dict, mode: str = "train", frozen: tuple[str, ...] = (), **kwargs) -> Case:
+    def case(
+        name: str, net: tuple, data: dict, mode: str = "train", frozen: tuple[str, ...] = (), **parameters
+    ) -> ScenarioCase:
         layers, weights = net
-        kwargs = {**data, **kwargs, "mode": mode}
-        return Case(
-            name, "evaluate", model=layers, weights=weights, kwargs=kwargs, frozen=frozen, script="lab4.evaluate"
+        parameters = {**data, **parameters, "mode": mode}
+        return ScenarioCase(
+            name,
+            "evaluate",
+            model=layers,
+            weights=weights,
+            parameters=parameters,
+            frozen=frozen,
+            scenario="lab4.evaluate",
         )
 
-    def uneven() -> Case:
-        channels, height, width, hidden, classes = draw.sizes(5, 2, 6)
-        large = draw.sizes(1, 2, 4)[0]
+    def uneven() -> ScenarioCase:
+        channels, height, width, hidden, classes = variant.sizes(5, 2, 6)
+        large = variant.sizes(1, 2, 4)[0]
         return case(
             "batches of unequal sizes, a model that is found in training mode",
-            conv_net(draw, channels, height, width, hidden, classes + 1),
-            batches(draw, (large, large, 1), (channels, height, width), classes + 1),
+            conv_net(variant, channels, height, width, hidden, classes + 1),
+            batches(variant, (large, large, 1), (channels, height, width), classes + 1),
         )
 
-    def frozen() -> Case:
-        height, width, hidden, classes = draw.sizes(4, 3, 6)
-        large = draw.sizes(1, 3, 5)[0]
+    def frozen() -> ScenarioCase:
+        height, width, hidden, classes = variant.sizes(4, 3, 6)
+        large = variant.sizes(1, 3, 5)[0]
         return case(
-            "a model that is found in eval mode, some of it frozen", small_net(draw, height * width, hidden, classes),
-            batches(draw, (large, large, large - 1), (1, height, width), classes),
+            "a model that is found in eval mode, some of it frozen",
+            small_net(variant, height * width, hidden, classes),
+            batches(variant, (large, large, large - 1), (1, height, width), classes),
             mode="eval", frozen=("first", "norm"),
         )  # fmt: skip
 
-    def dropout() -> Case:
-        height, width, hidden, classes = draw.sizes(4, 3, 6)
-        layers, weights = small_net(draw, height * width, hidden, classes, "LayerNorm")
+    def dropout() -> ScenarioCase:
+        height, width, hidden, classes = variant.sizes(4, 3, 6)
+        layers, weights = small_net(variant, height * width, hidden, classes, "LayerNorm")
         layers = (*layers[:-1], ("drop", "Dropout", (0.5,)), layers[-1])
-        return case("a model with dropout", (layers, weights), batches(draw, (4, 4, 3), (1, height, width), classes))
+        return case("a model with dropout", (layers, weights), batches(variant, (4, 4, 3), (1, height, width), classes))
 
-    def elsewhere() -> Case:
-        height, width, hidden, classes = draw.sizes(4, 3, 6)
+    def fake_device() -> ScenarioCase:
+        height, width, hidden, classes = variant.sizes(4, 3, 6)
         return case(
-            "batches that lie on another device", small_net(draw, height * width, hidden, classes),
-            batches(draw, (4, 3, 2), (1, height, width), classes), elsewhere=True,
+            "batches that lie on another device", small_net(variant, height * width, hidden, classes),
+            batches(variant, (4, 3, 2), (1, height, width), classes), elsewhere=True,
         )  # fmt: skip
 
-    def shows(case: Case, found: Numbers, logits: list[Tensor]) -> bool:
+    def shows(case: ScenarioCase, found: Numbers, logits: list[Tensor]) -> bool:
         losses, rights = per_batch(case, logits)
         right = found["accuracy"].item()
         return (
@@ -78,7 +87,7 @@ def evaluate_cases(draw: Draw) -> list[Case]:
             and apart(right, sum(rights) / len(rights), by=0.01)
         )
 
-    return [drawn_until(make, shows) for make in (uneven, frozen, dropout, elsewhere)]
+    return [drawn_until(make, shows) for make in (uneven, frozen, dropout, fake_device)]
 
 
 E = CODE["evaluate"]

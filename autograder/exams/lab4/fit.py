@@ -6,6 +6,8 @@ the best by anything else.
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from autograder.exams.lab4.training_problems import (
@@ -22,54 +24,58 @@ from autograder.exams.lab4.training_problems import (
     with_pattern,
 )
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
-from autograder.labs.variants import Draw
-from vitedu.probe.case import Case
+from autograder.labs.variants import Variant
+from vitedu.probe.case import ScenarioCase
 
 
-def fit_cases(draw: Draw) -> list[Case]:
+def fit_cases(variant: Variant) -> list[ScenarioCase]:
     """A best epoch among many, a scheduler and on_epoch, accuracy 0 throughout, data on another device.
 
     Where epochs tie, the validation batches have 4, 2 and 2 samples: eighths are exact however they are added up, so
     that no rounding in a right `evaluate` decides which of two equal epochs is the better one.
     """
 
-    def case(name: str, norm: str, sizes: tuple[int, ...], val_sizes: tuple[int, ...], **kwargs: object) -> Case:
-        height, width, hidden, classes = draw.sizes(4, 3, 6)
-        layers, weights = small_net(draw, height * width, hidden, classes, norm)
-        data = batches(draw, sizes, (1, height, width), classes)
-        data |= batches(draw, val_sizes, (1, height, width), classes, "val_")
-        return Case(name, "fit", model=layers, weights=weights, kwargs={**data, **kwargs}, script="lab4.fit")
+    def case(
+        name: str, norm: str, sizes: tuple[int, ...], val_sizes: tuple[int, ...], **parameters: Any
+    ) -> ScenarioCase:
+        height, width, hidden, classes = variant.sizes(4, 3, 6)
+        layers, weights = small_net(variant, height * width, hidden, classes, norm)
+        data = batches(variant, sizes, (1, height, width), classes)
+        data |= batches(variant, val_sizes, (1, height, width), classes, "val_")
+        return ScenarioCase(
+            name, "fit", model=layers, weights=weights, parameters={**data, **parameters}, scenario="lab4.fit"
+        )
 
-    def middle() -> Case | None:
+    def middle() -> ScenarioCase | None:
         drawn = case(
             "the best epoch is neither the first nor the last", "BatchNorm1d", (4, 3), (4, 2, 2), epochs=7,
-            optimizer="SGD", options=(("lr", rate(draw, 20, 50)), ("momentum", 0.9)),
+            optimizer="SGD", options=(("lr", rate(variant, 20, 50)), ("momentum", 0.9)),
         )  # fmt: skip
-        return with_pattern(draw, drawn, alone_at_the_top)
+        return with_pattern(variant, drawn, alone_at_the_top)
 
-    def watched() -> Case | None:
+    def watched() -> ScenarioCase | None:
         drawn = case(
             "a scheduler and on_epoch", "BatchNorm1d", (4, 2), (4, 2, 2), epochs=5, on_epoch=True,
-            optimizer="AdamW", options=(("lr", rate(draw, 20, 40)),),
+            optimizer="AdamW", options=(("lr", rate(variant, 20, 40)),),
             scheduler="StepLR", scheduler_options=(("step_size", 3), ("gamma", 0.6)),
         )  # fmt: skip
-        return with_pattern(draw, drawn, four_epochs)
+        return with_pattern(variant, drawn, four_epochs)
 
-    def hopeless() -> Case | None:
+    def hopeless() -> ScenarioCase | None:
         drawn = case(
             "accuracy 0.0 in every epoch", "LayerNorm", (3, 2), (3, 2), epochs=2,
-            optimizer="SGD", options=(("lr", rate(draw, 5, 20)),),
+            optimizer="SGD", options=(("lr", rate(variant, 5, 20)),),
         )  # fmt: skip
         return never_right(drawn)
 
-    def elsewhere() -> Case | None:
+    def fake_device() -> ScenarioCase | None:
         drawn = case(
             "the first epoch is the best; batches lie on another device", "BatchNorm1d", (3, 2), (3, 2), epochs=2,
-            optimizer="SGD", options=(("lr", rate(draw, 50, 90)),), elsewhere=True,
+            optimizer="SGD", options=(("lr", rate(variant, 50, 90)),), elsewhere=True,
         )  # fmt: skip
-        return with_pattern(draw, drawn, falling)
+        return with_pattern(variant, drawn, falling)
 
-    return [first_drawn(make) for make in (middle, watched, hopeless, elsewhere)]
+    return [first_drawn(make) for make in (middle, watched, hopeless, fake_device)]
 
 
 def alone_at_the_top(train_loss: Tensor, train_accuracy: Tensor, val_loss: Tensor, val_accuracy: Tensor) -> bool:
@@ -86,8 +92,10 @@ def four_epochs(train_loss: Tensor, train_accuracy: Tensor, val_loss: Tensor, va
     """Whether the best epoch, the last, the worst, and the best in training are four."""
     first, last, by = _epochs(train_loss, train_accuracy, val_loss, val_accuracy)
     four = {first, len(val_loss) - 1, by["worst"], by["train_accuracy"]}
-    elsewhere = {by["worst"], by["train_accuracy"]}.isdisjoint({last, by["train_loss"], by["val_loss"]})
-    return 0 < first and len(four) == 4 and elsewhere and first not in by.values() and _sharp(train_loss, val_loss)
+    apart_from_others = {by["worst"], by["train_accuracy"]}.isdisjoint({last, by["train_loss"], by["val_loss"]})
+    return (
+        0 < first and len(four) == 4 and apart_from_others and first not in by.values() and _sharp(train_loss, val_loss)
+    )
 
 
 def falling(train_loss: Tensor, train_accuracy: Tensor, val_loss: Tensor, val_accuracy: Tensor) -> bool:

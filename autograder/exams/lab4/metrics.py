@@ -8,35 +8,37 @@ from torch import Tensor
 from autograder.errors import UserError
 from autograder.exams.lab4.training_problems import CODE, TRACKERS, TRIES, WRITING, apart, random_labels
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
-from autograder.labs.variants import Draw
-from vitedu.probe.case import Case
+from autograder.labs.variants import Variant
+from vitedu.probe.case import FunctionCase
 
 
-def metrics_cases(draw: Draw) -> list[Case]:
+def metrics_cases(variant: Variant) -> list[FunctionCase]:
     """Accuracies that no other number imitates, and counts with repeated pairs and with absent classes."""
-    batch, classes = draw.sizes(2, 5, 9)
-    cases = [Case("accuracy of a batch", "accuracy", _outputs(draw, batch, classes))]
-    (size,) = draw.sizes(1, 5, 9)
-    cases.append(Case("accuracy with as many classes as samples", "accuracy", _outputs(draw, size, size)))
-    (batch,), (classes,) = draw.sizes(1, 11, 15), draw.sizes(1, 4, 7)
-    cases.append(Case("accuracy of whole-number logits", "accuracy", _outputs(draw, batch, classes, whole=True)))
+    batch, classes = variant.sizes(2, 5, 9)
+    cases = [FunctionCase("accuracy of a batch", "accuracy", _outputs(variant, batch, classes))]
+    (size,) = variant.sizes(1, 5, 9)
+    cases.append(FunctionCase("accuracy with as many classes as samples", "accuracy", _outputs(variant, size, size)))
+    (batch,), (classes,) = variant.sizes(1, 11, 15), variant.sizes(1, 4, 7)
+    cases.append(
+        FunctionCase("accuracy of whole-number logits", "accuracy", _outputs(variant, batch, classes, whole=True))
+    )
 
-    (classes,) = draw.sizes(1, 4, 6)
-    cases.append(_counts(draw, "confusion matrix, every class occurs", classes, classes))
-    (classes,) = draw.sizes(1, 4, 6)
-    cases.append(_counts(draw, "confusion matrix with classes that do not occur", classes, classes - 2))
+    (classes,) = variant.sizes(1, 4, 6)
+    cases.append(_counts(variant, "confusion matrix, every class occurs", classes, classes))
+    (classes,) = variant.sizes(1, 4, 6)
+    cases.append(_counts(variant, "confusion matrix with classes that do not occur", classes, classes - 2))
     return cases
 
 
-def _outputs(draw: Draw, batch: int, classes: int, whole: bool = False) -> tuple[Tensor, Tensor]:
+def _outputs(variant: Variant, batch: int, classes: int, whole: bool = False) -> tuple[Tensor, Tensor]:
     """Logits and labels whose accuracy is unlike what mistakes give."""
     for _ in range(TRIES):
-        logits = draw.normal(batch, classes)
+        logits = variant.normal(batch, classes)
         if whole:  # the largest value of a row can then be a label, too
             logits = logits.argsort(dim=1).double()
             logits[0, logits[0].argmax()] += 1
         best = logits.argmax(dim=1)
-        labels = torch.where(draw.normal(batch) > -0.3, best, random_labels(draw, batch, classes))
+        labels = torch.where(variant.normal(batch) > -0.3, best, random_labels(variant, batch, classes))
         hits = (best == labels).double()
         recalls = torch.stack([hits[labels == c].mean() for c in labels.unique()])
         shares = [hits.mean(), 1 - hits.mean(), recalls.mean(), hits.new_zeros(()), hits.new_ones(())]
@@ -49,12 +51,12 @@ def _outputs(draw: Draw, batch: int, classes: int, whole: bool = False) -> tuple
     raise UserError("Lab 4: no drawn batch has an accuracy that is unlike what mistakes give.")
 
 
-def _counts(draw: Draw, name: str, classes: int, present: int) -> Case:
+def _counts(variant: Variant, name: str, classes: int, present: int) -> FunctionCase:
     """Predictions and labels with repeated pairs, right ones and wrong ones, in a lopsided matrix."""
     for _ in range(TRIES):
-        (count,) = draw.sizes(1, 20, 30)
-        labels = random_labels(draw, count, present)
-        predictions = torch.where(draw.normal(count) > 0, labels, random_labels(draw, count, present))
+        (count,) = variant.sizes(1, 20, 30)
+        labels = random_labels(variant, count, present)
+        predictions = torch.where(variant.normal(count) > 0, labels, random_labels(variant, count, present))
         counts = torch.zeros(classes, classes)
         counts.index_put_((labels, predictions), torch.ones(count), accumulate=True)
         wrong = counts - counts.diag().diag()
@@ -62,7 +64,7 @@ def _counts(draw: Draw, name: str, classes: int, present: int) -> Case:
         if every and counts.diag().max() > 1 and wrong.max() > 1 and not torch.equal(wrong, wrong.T):
             if present < classes:  # a class that does not occur has a smaller number than one that does
                 labels, predictions = (torch.where(t >= 1, t + 1, t) for t in (labels, predictions))
-            return Case(name, "confusion_matrix", (predictions, labels, classes), any_dtype=True)
+            return FunctionCase(name, "confusion_matrix", (predictions, labels, classes), any_dtype=True)
     raise UserError("Lab 4: no drawn predictions fill a confusion matrix as they should.")
 
 

@@ -1,11 +1,13 @@
 """The exam of `train_one_epoch`.
 
-It is run on small scripted problems (vitedu/labs/lab4/scenarios.py). Batches have unequal sizes, the models
+It is run on small problems (vitedu/labs/lab4/scenarios.py). Batches have unequal sizes, the models
 have a BatchNorm or a Dropout, which show the mode, and the optimizers have a memory, which shows
 whether it is the given one.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from torch import Tensor
 
@@ -24,58 +26,61 @@ from autograder.exams.lab4.training_problems import (
     telling,
 )
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
-from autograder.labs.variants import Draw
-from vitedu.probe.case import Case
+from autograder.labs.variants import Variant
+from vitedu.probe.case import ScenarioCase
 from vitedu.probe.recording import Numbers
 
 
-def train_cases(draw: Draw) -> list[Case]:
+def train_cases(variant: Variant) -> list[ScenarioCase]:
     """Momentum and two epochs, a scheduler, Adam on a model found in eval mode, data on another device."""
 
-    def case(name: str, net: tuple, data: dict, mode: str = "train", **kwargs: object) -> Case:
+    def case(name: str, net: tuple, data: dict, mode: str = "train", **parameters: Any) -> ScenarioCase:
         layers, weights = net
-        kwargs = {**data, **kwargs, "mode": mode}
-        return Case(name, "train_one_epoch", model=layers, weights=weights, kwargs=kwargs, script="lab4.train")
+        parameters = {**data, **parameters, "mode": mode}
+        return ScenarioCase(
+            name, "train_one_epoch", model=layers, weights=weights, parameters=parameters, scenario="lab4.train"
+        )
 
-    def momentum() -> Case:
-        height, width, hidden, classes = draw.sizes(4, 2, 6)
-        large = draw.sizes(1, 3, 5)[0]
+    def momentum() -> ScenarioCase:
+        height, width, hidden, classes = variant.sizes(4, 2, 6)
+        large = variant.sizes(1, 3, 5)[0]
         return case(
-            "two epochs in a row, a smaller last batch", small_net(draw, 2 * height * width, hidden, max(classes, 3)),
-            batches(draw, (large, large, 2), (2, height, width), max(classes, 3)), epochs=2,
-            optimizer="SGD", options=(("lr", rate(draw, 10, 25)), ("momentum", 0.9)),
+            "two epochs in a row, a smaller last batch",
+            small_net(variant, 2 * height * width, hidden, max(classes, 3)),
+            batches(variant, (large, large, 2), (2, height, width), max(classes, 3)), epochs=2,
+            optimizer="SGD", options=(("lr", rate(variant, 10, 25)), ("momentum", 0.9)),
         )  # fmt: skip
 
-    def scheduled() -> Case:
-        height, width, hidden, classes = draw.sizes(4, 3, 6)
-        large = draw.sizes(1, 3, 5)[0]
+    def scheduled() -> ScenarioCase:
+        height, width, hidden, classes = variant.sizes(4, 3, 6)
+        large = variant.sizes(1, 3, 5)[0]
         return case(
-            "a scheduler", small_net(draw, height * width, hidden, classes, "LayerNorm"),
-            batches(draw, (large, large, 1), (1, height, width), classes),
-            optimizer="SGD", options=(("lr", rate(draw, 20, 60)),),
+            "a scheduler", small_net(variant, height * width, hidden, classes, "LayerNorm"),
+            batches(variant, (large, large, 1), (1, height, width), classes),
+            optimizer="SGD", options=(("lr", rate(variant, 20, 60)),),
             scheduler="ExponentialLR", scheduler_options=(("gamma", 0.5),),
         )  # fmt: skip
 
-    def adam() -> Case:
-        channels, height, width, hidden, classes = draw.sizes(5, 2, 6)
-        large = draw.sizes(1, 3, 4)[0]
+    def adam() -> ScenarioCase:
+        channels, height, width, hidden, classes = variant.sizes(5, 2, 6)
+        large = variant.sizes(1, 3, 4)[0]
         return case(
-            "a model that is found in eval mode, Adam", conv_net(draw, channels, height, width, hidden, classes + 1),
-            batches(draw, (large, large, 1), (channels, height, width), classes + 1), mode="eval", epochs=2,
-            optimizer="AdamW", options=(("lr", rate(draw, 2, 6)), ("weight_decay", 0.1)),
+            "a model that is found in eval mode, Adam", conv_net(variant, channels, height, width, hidden, classes + 1),
+            batches(variant, (large, large, 1), (channels, height, width), classes + 1), mode="eval", epochs=2,
+            optimizer="AdamW", options=(("lr", rate(variant, 2, 6)), ("weight_decay", 0.1)),
         )  # fmt: skip
 
-    def elsewhere() -> Case:
-        height, width, hidden, classes = draw.sizes(4, 3, 6)
+    def fake_device() -> ScenarioCase:
+        height, width, hidden, classes = variant.sizes(4, 3, 6)
         return case(
-            "batches that lie on another device", small_net(draw, height * width, hidden, classes),
-            batches(draw, (4, 3), (1, height, width), classes), elsewhere=True,
-            optimizer="SGD", options=(("lr", rate(draw, 20, 60)),),
+            "batches that lie on another device", small_net(variant, height * width, hidden, classes),
+            batches(variant, (4, 3), (1, height, width), classes), elsewhere=True,
+            optimizer="SGD", options=(("lr", rate(variant, 20, 60)),),
         )  # fmt: skip
 
-    def shows(case: Case, found: Numbers, logits: list[Tensor]) -> bool:
+    def shows(case: ScenarioCase, found: Numbers, logits: list[Tensor]) -> bool:
         losses, rights = per_batch(case, logits)
-        sizes = case.kwargs["batches"]
+        sizes = case.parameters["batches"]
         loss, right = found["loss"][0].item(), found["accuracy"][0].item()
         last, first = losses[-1], losses[0]
         return (
@@ -85,7 +90,7 @@ def train_cases(draw: Draw) -> list[Case]:
             and (len(sizes) == 2 or bool(found["norms"].max() > 1.2))
         )
 
-    return [drawn_until(make, shows) for make in (momentum, scheduled, adam, elsewhere)]
+    return [drawn_until(make, shows) for make in (momentum, scheduled, adam, fake_device)]
 
 
 T = CODE["train_one_epoch"]

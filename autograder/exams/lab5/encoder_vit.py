@@ -12,9 +12,9 @@ from torch import Tensor
 
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.lab import solution_cells
-from autograder.labs.variants import Draw
+from autograder.labs.variants import Variant
 from vitedu.probe import encoders
-from vitedu.probe.case import Case
+from vitedu.probe.case import ModuleCase, Scoring
 
 CODE = solution_cells("lab5_libraries")
 REPORTS = "homework reports that were handed in"
@@ -23,25 +23,25 @@ WRITING = "thought of while writing this exam"
 MOST = 12  # tokens for which the encoders have positions
 
 
-def encoder_cases(draw: Draw) -> list[Case]:
+def encoder_cases(variant: Variant) -> list[ModuleCase]:
     """Both encoders, oblong images, a lone image, images cut out of larger ones, and dropout in both modes."""
 
-    def case(name: str, kind: str, batch: int | None = None, dropout: float = 0.0, **options: Any) -> Case:
-        channels, classes, batches = draw.sizes(3, 2, 5)
-        patch = draw.sizes(1, 2, 3)[0]
-        rows, columns = draw.sizes(2, 2, 4)  # 8 patches at most; never square
+    def case(name: str, kind: str, batch: int | None = None, dropout: float = 0.0, **options: Any) -> ModuleCase:
+        channels, classes, batches = variant.sizes(3, 2, 5)
+        patch = variant.sizes(1, 2, 3)[0]
+        rows, columns = variant.sizes(2, 2, 4)  # 8 patches at most; never square
         while rows * columns + 1 > MOST:
-            rows, columns = draw.sizes(2, 2, 4)
-        heads, width = (2, 3) if draw.sizes(1, 0, 1)[0] else (3, 2)
-        dim = heads * width + (0 if kind == "bert" else draw.sizes(1, 1, 3)[0])
-        hidden = draw.sizes(1, 7, 10)[0]
+            rows, columns = variant.sizes(2, 2, 4)
+        heads, width = (2, 3) if variant.sizes(1, 0, 1)[0] else (3, 2)
+        dim = heads * width + (0 if kind == "bert" else variant.sizes(1, 1, 3)[0])
+        hidden = variant.sizes(1, 7, 10)[0]
         sizes = (dim, 2, heads, hidden, MOST, dropout) if kind == "bert" else (dim, MOST)
-        images = draw.normal(batch or batches, channels, rows * patch, columns * patch)
+        images = variant.normal(batch or batches, channels, rows * patch, columns * patch)
         line = (encoders.MARK, kind, *sizes)
-        init, weights = (patch, channels, classes, line), model_weights(draw, patch, channels, classes, line)
-        return Case(name, "EncoderViT", (images,), init=init, weights=weights, loose=("cls_token",), **options)
+        init, weights = (patch, channels, classes, line), model_weights(variant, patch, channels, classes, line)
+        return ModuleCase(name, "EncoderViT", (images,), init=init, weights=weights, loose=("cls_token",), **options)
 
-    half = {"dropout": 0.5, "train": True, "random": True}
+    half = {"dropout": 0.5, "train": True, "scoring": Scoring(random=True)}
     return [
         case("a stand-in for the encoder, with gradients", "stand-in", gradients=True),
         case("a BERT, with gradients", "bert", gradients=True),
@@ -52,7 +52,9 @@ def encoder_cases(draw: Draw) -> list[Case]:
     ]
 
 
-def model_weights(draw: Draw, patch: int, channels: int, classes: int, line: tuple[Any, ...]) -> dict[str, Tensor]:
+def model_weights(
+    variant: Variant, patch: int, channels: int, classes: int, line: tuple[Any, ...]
+) -> dict[str, Tensor]:
     """Random values for everything in an EncoderViT, around 1 for the scales of LayerNorms."""
     dim = line[2]
     shapes = {
@@ -61,7 +63,7 @@ def model_weights(draw: Draw, patch: int, channels: int, classes: int, line: tup
     }  # fmt: skip
     shapes |= {f"encoder.{key}": tuple(t.shape) for key, t in encoders.made(line).state_dict().items()}
     scales = [key for key in shapes if key.endswith("LayerNorm.weight")]
-    return {key: value + (key in scales) for key, value in draw.weights(shapes).items()}
+    return {key: value + (key in scales) for key, value in variant.weights(shapes).items()}
 
 
 E = CODE["EncoderViT"]

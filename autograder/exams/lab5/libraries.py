@@ -14,42 +14,44 @@ import torch
 from autograder.exams.lab3 import vision_transformer
 from autograder.exams.lab5.encoder_vit import CODE, TRACKERS, WRITING
 from autograder.labs.exam import Misconception, changed
-from autograder.labs.variants import Draw
+from autograder.labs.variants import Variant
 from vitedu.labs.lab5.scenarios import OPTIONS
-from vitedu.probe.case import Case
+from vitedu.probe.case import ScenarioCase, Scoring
 
 # Heads and their width; unlike each other, and 12 and 16 heads (the libraries' defaults) do not divide the product.
 SPLITS = ((2, 3), (2, 4), (2, 5), (3, 2), (3, 5), (4, 2), (5, 2), (5, 3))
 SMALL = 2.0**-7  # of the patches, class token and positions
 
 
-def libraries_cases(draw: Draw) -> list[Case]:
+def libraries_cases(variant: Variant) -> list[ScenarioCase]:
     """Three models for each library, each with another eps, and six configurations that torchvision does not have."""
     cases = []
-    for thing, library in (("to_torchvision", "torchvision"), ("to_timm", "timm")):
+    for target, library in (("to_torchvision", "torchvision"), ("to_timm", "timm")):
 
-        def case(name: str, grid: int, depth: int, thing: str = thing, library: str = library, **asked: Any) -> Case:
-            config = drawn_config(draw, grid, depth) | asked
+        def case(
+            name: str, grid: int, depth: int, target: str = target, library: str = library, **asked: Any
+        ) -> ScenarioCase:
+            config = drawn_config(variant, grid, depth) | asked
             if config["head_dim"]:
                 config["head_dim"] = config["dim"] // config["num_heads"]
             if isinstance(config["image_size"], tuple):
                 config["image_size"] = (grid * config["patch_size"],) * 2
-            return moved_case(draw, f"{library}: {name}", thing, library, config)
+            return moved_case(variant, f"{library}: {name}", target, library, config)
 
         cases += [
             case("three blocks", 2, 3, eps=1e-5),
             case("another eps, and a head_dim that says nothing new", 3, 2, eps=1e-6, head_dim=1),
             case("dropout, and a square image_size of two numbers", 2, 2, eps=1e-4, dropout=0.5, image_size=(1, 1)),
         ]
-    return cases + [refused_case(draw, option) for option in OPTIONS]
+    return cases + [refused_case(variant, option) for option in OPTIONS]
 
 
-def drawn_config(draw: Draw, grid: int, depth: int) -> dict[str, Any]:
+def drawn_config(variant: Variant, grid: int, depth: int) -> dict[str, Any]:
     """A configuration that both libraries can express; sizes are pairwise distinct, and depth is given."""
-    heads, width = SPLITS[draw.sizes(1, 0, len(SPLITS) - 1)[0]]
+    heads, width = SPLITS[variant.sizes(1, 0, len(SPLITS) - 1)[0]]
     dim = heads * width
-    hidden = next(h for h in draw.sizes(8, 11, 24, without=(dim, 4 * dim)) if int(dim * (h / dim)) == h and h % dim)
-    patch, classes = draw.sizes(1, 2, 3)[0], draw.sizes(1, 4, 7)[0]
+    hidden = next(h for h in variant.sizes(8, 11, 24, without=(dim, 4 * dim)) if int(dim * (h / dim)) == h and h % dim)
+    patch, classes = variant.sizes(1, 2, 3)[0], variant.sizes(1, 4, 7)[0]
     return {
         "image_size": grid * patch, "patch_size": patch, "in_channels": 3, "num_classes": classes, "dim": dim,
         "depth": depth, "num_heads": heads, "mlp_dim": hidden, "head_dim": None, "dropout": 0.0, "qkv_bias": True,
@@ -57,13 +59,13 @@ def drawn_config(draw: Draw, grid: int, depth: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def drawn_weights(draw: Draw, config: dict[str, Any]) -> dict[str, torch.Tensor]:
+def drawn_weights(variant: Variant, config: dict[str, Any]) -> dict[str, torch.Tensor]:
     """Random weights for a configuration, by the names of Lab 3; tokens are small."""
     size, patch = config["image_size"], config["patch_size"]
     height, width = (size, size) if isinstance(size, int) else size
     inner = config["num_heads"] * (config["head_dim"] or config["dim"] // config["num_heads"])
     weights = vision_transformer.vit_weights(
-        draw, (height // patch, width // patch), patch, config["in_channels"], config["num_classes"], config["dim"],
+        variant, (height // patch, width // patch), patch, config["in_channels"], config["num_classes"], config["dim"],
         config["depth"], inner, config["mlp_dim"], qkv_bias=config["qkv_bias"],
     )  # fmt: skip
     small = {key: value * SMALL for key, value in weights.items() if key.startswith("embedding.")}
@@ -71,27 +73,29 @@ def drawn_weights(draw: Draw, config: dict[str, Any]) -> dict[str, torch.Tensor]
     return {key: value.float().double() for key, value in (weights | small).items()}
 
 
-def moved_case(draw: Draw, name: str, thing: str, library: str, config: dict[str, Any]) -> Case:
+def moved_case(variant: Variant, name: str, target: str, library: str, config: dict[str, Any]) -> ScenarioCase:
     """Weights and images for a configuration; images have noise of all sizes, so that no two patches are alike."""
     side = config["image_size"] if isinstance(config["image_size"], int) else config["image_size"][0]
-    images = draw.normal(draw.sizes(1, 2, 3)[0], 3, side, side)
-    kwargs = {"images": images, "library": library, **config}
-    return Case(name, thing, weights=drawn_weights(draw, config), kwargs=kwargs, script="lab5.port_weights")
+    images = variant.normal(variant.sizes(1, 2, 3)[0], 3, side, side)
+    parameters = {"images": images, "library": library, **config}
+    return ScenarioCase(
+        name, target, weights=drawn_weights(variant, config), parameters=parameters, scenario="lab5.port_weights"
+    )
 
 
-def refused_case(draw: Draw, option: str) -> Case:
+def refused_case(variant: Variant, option: str) -> ScenarioCase:
     """A configuration with one option that torchvision does not have."""
-    config = drawn_config(draw, 2, 2)
+    config = drawn_config(variant, 2, 2)
     side = config["image_size"]
     config[option] = {
         "image_size": (side, side + config["patch_size"]), "in_channels": 1, "head_dim": 6, "qkv_bias": False,
         "pool": "mean", "gelu": "tanh",
     }[option]  # fmt: skip
-    kwargs = {"option": option, **config}
+    parameters = {"option": option, **config}
     name = f"torchvision has no {option}={config[option]!r}: a ValueError that names it"
-    return Case(
-        name, "to_torchvision", weights=drawn_weights(draw, config), kwargs=kwargs, script="lab5.refuse_weights",
-        paired=True, share=0.2,
+    return ScenarioCase(
+        name, "to_torchvision", weights=drawn_weights(variant, config), parameters=parameters,
+        scenario="lab5.refuse_weights", scoring=Scoring(paired=True, share=0.2),
     )  # fmt: skip
 
 

@@ -21,33 +21,33 @@ from autograder.exams.lab6.problems import (
     standing_in,
 )
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
-from autograder.labs.variants import Draw
+from autograder.labs.variants import Variant
 from vitedu.labs.lab6 import recording
-from vitedu.labs.lab6 import scenarios as transfer_scenarios
-from vitedu.probe.case import Case
+from vitedu.probe import scenarios
+from vitedu.probe.case import ScenarioCase
 
 
-def tune_cases(draw: Draw) -> list[Case]:
+def tune_cases(variant: Variant) -> list[ScenarioCase]:
     """Two heads, running statistics, a block with its name in others, data on another device."""
 
     def case(
         name: str, kind: str, names: tuple[str, ...], sizes: tuple[int, ...], val_sizes: tuple[int, ...], **more: object
-    ) -> Case:
-        (width,), (classes,) = draw.sizes(1, 4, 6), draw.sizes(1, 3, 5)
-        kwargs = standing_in(draw, kind, width, classes, drop=0.4) | {"names": names, **more}
+    ) -> ScenarioCase:
+        (width,), (classes,) = variant.sizes(1, 4, 6), variant.sizes(1, 3, 5)
+        parameters = standing_in(variant, kind, width, classes, drop=0.4) | {"names": names, **more}
         for prefix, batches in (("", sizes), ("val_", val_sizes)):
             count = sum(batches)
-            seconds = draw.sizes(1, 5, 40)[0] / 8 if not prefix else draw.sizes(1, 50, 90)[0] / 64
-            kwargs |= {
-                f"{prefix}x": images(draw, kind, count), f"{prefix}y": labels(draw, count, classes),
+            seconds = variant.sizes(1, 5, 40)[0] / 8 if not prefix else variant.sizes(1, 50, 90)[0] / 64
+            parameters |= {
+                f"{prefix}x": images(variant, kind, count), f"{prefix}y": labels(variant, count, classes),
                 f"{prefix}batches": batches, f"{prefix}seconds": seconds,
             }  # fmt: skip
-        return Case(name, "fine_tune", kwargs=kwargs, script="lab6.fine_tune")
+        return ScenarioCase(name, "fine_tune", parameters=parameters, scenario="lab6.fine_tune")
 
     def rate(low: int, high: int) -> float:
-        return draw.sizes(1, low, high)[0] / 1000
+        return variant.sizes(1, low, high)[0] / 1000
 
-    def shown(make, fits) -> Case:
+    def shown(make, fits) -> ScenarioCase:
         for _ in range(TRIES):
             drawn = make()
             if fits(drawn, solved(drawn)):
@@ -67,14 +67,14 @@ def tune_cases(draw: Draw) -> list[Case]:
     ]  # fmt: skip
 
 
-def telling(case: Case, found: dict) -> bool:
+def telling(case: ScenarioCase, found: dict) -> bool:
     """Whether accuracies are neither 0 nor 1 throughout, and losses tell training from validation."""
     train, val = found["train_accuracy"], found["val_accuracy"]
     spread = apart(*found["train_loss"].tolist(), *found["val_loss"].tolist(), by=1e-3)
     return bool(0 < train.mean() < 1 and 0 < val.mean() < 1) and spread
 
 
-def telling_last(case: Case, found: dict) -> bool:
+def telling_last(case: ScenarioCase, found: dict) -> bool:
     """As `telling`; and the last epoch is not the best one."""
     return telling(case, found) and bool(found["val_loss"].argmin() < len(found["val_loss"]) - 1)
 
@@ -85,7 +85,7 @@ WAYS = (  # in which the heads of exercise 4 are counted wrongly; the one that s
 )  # fmt: skip
 
 
-def telling_heads(case: Case, found: dict) -> bool:
+def telling_heads(case: ScenarioCase, found: dict) -> bool:
     """As `telling`; and every wrong way to count two heads gives another training accuracy than the right one."""
     if not telling(case, found):
         return False
@@ -93,13 +93,13 @@ def telling_heads(case: Case, found: dict) -> bool:
     return all(bool((other - found["train_accuracy"]).abs().max() > 0.01) for other in others)
 
 
-def counting(case: Case, way: str) -> recording.Numbers:
+def counting(case: ScenarioCase, way: str) -> recording.Numbers:
     """What the model answer makes of a case when the heads of exercise 4 are counted in a wrong way."""
-    space = dict(answers())
+    namespace = dict(answers())
     for code in (next(m.code for m in HEADS_WRONG if m.id == way), T):
-        exec(compile(code, f"<lab6: {way}>", "exec"), space)
+        exec(compile(code, f"<lab6: {way}>", "exec"), namespace)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        return transfer_scenarios.run(space["fine_tune"], case, torch.float64, space)[1]
+        return scenarios.run(namespace["fine_tune"], case, torch.float64, namespace)[1]
 
 
 T = CODE["fine_tune"]

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from autograder.exams.lab6.problems import CODE, LAST, REPORTS, TRACKERS, WRITING, images, standing_in
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
-from autograder.labs.variants import Draw
-from vitedu.probe.case import Case
+from autograder.labs.variants import Variant
+from vitedu.probe.case import ScenarioCase, Scoring
 
 
-def freeze_cases(draw: Draw) -> list[Case]:
+def freeze_cases(variant: Variant) -> list[ScenarioCase]:
     """Names that begin like others, BatchNorm, dropout inside and outside, tokens of no module, a name too many."""
 
-    def case(name: str, kind: str, names: tuple[str, ...], raises: tuple[int, ...] | None = None) -> Case:
-        (width,), (classes,) = draw.sizes(1, 4, 6), draw.sizes(1, 3, 5)
-        kwargs = standing_in(draw, kind, width, classes, drop=0.5) | {"names": names, "x": images(draw, kind, 3)}
-        return Case(name, "freeze_all_but", kwargs=kwargs, script="lab6.freeze", raises=raises)
+    def case(name: str, kind: str, names: tuple[str, ...], raises: tuple[int, ...] | None = None) -> ScenarioCase:
+        (width,), (classes,) = variant.sizes(1, 4, 6), variant.sizes(1, 3, 5)
+        parameters = standing_in(variant, kind, width, classes, drop=0.5) | {
+            "names": names,
+            "x": images(variant, kind, 3),
+        }
+        return ScenarioCase(
+            name, "freeze_all_but", parameters=parameters, scenario="lab6.freeze", scoring=Scoring(raises)
+        )
 
-    (early,) = draw.sizes(1, 2, LAST - 2)
-    (nowhere,) = draw.sizes(1, 30, 90)
+    (early,) = variant.sizes(1, 2, LAST - 2)
+    (nowhere,) = variant.sizes(1, 30, 90)
     return [
         case("a dense layer among many, and the classifier", "densenet",
              ("features.denseblock2.denselayer1", "classifier")),

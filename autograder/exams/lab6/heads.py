@@ -18,57 +18,61 @@ from autograder.exams.lab6.problems import (
     standing_in,
 )
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
-from autograder.labs.variants import Draw
-from vitedu.probe.case import Case
+from autograder.labs.variants import Variant
+from vitedu.probe.case import ScenarioCase
 
 
-def heads_cases(draw: Draw) -> list[Case]:
+def heads_cases(variant: Variant) -> list[ScenarioCase]:
     """More and fewer classes, both names, a device without numbers; losses and accuracies of one head and of two."""
 
-    def new_head(name: str, kind: str, meta: bool = False) -> Case:
-        (width,), (classes, new) = draw.sizes(1, 4, 7), draw.sizes(2, 3, 9)
-        kwargs = standing_in(draw, kind, width, classes) | {"new_classes": new, "meta": meta}
-        kwargs |= {} if meta else {"x": images(draw, kind, 2)}
+    def new_head(name: str, kind: str, meta: bool = False) -> ScenarioCase:
+        (width,), (classes, new) = variant.sizes(1, 4, 7), variant.sizes(2, 3, 9)
+        parameters = standing_in(variant, kind, width, classes) | {"new_classes": new, "meta": meta}
+        parameters |= {} if meta else {"x": images(variant, kind, 2)}
         also = ("two_head_loss", "head_accuracy")
-        return Case(name, "replace_head", kwargs=kwargs, script="lab6.replace_head", also=also)
+        return ScenarioCase(name, "replace_head", parameters=parameters, scenario="lab6.replace_head", also=also)
 
     return [
         new_head("two heads are replaced", "deit"),
         new_head("a classifier is replaced", "densenet"),
         new_head("two heads on another device and in float16", "deit", meta=True),
-        two_heads(draw),
-        one_head(draw),
+        two_heads(variant),
+        one_head(variant),
     ]
 
 
-def two_heads(draw: Draw) -> Case:
+def two_heads(variant: Variant) -> ScenarioCase:
     """Two logits whose accuracies are unlike each other, however one counts."""
     for _ in range(TRIES):
-        (batch,), (classes,) = draw.sizes(1, 9, 16), draw.sizes(1, 4, 7)
-        first, second = draw.normal(batch, classes), 1.5 * draw.normal(batch, classes)
-        wanted = torch.where(draw.normal(batch) > 0, first.argmax(1), second.argmax(1))
+        (batch,), (classes,) = variant.sizes(1, 9, 16), variant.sizes(1, 4, 7)
+        first, second = variant.normal(batch, classes), 1.5 * variant.normal(batch, classes)
+        wanted = torch.where(variant.normal(batch) > 0, first.argmax(1), second.argmax(1))
         one, two = ((logits.argmax(1) == wanted).double() for logits in (first, second))
         both = ((first + second).argmax(1) == wanted).double()
         shares = [one.mean(), two.mean(), both.mean(), (one + two).mean() / 2, (one * two).mean(),
                   1 - ((1 - one) * (1 - two)).mean()]  # fmt: skip
         soft = (first.softmax(1) + second.softmax(1)).argmax(1)
         if apart(*map(float, shares), float((soft == wanted).double().mean()), by=0.01):
-            kwargs = {"first": first, "second": second, "labels": wanted, "heads": ("", "both", "first", "second")}
-            return Case("loss and accuracy of two heads", "two_head_loss", kwargs=kwargs, script="lab6.head_loss",
-                        also=("head_accuracy",))  # fmt: skip
+            parameters = {"first": first, "second": second, "labels": wanted, "heads": ("", "both", "first", "second")}
+            return ScenarioCase(
+                "loss and accuracy of two heads", "two_head_loss", parameters=parameters,
+                scenario="lab6.head_loss", also=("head_accuracy",),
+            )  # fmt: skip
     raise no_draw("two heads")
 
 
-def one_head(draw: Draw) -> Case:
+def one_head(variant: Variant) -> ScenarioCase:
     """Plain logits, of as many samples as two heads would be."""
     for _ in range(TRIES):
-        (classes,) = draw.sizes(1, 3, 7)
-        logits, wanted = draw.normal(2, classes), labels(draw, 2, classes)
+        (classes,) = variant.sizes(1, 3, 7)
+        logits, wanted = variant.normal(2, classes), labels(variant, 2, classes)
         share = (logits.argmax(1) == wanted).double().mean()
         if share == 0.5 and wanted[0] != wanted[1] and float(F.cross_entropy(logits, wanted)) > 0.2:
-            kwargs = {"first": logits, "labels": wanted, "heads": ("", "both")}
-            return Case("loss and accuracy of plain logits", "two_head_loss", kwargs=kwargs, script="lab6.head_loss",
-                        also=("head_accuracy",))  # fmt: skip
+            parameters = {"first": logits, "labels": wanted, "heads": ("", "both")}
+            return ScenarioCase(
+                "loss and accuracy of plain logits", "two_head_loss", parameters=parameters,
+                scenario="lab6.head_loss", also=("head_accuracy",),
+            )  # fmt: skip
     raise no_draw("one head")
 
 

@@ -6,39 +6,39 @@ import torch
 
 from autograder.exams.lab6.problems import CODE, TRACKERS, WRITING
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
-from autograder.labs.variants import Draw
-from vitedu.probe.case import Case
+from autograder.labs.variants import Variant
+from vitedu.probe.case import ScenarioCase
 
 WHITE, RED = (255, 255, 255), (255, 0, 0)
 
 
-def loading_cases(draw: Draw) -> list[Case]:
+def loading_cases(variant: Variant) -> list[ScenarioCase]:
     """Both transforms, square images and others, larger and smaller than asked; two splits."""
 
-    def transform(name: str, train: bool, size: int, sides: tuple[int, int]) -> Case:
-        colour = draw.sizes(3, 20, 235)
+    def transform(name: str, train: bool, size: int, sides: tuple[int, int]) -> ScenarioCase:
+        colour = variant.sizes(3, 20, 235)
         numbers = {
             "size": size, "mean": hundredths(3, 30, 60), "std": hundredths(3, 15, 40), "train": train,
             "colours": torch.tensor([WHITE, RED, colour]), "sides": sides,
         }  # fmt: skip
-        return Case(name, "make_transforms", kwargs=numbers, script="lab6.transform")
+        return ScenarioCase(name, "make_transforms", parameters=numbers, scenario="lab6.transform")
 
     def hundredths(count: int, low: int, high: int) -> tuple[float, ...]:
-        return tuple(number / 100 for number in draw.sizes(count, low, high))
+        return tuple(number / 100 for number in variant.sizes(count, low, high))
 
-    def loaders(name: str, batch: int, train_batches: int, over: int, held: int) -> Case:
+    def loaders(name: str, batch: int, train_batches: int, over: int, held: int) -> ScenarioCase:
         """So many training images that the last batch is smaller, and a share that comes out even."""
         train = batch * train_batches + over
-        seed, other = draw.sizes(2, 1, 10_000)
+        seed, other = variant.sizes(2, 1, 10_000)
         numbers = {
             "count": train + held, "batch_size": batch, "val_fraction": held / (train + held),
             "seed": seed, "other_seed": other,
         }  # fmt: skip
-        return Case(name, "make_loaders", kwargs=numbers, script="lab6.loaders")
+        return ScenarioCase(name, "make_loaders", parameters=numbers, scenario="lab6.loaders")
 
-    small, large = draw.sizes(2, 12, 24)
-    side, wide, high = draw.sizes(3, 44, 60)  # twice as wide as any is high: a small size rounds other ratios away
-    (batch,) = draw.sizes(1, 4, 7)
+    small, large = variant.sizes(2, 12, 24)
+    side, wide, high = variant.sizes(3, 44, 60)  # twice as wide as any is high: a small size rounds other ratios away
+    (batch,) = variant.sizes(1, 4, 7)
     return [
         transform("for validation, images larger than asked", False, small, (side, side)),
         transform("for validation, images that are not square", False, large, (2 * wide, high)),

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from autograder.exams.lab6.problems import CODE, REPORTS, TRACKERS, WRITING
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
-from autograder.labs.variants import Draw
-from vitedu.probe.case import Case
+from autograder.labs.variants import Variant
+from vitedu.probe.case import FunctionCase
 
 
-def paper_cases(draw: Draw) -> list[Case]:
+def paper_cases(variant: Variant) -> list[FunctionCase]:
     """Small sizes, one layer alone, and with and without layer scale."""
-    a, b, c, d = draw.sizes(4, 3, 11)
-    e, f, g, h = draw.sizes(4, 3, 11)
-    i, j, k, m = draw.sizes(4, 3, 11)
+    a, b, c, d = variant.sizes(4, 3, 11)
+    e, f, g, h = variant.sizes(4, 3, 11)
+    i, j, k, m = variant.sizes(4, 3, 11)
     dense, vit = "dense_block_count", "vit_block_count"
     return [
-        Case("a dense block", dense, (a, b, c, d), any_dtype=True),
-        Case("a dense block of one layer", dense, (1, e, f, g), any_dtype=True),
-        Case("a transformer block, two heads", vit, (e, f, g, h, 2, False), any_dtype=True),
-        Case("a transformer block with layer scale, one head", vit, (i, j, k, m, 1, True), any_dtype=True),
+        FunctionCase("a dense block", dense, (a, b, c, d), any_dtype=True),
+        FunctionCase("a dense block of one layer", dense, (1, e, f, g), any_dtype=True),
+        FunctionCase("a transformer block, two heads", vit, (e, f, g, h, 2, False), any_dtype=True),
+        FunctionCase("a transformer block with layer scale, one head", vit, (i, j, k, m, 1, True), any_dtype=True),
     ]
 
 

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from autograder.errors import UserError
 from autograder.labs.lab import solution_cells
-from autograder.labs.variants import Draw
+from autograder.labs.variants import Variant
 from vitedu.labs.lab6 import recording
 from vitedu.labs.lab6.stub_models import DEPTH, image_shape
 from vitedu.probe import scenarios
-from vitedu.probe.case import Case
+from vitedu.probe.case import ScenarioCase
 
 CODE = solution_cells("lab6_transfer")
 REPORTS = "homework reports that were handed in"
@@ -32,31 +32,31 @@ LAST = DEPTH - 1
 @cache
 def answers() -> dict[str, Any]:
     """The names that fine-tuning needs, as the solution cells define them."""
-    space: dict[str, Any] = {"copy": copy, "time": time, "torch": torch, "F": F, "nn": nn, "Tensor": Tensor}
+    namespace: dict[str, Any] = {"copy": copy, "time": time, "torch": torch, "F": F, "nn": nn, "Tensor": Tensor}
     for name in ("freeze_all_but", "heads", "fine_tune"):
-        exec(compile(CODE[name], f"<lab6: {name}>", "exec"), space)
-    return space
+        exec(compile(CODE[name], f"<lab6: {name}>", "exec"), namespace)
+    return namespace
 
 
-def solved(case: Case) -> recording.Numbers:
+def solved(case: ScenarioCase) -> recording.Numbers:
     """What the model answer makes of a case."""
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        return scenarios.run(answers()[case.thing], case, torch.float64, answers())[1]
+        return scenarios.run(answers()[case.target], case, torch.float64, answers())[1]
 
 
-def standing_in(draw: Draw, kind: str, width: int, classes: int, drop: float = 0.0) -> dict[str, Any]:
+def standing_in(variant: Variant, kind: str, width: int, classes: int, drop: float = 0.0) -> dict[str, Any]:
     """The parameters of a question that build and fill a stand-in."""
-    return {"kind": kind, "width": width, "classes": classes, "drop": drop, "values": draw.normal(VALUES)}
+    return {"kind": kind, "width": width, "classes": classes, "drop": drop, "values": variant.normal(VALUES)}
 
 
-def images(draw: Draw, kind: str, count: int) -> Tensor:
+def images(variant: Variant, kind: str, count: int) -> Tensor:
     """Random images for a stand-in."""
-    return draw.normal(count, *image_shape(kind))
+    return variant.normal(count, *image_shape(kind))
 
 
-def labels(draw: Draw, count: int, classes: int) -> Tensor:
+def labels(variant: Variant, count: int, classes: int) -> Tensor:
     """Random classes."""
-    return draw.normal(count, classes).argmax(dim=1)
+    return variant.normal(count, classes).argmax(dim=1)
 
 
 def apart(*numbers: float, by: float = 0.02) -> bool:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from autograder.exams.lab6.problems import CODE, TRACKERS, WRITING
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
-from autograder.labs.variants import Draw
-from vitedu.probe.case import Case
+from autograder.labs.variants import Variant
+from vitedu.probe.case import FunctionCase
 
 
-def count_cases(draw: Draw) -> list[Case]:
+def count_cases(variant: Variant) -> list[FunctionCase]:
     """A half-frozen model with statistics, one with a shared layer, one that is frozen but for a norm, one layer."""
 
-    def case(name: str, layers: tuple, frozen: tuple[str, ...]) -> Case:
-        return Case(name, "trainable_parameters", model=layers, frozen=frozen, any_dtype=True)
+    def case(name: str, layers: tuple, frozen: tuple[str, ...]) -> FunctionCase:
+        return FunctionCase(name, "trainable_parameters", model=layers, frozen=frozen, any_dtype=True)
 
-    a, b, c, d = draw.sizes(4, 3, 9)
-    (kernel,) = draw.sizes(1, 2, 4)
+    a, b, c, d = variant.sizes(4, 3, 9)
+    (kernel,) = variant.sizes(1, 2, 4)
     half = (
         ("conv", "Conv2d", (a, b, kernel)), ("norm", "BatchNorm2d", (b,)), ("flat", "Flatten", ()),
         ("body", "Linear", (b, c)), ("head", "Linear", (c, d)),

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.lab import solution_cells
-from autograder.labs.variants import Draw
-from vitedu.probe.case import Case
+from autograder.labs.variants import Variant
+from vitedu.probe.case import ModuleCase
 
 CODE = solution_cells("lab7_vit_or_cnn")
 REPORTS = "homework reports that were handed in"
@@ -17,37 +17,37 @@ TRACKERS = "issue trackers of public CNN code and of courses"
 WRITING = "thought of while writing this exam"
 
 
-def cnn_weights(draw: Draw, channels: int, classes: int, width: int) -> dict[str, Tensor]:
+def cnn_weights(variant: Variant, channels: int, classes: int, width: int) -> dict[str, Tensor]:
     """Random values for everything in a SmallCNN's state_dict; running variances are positive."""
     weights, inside = {}, channels
     for i, outside in enumerate((width, 2 * width, 4 * width), start=1):
         scale = (9 * inside) ** -0.5
-        weights[f"conv{i}.weight"] = draw.normal(outside, inside, 3, 3, scale=1.5 * scale)
-        weights[f"conv{i}.bias"] = draw.normal(outside, scale=0.5)
+        weights[f"conv{i}.weight"] = variant.normal(outside, inside, 3, 3, scale=1.5 * scale)
+        weights[f"conv{i}.bias"] = variant.normal(outside, scale=0.5)
         # A scale of either sign: the maximum of a pool and a norm may then not be exchanged.
-        weights[f"norm{i}.weight"] = draw.normal(outside, scale=1.5)
-        weights[f"norm{i}.bias"] = draw.normal(outside, scale=0.5)
-        weights[f"norm{i}.running_mean"] = draw.normal(outside, scale=0.5)
-        weights[f"norm{i}.running_var"] = 0.5 + draw.normal(outside).abs()
-        weights[f"norm{i}.num_batches_tracked"] = draw.normal(()).abs().long() + 1
+        weights[f"norm{i}.weight"] = variant.normal(outside, scale=1.5)
+        weights[f"norm{i}.bias"] = variant.normal(outside, scale=0.5)
+        weights[f"norm{i}.running_mean"] = variant.normal(outside, scale=0.5)
+        weights[f"norm{i}.running_var"] = 0.5 + variant.normal(outside).abs()
+        weights[f"norm{i}.num_batches_tracked"] = variant.normal(()).abs().long() + 1
         inside = outside
-    return weights | draw.weights({"head.weight": (classes, 4 * width), "head.bias": (classes,)})
+    return weights | variant.weights({"head.weight": (classes, 4 * width), "head.bias": (classes,)})
 
 
-def cnn_cases(draw: Draw) -> list[Case]:
+def cnn_cases(variant: Variant) -> list[ModuleCase]:
     """Rectangular images in both modes, one alone, sides that do not halve twice, and images cut out of others."""
 
-    def case(name: str, batch: int, height: int, width: int, **options: Any) -> Case:
-        (channels,) = draw.sizes(1, 1, 4)
-        (classes,) = draw.sizes(1, 3, 6, without=(channels,))
-        (features,) = draw.sizes(1, 2, 4, without=(channels, classes))
-        images = draw.normal(batch, channels, height, width, scale=1.5)
-        weights = cnn_weights(draw, channels, classes, features)
-        return Case(name, "SmallCNN", (images,), init=(channels, classes, features), weights=weights, **options)
+    def case(name: str, batch: int, height: int, width: int, **options: Any) -> ModuleCase:
+        (channels,) = variant.sizes(1, 1, 4)
+        (classes,) = variant.sizes(1, 3, 6, without=(channels,))
+        (features,) = variant.sizes(1, 2, 4, without=(channels, classes))
+        images = variant.normal(batch, channels, height, width, scale=1.5)
+        weights = cnn_weights(variant, channels, classes, features)
+        return ModuleCase(name, "SmallCNN", (images,), init=(channels, classes, features), weights=weights, **options)
 
     def sides(extra: tuple[int, int] = (0, 0)) -> list[int]:
         # Large enough that something is left even where the convolutions have no padding.
-        return [4 * n + more for n, more in zip(draw.sizes(2, 5, 7), extra, strict=True)]
+        return [4 * n + more for n, more in zip(variant.sizes(2, 5, 7), extra, strict=True)]
 
     return [
         case("eval mode, with gradients", 2, *sides(), gradients=True),

@@ -46,16 +46,16 @@ def photo_attention(
     weights = attend(q, k)
     figure, panels = new_figure(7.0, 5.0, columns=2, rows=2)
     _draw_photo(panels[0], "the photo and its patches")
-    said = []
+    sentences = []
     for axes, name, (i, j) in zip(panels[1:], "ABC", places, strict=False):
         row = weights[i * w + j].detach().view(-1, w)
         _draw_photo(axes, f"what patch {name} looks at", row)
         _mark(panels[0], (i, j), name)
         _mark(axes, (i, j), name)
-        said.append(f"patch {name} in row {i}, column {j} {_spread(row)}")
-    for axes in panels[1 + len(said) :]:
+        sentences.append(f"patch {name} in row {i}, column {j} {_spread(row)}")
+    for axes in panels[1 + len(sentences) :]:
         axes.set_visible(False)
-    alt = f"A photo of a pagoda by a lake, cut into {len(q)} patches, and attention maps: {'; '.join(said)}."
+    alt = f"A photo of a pagoda by a lake, cut into {len(q)} patches, and attention maps: {'; '.join(sentences)}."
     return finish(figure, alt, photo=True)
 
 
@@ -69,13 +69,13 @@ def photo_causal(attention: Callable[..., Tensor], place: tuple[int, int] = (6, 
     q, k, w = patch_queries_keys()
     earlier = torch.ones(len(q), len(q), dtype=torch.bool).tril()
     figure, panels = new_figure(7.0, 2.7, columns=2)
-    said = []
+    sentences = []
     for axes, title, mask in zip(panels, ("no mask", "causal mask"), (None, earlier), strict=True):
         row = attention(q, k, torch.eye(len(q)), mask)[place[0] * w + place[1]].detach().view(-1, w)
         _draw_photo(axes, title, row)
         _mark(axes, place, "D")
-        said.append(f"with {title} it {_spread(row)}")
-    alt = f"Attention maps of the patch in row {place[0]}, column {place[1]} of the photo: {'; '.join(said)}."
+        sentences.append(f"with {title} it {_spread(row)}")
+    alt = f"Attention maps of the patch in row {place[0]}, column {place[1]} of the photo: {'; '.join(sentences)}."
     return finish(figure, alt, photo=True)
 
 

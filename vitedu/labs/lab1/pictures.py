@@ -37,8 +37,8 @@ def attention_matrices(maps: Mapping[str, Tensor], words: Sequence[str]) -> Pict
         axes.set_yticks(range(size), words if axes is panels[0] else [])
         axes.set(title=title, xlabel="key: the word looked at")
     panels[0].set_ylabel("query: the word that looks")
-    said = [f"{title}: {_strongest(weights, words)}" for title, weights in maps.items()]
-    return finish(figure, "Heat map of attention weights, a row for each query word. " + ". ".join(said) + ".")
+    sentences = [f"{title}: {_strongest(weights, words)}" for title, weights in maps.items()]
+    return finish(figure, "Heat map of attention weights, a row for each query word. " + ". ".join(sentences) + ".")
 
 
 def _strongest(weights: Tensor, words: Sequence[str]) -> str:
@@ -74,8 +74,8 @@ def scale_entropy(attend: Callable[[Tensor, Tensor], Tensor], keys: int = 64) ->
     axes.set(xlabel="K, features of a query", ylabel="entropy of a row (nats)", ylim=(0, math.log(keys) + 0.5))
     axes.set_xticks(sizes, [str(size) for size in sizes])
     axes.legend(frameon=False, loc="lower left")
-    said = [
+    sentences = [
         f"{name} it goes from {v[0]:.1f} at K = {sizes[0]} to {v[-1]:.1f} at K = {sizes[-1]}"
         for name, v in curves.items()
     ]
-    return finish(figure, f"Entropy of attention weights over {keys} random keys, in nats: {'; '.join(said)}.")
+    return finish(figure, f"Entropy of attention weights over {keys} random keys, in nats: {'; '.join(sentences)}.")

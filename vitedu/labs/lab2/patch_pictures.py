@@ -109,11 +109,11 @@ def token_cost(patchify: Callable[[Tensor, int], Tensor], side: int = 224, dim: 
         axes.minorticks_off()
     work.set_ylabel("billions")
     work.legend(frameon=False)
-    said = [
+    sentences = [
         f"P = {size}: {int(n):,} tokens, {a / 1e9:.3g} in linear maps, {b / 1e9:.3g} in attention"
         for size, n, a, b in zip(sizes, tokens.tolist(), linear.tolist(), attention.tolist(), strict=True)
     ]
-    return finish(figure, f"Tokens by patch size, and billions of multiplications in a layer. {'; '.join(said)}.")
+    return finish(figure, f"Tokens by patch size, and billions of multiplications in a layer. {'; '.join(sentences)}.")
 
 
 def put_together(

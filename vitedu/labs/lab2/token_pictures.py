@@ -50,8 +50,10 @@ def feature_maps(embedding_class: Callable[..., nn.Module], patch_size: int = 4)
         inset.imshow((pattern.movedim(0, -1).numpy() + 1) / 2, interpolation="nearest")
         inset.set(xticks=[], yticks=[])
         inset.spines[:].set(visible=True, color=INK, linewidth=1)
-    said = ", ".join(f"{name} from {f.min():.1f} to {f.max():.1f}" for name, f in zip(names, tokens.T, strict=True))
-    alt = f"Four features of {h} x {w} tokens of the photo, each as an image with one pixel for a token: {said}."
+    sentences = ", ".join(
+        f"{name} from {f.min():.1f} to {f.max():.1f}" for name, f in zip(names, tokens.T, strict=True)
+    )
+    alt = f"Four features of {h} x {w} tokens of the photo, each as an image with one pixel for a token: {sentences}."
     return finish(figure, alt)
 
 

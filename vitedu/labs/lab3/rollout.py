@@ -120,7 +120,7 @@ def show_maps(image: Tensor, maps: Tensor) -> Picture:
     """
     depth, heads, _ = maps.shape
     figure, panels = new_figure(1.5 * (heads + 1), 1.55 * depth + 0.3, columns=heads + 1, rows=depth)
-    said = []
+    sentences = []
     for block in range(depth):
         row = panels[block * (heads + 1) : (block + 1) * (heads + 1)]
         _draw(row[0], image, "image" if block == 0 else "")
@@ -128,8 +128,8 @@ def show_maps(image: Tensor, maps: Tensor) -> Picture:
         for head, axes in enumerate(row[1:]):
             strongest = maps[block, head].max().item()
             _draw(axes, image, f"head {head}" if block == 0 else "", maps[block, head])
-            said.append(f"block {block} head {head} at most {strongest:.2f} on patch {maps[block, head].argmax()}")
-    return finish(figure, f"Attention of the class token over the patches of one image: {'; '.join(said)}.")
+            sentences.append(f"block {block} head {head} at most {strongest:.2f} on patch {maps[block, head].argmax()}")
+    return finish(figure, f"Attention of the class token over the patches of one image: {'; '.join(sentences)}.")
 
 
 def show_rollout(images: Tensor, shares: Tensor, titles: Sequence[str]) -> Picture:
@@ -141,15 +141,15 @@ def show_rollout(images: Tensor, shares: Tensor, titles: Sequence[str]) -> Pictu
         titles: a line of text for each image.
     """
     figure, panels = new_figure(1.55 * len(images), 3.5, columns=len(images), rows=2)
-    said = []
+    sentences = []
     for upper, lower, image, share, title in zip(panels, panels[len(images) :], images, shares, titles, strict=False):
         _draw(upper, image, title)
         _draw(lower, image, "", share)
         best = share.argsort(descending=True)[:2].tolist()
-        said.append(f"{' '.join(title.split())}: most from the patches {best[0]} and {best[1]}")
+        sentences.append(f"{' '.join(title.split())}: most from the patches {best[0]} and {best[1]}")
     panels[0].set_ylabel("image")
     panels[len(images)].set_ylabel("rollout")
-    return finish(figure, f"Images and the rollout of the class token's attention over them. {'; '.join(said)}.")
+    return finish(figure, f"Images and the rollout of the class token's attention over them. {'; '.join(sentences)}.")
 
 
 def show_positions(position: Tensor) -> Picture:
@@ -170,13 +170,13 @@ def show_positions(position: Tensor) -> Picture:
     place = torch.cartesian_prod(torch.arange(side), torch.arange(side))
     rows, columns = (place[:, None] - place).abs().unbind(-1)  # how far two patches are apart, each (N, N)
     flat = similar.flatten(1)
-    said = {
+    sentences = {
         "side by side in a row": (rows == 0) & (columns == 1),
         "one above the other": (rows == 1) & (columns == 0),
         "in the first and in the last row": rows == side - 1,
         "in the first and in the last column": columns == side - 1,
     }
-    means = "; ".join(f"{flat[pairs].mean():.2f} for patches {name}" for name, pairs in said.items())
+    means = "; ".join(f"{flat[pairs].mean():.2f} for patches {name}" for name, pairs in sentences.items())
     return finish(figure, f"Similarity of the position vectors of {side} x {side} patches. Mean: {means}.")
 
 

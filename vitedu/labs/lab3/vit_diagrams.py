@@ -159,8 +159,12 @@ def tokens_alike(block_class: Callable[..., nn.Module], depth: int = 16) -> Pict
         axes.plot(range(depth + 1), values, color=colour, marker=marker, markersize=5, label=name)
     axes.set(xlabel="blocks passed", ylabel="cosine similarity of two tokens", ylim=(-0.05, 1.08))
     axes.legend(frameon=False, loc="center right")
-    said = [f"{name}: {v[0]:.2f} at the start, {v[4]:.2f} after 4, {v[-1]:.2f} after all" for name, v in curves.items()]
-    return finish(figure, f"Mean cosine similarity of two tokens of an image over {depth} blocks. {'; '.join(said)}.")
+    sentences = [
+        f"{name}: {v[0]:.2f} at the start, {v[4]:.2f} after 4, {v[-1]:.2f} after all" for name, v in curves.items()
+    ]
+    return finish(
+        figure, f"Mean cosine similarity of two tokens of an image over {depth} blocks. {'; '.join(sentences)}."
+    )
 
 
 def _similarity(x: Tensor) -> float:

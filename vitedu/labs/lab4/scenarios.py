@@ -4,7 +4,7 @@ A function that trains, tests, or saves is run on such a problem, and what it le
 recorded as tensors: the numbers that it returned, the model's state, the modes in which the
 model ran. How the function got there is its own affair.
 
-Parameters of a problem are the `kwargs` of its case: see `Problem` and the four scenarios.
+Parameters of a problem are those of its case: see `Problem` and the four scenarios.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from vitedu.probe import toy_models
-from vitedu.probe.case import Case
-from vitedu.probe.fake_device import FakeDeviceTensor, written_elsewhere
+from vitedu.probe.case import ScenarioCase
+from vitedu.probe.fake_device import FakeDeviceTensor, saved_on_fake_device
 from vitedu.probe.recording import Numbers, flag, number_of, numbers, pairs, state
 from vitedu.probe.scenarios import Scenario
 
@@ -35,25 +35,25 @@ class Batches:
         self._problem, self._source = problem, source
         x, y, sizes = (problem.given[source + name] for name in ("x", "y", "batches"))
         self._x, self._y = x.to(problem.dtype).split(list(sizes)), y.split(list(sizes))
-        self._elsewhere = bool(problem.given.get("elsewhere"))
+        self._on_fake_device = bool(problem.given.get("elsewhere"))
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         for x, y in zip(self._x, self._y, strict=True):
             self._problem.model.passes.source = self._source
             x, y = x.clone(), y.clone()
-            yield (FakeDeviceTensor(x), FakeDeviceTensor(y)) if self._elsewhere else (x, y)
+            yield (FakeDeviceTensor(x), FakeDeviceTensor(y)) if self._on_fake_device else (x, y)
 
 
 class Problem:
-    """A model, data, an optimizer and a scheduler, as the case's `model`, `weights` and `kwargs` say.
+    """A model, data, an optimizer and a scheduler, as the case says.
 
-    kwargs: x (n, ...), y (n,), batches (sizes), and the same with "val_" before the name;
+    parameters: x (n, ...), y (n,), batches (sizes), and the same with "val_" before the name;
     optimizer and options, scheduler and scheduler_options (names of torch's classes, and pairs of
     option and value); elsewhere, mode, epochs, on_epoch; for "checkpoint" see there.
     """
 
-    def __init__(self, case: Case, dtype: torch.dtype) -> None:
-        self.case, self.dtype, self.given = case, dtype, dict(case.kwargs)
+    def __init__(self, case: ScenarioCase, dtype: torch.dtype) -> None:
+        self.case, self.dtype, self.given = case, dtype, dict(case.parameters)
         self.device = torch.device("cpu")
         self.lr: list[float] = []
         self.model = self.make_model(case.weights)
@@ -81,12 +81,12 @@ class Problem:
         ))  # fmt: skip
 
 
-def train(thing: Callable[..., Any], problem: Problem, space: Mapping[str, Any]) -> tuple[str, Numbers]:
+def train(target: Callable[..., Any], problem: Problem, namespace: Mapping[str, Any]) -> tuple[str, Numbers]:
     """train_one_epoch, `epochs` times in a row on the same objects."""
     loader, scheduled = Batches(problem, ""), {"scheduler": problem.scheduler} if problem.scheduler else {}
     calls = []
     for _ in range(problem.given.get("epochs", 1)):
-        result = thing(problem.model, loader, problem.optimizer, problem.device, **scheduled)
+        result = target(problem.model, loader, problem.optimizer, problem.device, **scheduled)
         calls.append(numbers(result, ("loss", "accuracy")))
     found = {name: torch.stack([numbers[name] for _, numbers in calls]) for name in calls[0][1]}
     found |= state(problem.model) | _rates(problem)
@@ -98,13 +98,13 @@ def _rates(problem: Problem) -> Numbers:
     return {"lr": torch.tensor([*problem.lr, problem.optimizer.param_groups[0]["lr"]], dtype=torch.float64)}
 
 
-def evaluate(thing: Callable[..., Any], problem: Problem, space: Mapping[str, Any]) -> tuple[str, Numbers]:
+def evaluate(target: Callable[..., Any], problem: Problem, namespace: Mapping[str, Any]) -> tuple[str, Numbers]:
     """evaluate, with everything that it must leave alone looked at afterwards."""
     model = problem.model
     for parameter in model.parameters():
         parameter.grad = torch.full_like(parameter, 0.5)
     before = torch.get_rng_state()
-    kind, found = numbers(thing(model, Batches(problem, ""), problem.device), ("loss", "accuracy"))
+    kind, found = numbers(target(model, Batches(problem, ""), problem.device), ("loss", "accuracy"))
     found["random_state"] = flag(torch.equal(before, torch.get_rng_state()))
     found["grad_mode"] = flag(torch.is_grad_enabled())
     torch.set_grad_enabled(True)
@@ -116,7 +116,7 @@ def evaluate(thing: Callable[..., Any], problem: Problem, space: Mapping[str, An
     return kind, found | {"forward_with_gradients": problem.any_pass("", gradients=True)}
 
 
-def fit(thing: Callable[..., Any], problem: Problem, space: Mapping[str, Any]) -> tuple[str, Numbers]:
+def fit(target: Callable[..., Any], problem: Problem, namespace: Mapping[str, Any]) -> tuple[str, Numbers]:
     """fit, with a note of what each call of on_epoch was given and could see."""
     calls: list[tuple[int, int, Numbers]] = []
 
@@ -126,7 +126,7 @@ def fit(thing: Callable[..., Any], problem: Problem, space: Mapping[str, Any]) -
     options: dict[str, Any] = {"scheduler": problem.scheduler} if problem.scheduler else {}
     if problem.given.get("on_epoch"):
         options["on_epoch"] = on_epoch
-    result = thing(
+    result = target(
         problem.model, Batches(problem, ""), Batches(problem, "val_"), problem.optimizer, problem.given["epochs"],
         problem.device, **options,
     )  # fmt: skip
@@ -144,22 +144,22 @@ def fit(thing: Callable[..., Any], problem: Problem, space: Mapping[str, Any]) -
     return kind, found
 
 
-def checkpoint(thing: Callable[..., Any], problem: Problem, space: Mapping[str, Any]) -> tuple[str, Numbers]:
+def checkpoint(target: Callable[..., Any], problem: Problem, namespace: Mapping[str, Any]) -> tuple[str, Numbers]:
     """save_checkpoint and load_checkpoint with steps before and after, moved by given gradients.
 
-    kwargs: "grad.KEY" (steps, ...) for each parameter; before and after (numbers of steps); epoch;
+    parameters: "grad.KEY" (steps, ...) for each parameter; before and after (numbers of steps); epoch;
     history (pairs of name and numbers); with_optimizer; mismatch: the fresh model has other keys;
     elsewhere: the file says that its tensors lay on a device that this machine does not have.
     """
-    load, given, model, optimizer = space["load_checkpoint"], problem.given, problem.model, problem.optimizer
+    load, given, model, optimizer = namespace["load_checkpoint"], problem.given, problem.model, problem.optimizer
     history = {name: list(values) for name, values in given["history"]}
     steps = 0
     for steps in range(given["before"]):
         _step(problem, model, optimizer, steps)
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "checkpoint.pt")
-        with written_elsewhere(bool(given.get("elsewhere"))):
-            thing(path, model, optimizer, given["epoch"], history)
+        with saved_on_fake_device(bool(given.get("elsewhere"))):
+            target(path, model, optimizer, given["epoch"], history)
         _step(problem, model, optimizer, steps)  # what was saved must not move with it
         history["val_accuracy"] = [*history.get("val_accuracy", []), -1.0]
         other = {key: 0.5 - t if t.is_floating_point() else t for key, t in problem.case.weights.items()}
@@ -209,7 +209,7 @@ PROBLEMS = {"train": train, "evaluate": evaluate, "fit": fit, "checkpoint": chec
 
 
 def _with_problem(run: Callable[..., tuple[str, Numbers]]) -> Scenario:
-    return lambda thing, case, dtype, space: run(thing, Problem(case, dtype), space)
+    return lambda target, case, dtype, namespace: run(target, Problem(case, dtype), namespace)
 
 
 SCENARIOS = {name: _with_problem(run) for name, run in PROBLEMS.items()}

@@ -74,16 +74,16 @@ def table(models: Mapping[str, nn.Module], found: Rates, count: Callable[[nn.Mod
 def picture(found: Rates) -> Picture:
     """The rates of each model: a dot for each round, a line at the median."""
     figure, panels = new_figure(8.6, 0.9 + 0.5 * len(found[PARTS[0]]), columns=len(PARTS))
-    said = []
+    sentences = []
     for axes, part in zip(panels, PARTS, strict=True):
         names = list(found[part])
         for place, (name, colour) in enumerate(zip(names, COLOURS, strict=False)):
             values = found[part][name]
             axes.plot(values, [place] * len(values), "o", color=colour, alpha=0.45, markersize=5)
             axes.plot([median(values)] * 2, [place - 0.3, place + 0.3], color=INK, linewidth=2)
-            said.append(f"{name} in {part} {median(values):,.0f}")
+            sentences.append(f"{name} in {part} {median(values):,.0f}")
         axes.set_yticks(range(len(names)), names if axes is panels[0] else [])
         axes.set(title=part, xlabel="images per second", xlim=(0, None), ylim=(len(names) - 0.4, -0.6))
         axes.xaxis.get_major_locator().set_params(nbins=4)
         axes.grid(axis="x", color="#dddddd", linewidth=0.6)
-    return finish(figure, f"Images per second, a dot for each round and a line at the median: {', '.join(said)}.")
+    return finish(figure, f"Images per second, a dot for each round and a line at the median: {', '.join(sentences)}.")

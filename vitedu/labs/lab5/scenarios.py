@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vitedu.probe import serialization
-from vitedu.probe.case import Case
+from vitedu.probe.case import ScenarioCase
 from vitedu.probe.recording import Numbers
 from vitedu.probe.scenarios import Scenario
 
@@ -24,20 +24,20 @@ LIBRARIES = {"torchvision": "torchvision.models", "timm": "timm.models.vision_tr
 OPTIONS = ("image_size", "in_channels", "head_dim", "qkv_bias", "pool", "gelu")
 
 
-def port_weights(thing: Callable[..., Any], case: Case, dtype: torch.dtype) -> dict[str, Tensor]:
+def port_weights(target: Callable[..., Any], case: ScenarioCase, dtype: torch.dtype) -> dict[str, Tensor]:
     """The logits of the model that a function makes of weights and a configuration, as it comes back.
 
-    kwargs of the case: images (B, C, H, W); library, a key of LIBRARIES; and the configuration.
+    parameters of the case: images (B, C, H, W); library, a key of LIBRARIES; and the configuration.
 
     Raises:
         TypeError: what came back is no model of the library.
         AssertionError: chance decides something in it, or in its logits.
     """
-    config = dict(case.kwargs)
+    config = dict(case.parameters)
     images, library = serialization.as_dtype(config.pop("images"), dtype), config.pop("library")
     state = {key: serialization.as_dtype(value, dtype) for key, value in case.weights.items()}
     given = dict(state)
-    first, second = (_made(thing, some, config, library, seed) for seed, some in enumerate((given, dict(state))))
+    first, second = (_made(target, some, config, library, seed) for seed, some in enumerate((given, dict(state))))
     others = second.state_dict()
     for key, value in first.state_dict().items():
         if not torch.equal(value, others[key]):
@@ -52,10 +52,10 @@ def port_weights(thing: Callable[..., Any], case: Case, dtype: torch.dtype) -> d
 
 
 def _made(
-    thing: Callable[..., Any], state: dict[str, Tensor], config: Mapping[str, Any], library: str, seed: int
+    target: Callable[..., Any], state: dict[str, Tensor], config: Mapping[str, Any], library: str, seed: int
 ) -> nn.Module:
     torch.manual_seed(seed)
-    model = thing(state, dict(config))
+    model = target(state, dict(config))
     wanted = importlib.import_module(LIBRARIES[library]).VisionTransformer
     if not isinstance(model, wanted):
         raise TypeError(f"expected a VisionTransformer of {library}, got {_kind(model)}")
@@ -69,20 +69,20 @@ def _kind(value: Any) -> str:
     return f"a {kind.__name__} of {library}" if library in LIBRARIES else f"another thing, of the type {kind.__name__}"
 
 
-def refuse_weights(thing: Callable[..., Any], case: Case, dtype: torch.dtype) -> dict[str, Tensor]:
+def refuse_weights(target: Callable[..., Any], case: ScenarioCase, dtype: torch.dtype) -> dict[str, Tensor]:
     """1 when a function refuses a configuration by a ValueError that names the one option which does not fit.
 
-    kwargs of the case: option, the name; and the configuration.
+    parameters of the case: option, the name; and the configuration.
 
     Raises:
         AssertionError: it does something else.
     """
-    config = dict(case.kwargs)
+    config = dict(case.parameters)
     option = config.pop("option")
     state = {key: serialization.as_dtype(value, dtype) for key, value in case.weights.items()}
     wanted = f"expected a ValueError whose message names {option}"
     try:
-        made = thing(state, config)
+        made = target(state, config)
     except NotImplementedError:
         raise  # a TODO is no answer
     except ValueError as error:
@@ -98,7 +98,7 @@ def refuse_weights(thing: Callable[..., Any], case: Case, dtype: torch.dtype) ->
 
 
 def _with_case(run: Callable[..., Numbers]) -> Scenario:
-    return lambda thing, case, dtype, space: ("dict", run(thing, case, dtype))
+    return lambda target, case, dtype, namespace: ("dict", run(target, case, dtype))
 
 
 SCENARIOS = {"port_weights": _with_case(port_weights), "refuse_weights": _with_case(refuse_weights)}

@@ -62,20 +62,20 @@ class Timed:
     def __init__(self, given: dict, prefix: str, dtype: torch.dtype, clock: Clock) -> None:
         x, y, sizes = (given[prefix + name] for name in ("x", "y", "batches"))
         self._x, self._y = x.to(dtype).split(list(sizes)), y.split(list(sizes))
-        self._elsewhere, self._clock, self._step = bool(given.get("elsewhere")), clock, given[prefix + "seconds"]
+        self._on_fake_device, self._clock, self._step = bool(given.get("elsewhere")), clock, given[prefix + "seconds"]
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         for x, y in zip(self._x, self._y, strict=True):
             self._clock.now += self._step
             x, y = x.clone(), y.clone()
-            yield (FakeDeviceTensor(x), FakeDeviceTensor(y)) if self._elsewhere else (x, y)
+            yield (FakeDeviceTensor(x), FakeDeviceTensor(y)) if self._on_fake_device else (x, y)
 
 
-def fine_tune(thing: Callable[..., Any], given: dict, dtype: torch.dtype, space: Mapping[str, Any]) -> Any:
+def fine_tune(target: Callable[..., Any], given: dict, dtype: torch.dtype, namespace: Mapping[str, Any]) -> Any:
     """fine_tune on a model with gradients left from before, with everything that it left behind.
 
-    kwargs: those of stub_model; names, epochs, lr; x (n, C, H, W), y (n,), batches (sizes), seconds (of a batch), and
-    the same with "val_" before the name; elsewhere.
+    parameters: those of stub_model; names, epochs, lr; x (n, C, H, W), y (n,), batches (sizes), seconds (of a batch),
+    and the same with "val_" before the name; elsewhere.
     """
     model, clock = stub_model(given, dtype), Clock()
     names = [name for name, _ in model.named_parameters()]
@@ -94,7 +94,7 @@ def fine_tune(thing: Callable[..., Any], given: dict, dtype: torch.dtype, space:
     started = time.perf_counter()
     try:
         with clock.instead():
-            result = thing(model, train, val, list(given["names"]), given["epochs"], given["lr"], torch.device("cpu"))
+            result = target(model, train, val, list(given["names"]), given["epochs"], given["lr"], torch.device("cpu"))
     finally:
         step_hook.remove()
     elapsed = time.perf_counter() - started
@@ -103,9 +103,9 @@ def fine_tune(thing: Callable[..., Any], given: dict, dtype: torch.dtype, space:
         expected = {"train": len(given["batches"]) * given["seconds"],
                     "val": len(given["val_batches"]) * given["val_seconds"]}  # fmt: skip
         for part, seconds in expected.items():
-            told = found[f"{part}_seconds"]
-            if told.shape == (given["epochs"],) and (told > 0).all() and told.sum() <= elapsed:
-                found[f"{part}_seconds"] = torch.full_like(told, seconds)
+            measured = found[f"{part}_seconds"]
+            if measured.shape == (given["epochs"],) and (measured > 0).all() and measured.sum() <= elapsed:
+                found[f"{part}_seconds"] = torch.full_like(measured, seconds)
     parameters = dict(model.named_parameters())
     frozen = {id(p) for p in parameters.values() if not p.requires_grad}
     state = state_of(model)
@@ -121,6 +121,6 @@ def fine_tune(thing: Callable[..., Any], given: dict, dtype: torch.dtype, space:
 
 def _history(result: Any) -> tuple[str, Numbers]:
     """The six lists of a history, as in recording.numbers."""
-    from vitedu.probe.recording import numbers  # it names this module's scripts
+    from vitedu.probe.recording import numbers  # it names this module's scenarios
 
     return numbers(result, HISTORY)

@@ -13,15 +13,15 @@ from vitedu.labs.lab6.stub_models import stub_model
 from vitedu.probe.serialization import as_tensor
 
 
-def freeze(thing: Callable[..., Any], given: dict, dtype: torch.dtype, space: Mapping[str, Any]) -> Any:
+def freeze(target: Callable[..., Any], given: dict, dtype: torch.dtype, namespace: Mapping[str, Any]) -> Any:
     """freeze_all_but, then train() and a forward pass: what learns, which dropouts act, which statistics move.
 
-    kwargs: those of stub_model; names; x, images.
+    parameters: those of stub_model; names; x, images.
     """
     model = stub_model(given, dtype)
     before, names = state_of(model), [name for name, _ in model.named_parameters()]
     acted = {name: False for name, module in model.named_modules() if isinstance(module, nn.Dropout)}
-    thing(model, list(given["names"]))
+    target(model, list(given["names"]))
     named = dict(model.named_parameters())
     found = {
         "trainable": flags(*(name in named and named[name].requires_grad for name in names)),
@@ -52,16 +52,16 @@ def freeze(thing: Callable[..., Any], given: dict, dtype: torch.dtype, space: Ma
 HEADS = ("head", "head_dist", "classifier", "fc")
 
 
-def replace_head(thing: Callable[..., Any], given: dict, dtype: torch.dtype, space: Mapping[str, Any]) -> Any:
+def replace_head(target: Callable[..., Any], given: dict, dtype: torch.dtype, namespace: Mapping[str, Any]) -> Any:
     """replace_head on a model whose parameters are frozen; with `meta` on a device without numbers, in float16.
 
-    kwargs: those of stub_model; new_classes; x, images; meta.
+    parameters: those of stub_model; new_classes; x, images; meta.
     """
     model = stub_model(given, torch.float32).requires_grad_(False)
     if given.get("meta"):
         model = model.to("meta", torch.float16)
     before = state_of(model)
-    result = thing(model, given["new_classes"])
+    result = target(model, given["new_classes"])
     model = result if isinstance(result, nn.Module) else model
     after = model.state_dict()
     own = [name for name in before if name.split(".")[0] in HEADS]
@@ -85,14 +85,14 @@ def replace_head(thing: Callable[..., Any], given: dict, dtype: torch.dtype, spa
     return "Module", found
 
 
-def head_loss(thing: Callable[..., Any], given: dict, dtype: torch.dtype, space: Mapping[str, Any]) -> Any:
+def head_loss(target: Callable[..., Any], given: dict, dtype: torch.dtype, namespace: Mapping[str, Any]) -> Any:
     """two_head_loss with its gradients, and head_accuracy, for the outputs of one head or of two.
 
-    kwargs: first and perhaps second, logits (B, C); labels; heads, the ways to count.
+    parameters: first and perhaps second, logits (B, C); labels; heads, the ways to count.
     """
     outputs = [given[name].to(dtype).clone().requires_grad_() for name in ("first", "second") if name in given]
     labels = given["labels"]
-    loss = thing(tuple(outputs) if len(outputs) > 1 else outputs[0], labels)
+    loss = target(tuple(outputs) if len(outputs) > 1 else outputs[0], labels)
     if not isinstance(loss, Tensor):
         raise TypeError(f"expected the loss as a tensor, from which gradients flow back, got {type(loss).__name__}")
     found = {"loss": loss.detach().reshape(loss.shape).double()}
@@ -102,7 +102,7 @@ def head_loss(thing: Callable[..., Any], given: dict, dtype: torch.dtype, space:
         found[f"gradient{i}"] = torch.zeros_like(logits) if gradient is None else gradient
     plain = [logits.detach() for logits in outputs]
     asked = tuple(plain) if len(plain) > 1 else plain[0]
-    count, kind = space["head_accuracy"], "Tensor"
+    count, kind = namespace["head_accuracy"], "Tensor"
     for heads in given["heads"]:
         value = count(asked, labels, heads) if heads else count(asked, labels)
         number = as_tensor(value)

@@ -15,10 +15,10 @@ from vitedu.probe.recording import Numbers
 # --- loaders --------------------------------------------------------------------------------------
 
 
-def loaders(thing: Callable[..., Any], given: dict, dtype: torch.dtype, space: Mapping[str, Any]) -> Any:
+def loaders(target: Callable[..., Any], given: dict, dtype: torch.dtype, namespace: Mapping[str, Any]) -> Any:
     """make_loaders, on pictures whose colour is their number, and with transforms that leave their mark.
 
-    kwargs: count, batch_size, val_fraction, seed, other_seed.
+    parameters: count, batch_size, val_fraction, seed, other_seed.
     """
     count, seed = given["count"], given["seed"]
     numbers = torch.arange(count)
@@ -34,7 +34,7 @@ def loaders(thing: Callable[..., Any], given: dict, dtype: torch.dtype, space: M
         return apply
 
     def made(seed: int) -> tuple[Any, Any]:
-        pair = thing(pictures, marks(1), marks(2), given["batch_size"], given["val_fraction"], seed)
+        pair = target(pictures, marks(1), marks(2), given["batch_size"], given["val_fraction"], seed)
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise TypeError(f"expected (train, val), got {type(pair).__name__}")
         return pair

@@ -22,7 +22,7 @@ PROBLEMS = {
 
 
 def _with_parameters(run: Callable[..., tuple[str, Numbers]]) -> Scenario:
-    return lambda thing, case, dtype, space: run(thing, dict(case.kwargs), dtype, space)
+    return lambda target, case, dtype, namespace: run(target, dict(case.parameters), dtype, namespace)
 
 
 SCENARIOS = {name: _with_parameters(run) for name, run in PROBLEMS.items()}

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 
 def stub_model(given: dict, dtype: torch.dtype) -> nn.Module:
-    """kwargs: kind, width, classes, drop (see stub), and values to fill it with."""
+    """parameters: kind, width, classes, drop (see stub), and values to fill it with."""
     model = stub(given["kind"], given["width"], given["classes"], given.get("drop", 0.0)).to(dtype)
     return fill(model, given["values"])
 

@@ -19,13 +19,13 @@ WHOLE, KEPT = 0.93, 0.70  # a side that is whole, and a share of the area that i
 # --- transforms -----------------------------------------------------------------------------------
 
 
-def transform(thing: Callable[..., Any], given: dict, dtype: torch.dtype, space: Mapping[str, Any]) -> Any:
+def transform(target: Callable[..., Any], given: dict, dtype: torch.dtype, namespace: Mapping[str, Any]) -> Any:
     """make_transforms, on images of one colour and on a ramp that shows what was cut out of it.
 
-    kwargs: size, mean, std, train; colours (n, 3) from 0 to 255; sides (width, height) of the images.
+    parameters: size, mean, std, train; colours (n, 3) from 0 to 255; sides (width, height) of the images.
     """
     mean, std, (width, height) = tuple(given["mean"]), tuple(given["std"]), given["sides"]
-    apply = thing(given["size"], mean, std, given["train"])
+    apply = target(given["size"], mean, std, given["train"])
     found = []
     for colour in given["colours"].to(torch.uint8).tolist():
         found.append(_image_tensor(apply(Image.new("RGB", (width, height), tuple(colour)))))

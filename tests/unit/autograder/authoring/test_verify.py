@@ -8,8 +8,8 @@ from autograder.judging.check_secret import escapes
 from autograder.judging.reference_answers import Reference
 from autograder.labs.exam import Alternative, Exercise, Misconception
 from autograder.labs.lab import Cell, Lab
-from autograder.labs.variants import Draw
-from vitedu.probe.case import Case
+from autograder.labs.variants import Variant
+from vitedu.probe.case import FunctionCase
 
 SECRET = b"a secret for tests"
 
@@ -17,11 +17,11 @@ MODEL = "def double(x):\n    return x + x"
 TRIPLE = Misconception("triple", "x is added twice", "How often?", "def double(x):\n    return x + x + x")
 FORGOTTEN = Misconception("forgotten", "x is returned as it is", "What is 2 x?", "def double(x):\n    return x.clone()")
 TWICE = Alternative("a product", "def double(x):\n    return 2 * x")
-DRAWS = [Draw(SECRET, "double", variant) for variant in (0, 7)]
+DRAWS = [Variant(SECRET, "double", variant) for variant in (0, 7)]
 
 
-def cases(thing: str):
-    return lambda draw: [Case(f"size {n}", thing, (draw.normal(n, 2),)) for n in draw.sizes(3, 2, 9)]
+def cases(target: str):
+    return lambda draw: [FunctionCase(f"size {n}", target, (draw.normal(n, 2),)) for n in draw.sizes(3, 2, 9)]
 
 
 def right(id: str, *codes: str) -> tuple[Alternative, ...]:
@@ -149,7 +149,7 @@ def test_an_escaping_misconception_is_found_under_any_secret():
 
 
 def test_a_real_exam_holds_on_two_draws():
-    proof = prove("lab1_attention", "attention_weights", [Draw(SECRET, "attention_weights", v) for v in (2, 11)])
+    proof = prove("lab1_attention", "attention_weights", [Variant(SECRET, "attention_weights", v) for v in (2, 11)])
     assert proof.problems == []
     assert proof.caught == proof.named == proof.misconceptions >= 15
     assert proof.accepted == proof.alternatives >= 6 and proof.nulls_refused == proof.nulls >= 6

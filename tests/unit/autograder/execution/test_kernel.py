@@ -14,7 +14,7 @@ from autograder.execution.preload import PACKAGES
 from autograder.execution.student_kernel import DIED, ERROR, OK, TIMED_OUT, KernelStartError, Run, StudentKernel
 from autograder.sandbox.bubblewrap import unavailable
 from autograder.sandbox.forked_kernel import ForkServer
-from vitedu.probe.case import Case
+from vitedu.probe.case import FunctionCase
 
 SMALL = Limits(output_bytes=50_000, outputs=20, message_bytes=2**23)
 X = torch.arange(6, dtype=torch.float64).view(2, 3)
@@ -26,7 +26,7 @@ import base64, sys, threading, time
 import torch
 from IPython.display import HTML, clear_output, display, publish_display_data
 from vitedu.probe import serialization
-from vitedu.probe.case import Answer, pack_answer
+from vitedu.probe.case import Answer, pack_answer, FunctionCase
 kernel = get_ipython().kernel
 
 def forge(kind, content, parent=None):
@@ -75,7 +75,7 @@ def shown(run: Run) -> list[str]:
 
 def asked(kernel: StudentKernel, *things: str, seconds: float = 20) -> tuple[Run, dict[int, float | str]]:
     """A probe with one case a thing; the first number of each answer, or its status."""
-    run = kernel.ask([Case("", thing, (X,)) for thing in things], torch.float64, seconds)
+    run = kernel.ask([FunctionCase("", thing, (X,)) for thing in things], torch.float64, seconds)
     assert all(a.tensors.keys() <= {"out", "again", "after.0"} for a in run.answers.values())
     return run, {
         i: a.tensors["out"].flatten()[0].item() if "out" in a.tensors else a.status for i, a in run.answers.items()
@@ -314,7 +314,7 @@ def test_environment_folder_and_end_without_a_sandbox(monkeypatch):
         assert (run.status, kernel.alive) == (TIMED_OUT, False), "a cell that ignores the interrupt is killed"
         assert time.monotonic() - started < 20
         assert kernel.run("1", 20).status == DIED
-        assert kernel.ask([Case("", "f", (X,))], torch.float64, 20).status == DIED
+        assert kernel.ask([FunctionCase("", "f", (X,))], torch.float64, 20).status == DIED
     assert not Path(folder).parent.exists()
     assert not Path(f"/proc/{pid}").exists()
     kernel.close()  # a second time does no harm

@@ -15,7 +15,7 @@ from autograder.judging.reference_answers import Reference, differ
 from autograder.judging.verdict import ERROR, FOR_REVIEW, GRADED, NOT_ANSWERED, Verdict
 from autograder.judging.verdict_output import verdict_output
 from autograder.labs.lab import find_lab
-from autograder.labs.variants import VARIANTS, Draw, variant_of
+from autograder.labs.variants import VARIANTS, Variant, variant_of
 from vitedu.probe.ask import ask
 from vitedu.probe.case import Answer
 from vitedu.probe.comparison import close
@@ -32,9 +32,13 @@ def replies(reference, exercise_id, replaced=(), dtype=torch.float64, variant=3)
     """What a student with these misconceptions ((exercise, id), ...) answers."""
     exercise = reference.lab.exercise(exercise_id)
     codes = [(id, reference.lab.exercise(id).misconception(m).code) for id, m in replaced]
-    space = reference.namespace(codes)
-    draw = Draw(SECRET, exercise_id, variant)
-    return exercise, draw, [CaseAnswer(ask(space[c.thing], c, dtype), dtype) for c in reference.cases(exercise, draw)]
+    namespace = reference.namespace(codes)
+    draw = Variant(SECRET, exercise_id, variant)
+    return (
+        exercise,
+        draw,
+        [CaseAnswer(ask(namespace[c.target], c, dtype), dtype) for c in reference.cases(exercise, draw)],
+    )
 
 
 def verdict_on(reference, exercise_id, replaced=(), earlier=None, dtype=torch.float64):
@@ -48,7 +52,7 @@ def judged(reference, exercise, draw, given, earlier=None, status=GRADED):
 
 def test_every_exercise_has_three_cases_and_partial_credit(reference):
     for exercise in reference.lab.exercises:
-        assert len(exercise.cases(Draw(SECRET, exercise.id, 0))) >= 3
+        assert len(exercise.cases(Variant(SECRET, exercise.id, 0))) >= 3
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
@@ -108,9 +112,13 @@ def norms() -> Reference:
 
 def held(reference, exercise_id, **ideas):
     """What a student whose cells hold these ideas answers."""
-    exercise, draw = reference.lab.exercise(exercise_id), Draw(SECRET, exercise_id, 1)
-    space = reference.namespace([(id, reference.code(id, idea)) for id, idea in ideas.items()])
-    return exercise, draw, [CaseAnswer(ask(space[c.thing], c, space=space)) for c in reference.cases(exercise, draw)]
+    exercise, draw = reference.lab.exercise(exercise_id), Variant(SECRET, exercise_id, 1)
+    namespace = reference.namespace([(id, reference.code(id, idea)) for id, idea in ideas.items()])
+    return (
+        exercise,
+        draw,
+        [CaseAnswer(ask(namespace[c.target], c, namespace=namespace)) for c in reference.cases(exercise, draw)],
+    )
 
 
 # --- an earlier mistake that leaves no numbers to expect ----------------------------------------
@@ -150,11 +158,11 @@ def test_what_the_student_gets_wrong_in_another_way_than_we_do_is_for_review_too
     earlier = ("scaled_dot_product_attention", "returns-answer-and-weights")
     exercise = reference.lab.exercise("MultiHeadAttention")
     other = next(a for a in exercise.alternatives if a.name == "head by head, laid side by side")
-    space = reference.namespace([(earlier[0], reference.code(*earlier)), (exercise.id, other.code)])
-    draw = Draw(SECRET, exercise.id, 3)
-    given = [CaseAnswer(ask(space[c.thing], c)) for c in reference.cases(exercise, draw)]
+    namespace = reference.namespace([(earlier[0], reference.code(*earlier)), (exercise.id, other.code)])
+    draw = Variant(SECRET, exercise.id, 3)
+    given = [CaseAnswer(ask(namespace[c.target], c)) for c in reference.cases(exercise, draw)]
     ours = reference.model(exercise, draw, (earlier,))
-    assert any(r.answer.error["message"] != e.facts.message for r, e in zip(given, ours, strict=True))
+    assert any(r.answer.error["message"] != e.answer.message for r, e in zip(given, ours, strict=True))
     assert judged(reference, exercise, draw, given, dict([earlier])).status == FOR_REVIEW
 
 
@@ -186,7 +194,7 @@ def test_no_answer_is_no_points(reference):
     exercise, draw, given = replies(reference, "attention_weights")
     silent = judged(reference, exercise, draw, [CaseAnswer(None)] * len(given))
     assert silent.points == 0 and {case.note for case in silent.cases} == {"no answer came back"}
-    known = judged(reference, exercise, draw, [CaseAnswer(None, why="it interrupted itself")] * len(given))
+    known = judged(reference, exercise, draw, [CaseAnswer(None, reason="it interrupted itself")] * len(given))
     assert (known.points, known.status, known.reason) == (0, ERROR, "no answer came back: it interrupted itself")
     some = judged(reference, exercise, draw, [given[0]] + [CaseAnswer(None)] * (len(given) - 1), status="timed out")
     assert 0 < some.points < 4.0 and some.status == "timed out"
@@ -215,14 +223,14 @@ def test_states_are_distinct(reference, answer, status):
 def test_an_expected_error_counts_only_beside_right_numbers(reference):
     exercise, draw, given = replies(reference, "MultiHeadAttention")
     cases = reference.cases(exercise, draw)
-    refused = [i for i, case in enumerate(cases) if case.raises is not None]
+    refused = [i for i, case in enumerate(cases) if case.scoring.raises is not None]
     assert refused
     error = {
         "type": "ValueError",
         "message": "",
         "where": "",
         "line": 0,
-        "integers": sorted({n for i in refused for n in cases[i].raises}),
+        "integers": sorted({n for i in refused for n in cases[i].scoring.raises}),
     }
     always = [CaseAnswer(Answer("error", error=error))] * len(given)
     assert judged(reference, exercise, draw, always).points == 0
@@ -268,7 +276,7 @@ def test_variants_depend_on_student_exercise_and_secret():
 
 
 def test_sizes_are_distinct_and_draws_repeat():
-    draw, again = Draw(SECRET, "x", 1), Draw(SECRET, "x", 1)
+    draw, again = Variant(SECRET, "x", 1), Variant(SECRET, "x", 1)
     sizes = draw.sizes(5, 2, 9)
     assert len(set(sizes)) == 5 and sizes == again.sizes(5, 2, 9)
     assert torch.equal(draw.normal(3, 4), again.normal(3, 4))
@@ -332,7 +340,7 @@ def test_no_forged_answer_stops_the_judge_or_earns_what_it_does_not_know(referen
         json.dumps(verdict.as_json()).encode()
         nbformat.writes(new_notebook(cells=[new_code_cell(outputs=[verdict_output(verdict)])])).encode()
         for case, asked, forgery, reply in zip(verdict.cases, cases, forgeries, given, strict=True):
-            if case.right and asked.raises is None:  # only an answer that still holds the right numbers
+            if case.right and asked.scoring.raises is None:  # only an answer that still holds the right numbers
                 assert close(forgery.answer.tensors["out"], reply.answer.tensors["out"], 1e-4), (round, case)
         signature(forgeries, cases)
 
@@ -381,7 +389,7 @@ def test_processes_that_grade_a_class_share_reference_answers(tmp_path, monkeypa
     idea = exercise.misconceptions[0].id
 
     def answers(reference: Reference) -> list:
-        return reference.misconception(exercise, Draw(SECRET, exercise.id, 1), idea)
+        return reference.misconception(exercise, Variant(SECRET, exercise.id, 1), idea)
 
     computed = answers(one)
     with monkeypatch.context() as patch:
@@ -392,16 +400,18 @@ def test_processes_that_grade_a_class_share_reference_answers(tmp_path, monkeypa
     third = Reference(find_lab("lab1"))
     third.cache = tmp_path
     assert not differ(computed, answers(third))
-    assert differ(computed, third.model(exercise, Draw(SECRET, exercise.id, 1))), "each answer has a place of its own"
+    assert differ(computed, third.model(exercise, Variant(SECRET, exercise.id, 1))), (
+        "each answer has a place of its own"
+    )
 
 
 def test_one_case_of_a_wrong_idea_gives_what_it_gives_among_all():
     alone, whole = Reference(find_lab("lab1")), Reference(find_lab("lab1"))
     for exercise in alone.lab.exercises:
         for idea in exercise.misconceptions[::3]:
-            all_cases = whole.misconception(exercise, Draw(SECRET, exercise.id, 1), idea.id)
+            all_cases = whole.misconception(exercise, Variant(SECRET, exercise.id, 1), idea.id)
             for place in reversed(range(len(all_cases))):
-                case = alone.misconception_of_case(exercise, Draw(SECRET, exercise.id, 1), idea.id, place)
+                case = alone.misconception_of_case(exercise, Variant(SECRET, exercise.id, 1), idea.id, place)
                 assert not differ([case], all_cases[place : place + 1]), (exercise.id, idea.id, place)
 
 

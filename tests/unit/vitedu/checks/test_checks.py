@@ -18,8 +18,8 @@ from vitedu.checks.fingerprint_file import Fingerprint, StoredMisconception
 from vitedu.checks.mismatch import note
 from vitedu.checks.validate import CheckFailed
 from vitedu.probe.ask import ask
-from vitedu.probe.case import Case
-from vitedu.probe.comparison import TOLERANCE, Expected, facts
+from vitedu.probe.case import FunctionCase, ModuleCase, Scoring
+from vitedu.probe.comparison import TOLERANCE, Expected, comparable
 
 T = TOLERANCE[torch.float64]
 X = torch.randn(4, 5, generator=torch.Generator().manual_seed(0)).double()
@@ -43,12 +43,12 @@ class Layer(nn.Module):
 
 
 ROWS = [
-    Case("a matrix", "rows_to_one", args=(X,), gradients=True),
-    Case("a batch", "rows_to_one", args=(B,), share=2.0),
+    FunctionCase("a matrix", "rows_to_one", args=(X,), gradients=True),
+    FunctionCase("a batch", "rows_to_one", args=(B,), scoring=Scoring(share=2.0)),
 ]
 LAYER = [
-    Case("values", "Layer", args=(B,), init=(5, 4), weights=WEIGHTS),
-    Case("a size that cannot be", "Layer", init=(-3, 4), call=False, raises=(-3,)),
+    ModuleCase("values", "Layer", args=(B,), init=(5, 4), weights=WEIGHTS),
+    ModuleCase("a size that cannot be", "Layer", init=(-3, 4), construct_only=True, scoring=Scoring(raises=(-3,))),
 ]
 
 
@@ -57,8 +57,8 @@ class ColumnsLayer(Layer):
         return self.to_q(x).softmax(-2)
 
 
-def idea(thing, cases, text, question="Which dimension?", earlier=""):
-    return StoredMisconception(text, question, [Expected(facts(ask(thing, c), c, T)) for c in cases], earlier)
+def idea(target, cases, text, question="Which dimension?", earlier=""):
+    return StoredMisconception(text, question, [Expected(comparable(ask(target, c), c, T)) for c in cases], earlier)
 
 
 def dropped(x):
@@ -70,17 +70,17 @@ def lab(tmp_path, monkeypatch):
     """A lab of two exercises, the second built on the first, as an author's build would store it."""
     monkeypatch.setattr(fingerprint_file, "FOLDER", tmp_path)
     monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
-    by_chance = StoredMisconception(
-        "dropout stays on.", "When?", [Expected(facts(ask(dropped, c), c, T), by_chance=True) for c in ROWS]
+    nondeterministic = StoredMisconception(
+        "dropout stays on.", "When?", [Expected(comparable(ask(dropped, c), c, T), nondeterministic=True) for c in ROWS]
     )
     made = {
-        "rows_to_one": Fingerprint(ROWS, [facts(ask(rows_to_one, c), c, T) for c in ROWS], {
+        "rows_to_one": Fingerprint(ROWS, [comparable(ask(rows_to_one, c), c, T) for c in ROWS], {
             "over-columns": idea(lambda x: x.softmax(-2), ROWS, "the softmax runs over the columns"),
             "over-first": idea(lambda x: x.softmax(0), ROWS, "the softmax runs over dim 0"),
             "no-softmax": idea(lambda x: x, ROWS, "there is no softmax."),
-            "dropout": by_chance,
+            "dropout": nondeterministic,
         }),
-        "Layer": Fingerprint(LAYER, [facts(ask(Layer, c), c, T) for c in LAYER], {
+        "Layer": Fingerprint(LAYER, [comparable(ask(Layer, c), c, T) for c in LAYER], {
             "over-columns": idea(ColumnsLayer, LAYER, "the softmax runs over the columns", earlier="rows_to_one"),
         }),
     }  # fmt: skip
@@ -230,10 +230,10 @@ def test_what_was_found_in_a_module(wrong, said):
 
 
 def test_an_exception_is_shown_with_its_place():
-    space = {}
-    exec(compile("def f(x):\n    y = x\n    return y @ x\n", "/home/student/cell.py", "exec"), space)
+    namespace = {}
+    exec(compile("def f(x):\n    y = x\n    return y @ x\n", "/home/student/cell.py", "exec"), namespace)
     assert "RuntimeError: mat1 and mat2 shapes cannot be multiplied (4x5 and 4x5) (in f, line 3)" in " ".join(
-        repr(check("lab1/rows_to_one", space["f"])).split()
+        repr(check("lab1/rows_to_one", namespace["f"])).split()
     )
 
 
@@ -425,9 +425,9 @@ def test_the_matrix_that_differs_most_is_shown():
 
 
 def test_words_without_the_names_of_arguments():
-    case = Case("", "f", args=(X, X), gradients=True)
+    case = FunctionCase("", "f", args=(X, X), gradients=True)
     model, found = (ask(f, case) for f in (lambda a, b: a * b, lambda a, b: a * b.detach()))
-    said = note(found, facts(found, case, T), facts(model, case, T), case, T)
+    said = note(found, comparable(found, case, T), comparable(model, case, T), case, T)
     assert said == "the values are right, but no gradient reaches 2"
 
 
@@ -435,33 +435,34 @@ def test_fingerprints_come_back_and_are_the_same_bytes_twice(lab, tmp_path):
     loaded = fingerprint_file.load("lab1")
     assert list(loaded) == ["rows_to_one", "Layer"] and fingerprint_file.source(tmp_path / "lab1.safetensors") == "abc"
     for id, fingerprint in lab.items():
-        assert loaded[id].things == [id]
+        assert loaded[id].targets == [id]
         for case, back in zip(fingerprint.cases, loaded[id].cases, strict=True):
-            assert (back.name, back.share, back.raises, back.init) == (case.name, case.share, case.raises, case.init)
+            assert (back.name, type(back), back.scoring.raises) == (case.name, type(case), case.scoring.raises)
             assert all(torch.equal(back.inputs()[name], value) for name, value in case.inputs().items())
             assert back.weights.keys() == case.weights.keys()
+            assert getattr(back, "init", ()) == getattr(case, "init", ()), "only modules are made"
         for mine, back in zip(fingerprint.expected, loaded[id].expected, strict=True):
             assert {**vars(mine), "values": None} == {**vars(back), "values": None}
             assert all(torch.equal(back.values[name], value) for name, value in mine.values.items())
         assert [(k, m.idea, m.question, m.earlier) for k, m in loaded[id].misconceptions.items()] == [
             (k, m.idea, m.question, m.earlier) for k, m in fingerprint.misconceptions.items()
         ]
-        assert [e.by_chance for m in loaded[id].misconceptions.values() for e in m.expected] == [
-            e.by_chance for m in fingerprint.misconceptions.values() for e in m.expected
+        assert [e.nondeterministic for m in loaded[id].misconceptions.values() for e in m.expected] == [
+            e.nondeterministic for m in fingerprint.misconceptions.values() for e in m.expected
         ]
     fingerprint_file.save(tmp_path / "again.safetensors", lab, source="abc")
     assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "lab1.safetensors").read_bytes()
 
 
 def test_values_too_large_for_float32_are_kept_as_they_are(tmp_path):
-    case = Case("", "f", args=(X,))
-    huge = facts(ask(lambda x: x * 1e200, case), case, T)
+    case = FunctionCase("", "f", args=(X,))
+    huge = comparable(ask(lambda x: x * 1e200, case), case, T)
     one = Fingerprint(
-        [case], [facts(ask(rows_to_one, case), case, T)], {"huge": StoredMisconception("", "", [Expected(huge)])}
+        [case], [comparable(ask(rows_to_one, case), case, T)], {"huge": StoredMisconception("", "", [Expected(huge)])}
     )
     fingerprint_file.save(tmp_path / "lab2.safetensors", {"f": one})
     (back,) = fingerprint_file.load("lab2")["f"].misconceptions["huge"].expected
-    assert torch.equal(back.facts.values["out"], huge.values["out"]) and math.isfinite(huge.values["out"].max())
+    assert torch.equal(back.answer.values["out"], huge.values["out"]) and math.isfinite(huge.values["out"].max())
 
 
 def test_the_package_is_light():

@@ -6,17 +6,17 @@ import pytest
 import torch
 
 from vitedu.probe.ask import ask
-from vitedu.probe.case import Answer, Case
-from vitedu.probe.comparison import ComparableAnswer, Expected, close, explain, facts, right, same
+from vitedu.probe.case import Answer, FunctionCase, Scoring
+from vitedu.probe.comparison import ComparableAnswer, Expected, close, comparable, explain, is_correct, is_same_answer
 
 T = 1e-6
 X = torch.arange(1.0, 7.0, dtype=torch.float64).view(2, 3)
-CASE = Case("", "f", args=(X,), gradients=True)
+CASE = FunctionCase("", "f", args=(X,), gradients=True)
 NAN, INF = float("nan"), float("inf")
 
 
 def given(f, case=CASE):
-    return facts(ask(f, case), case, T)
+    return comparable(ask(f, case), case, T)
 
 
 def double(x):
@@ -54,7 +54,7 @@ def test_nan_equals_nan_only_where_a_wrong_answer_is_recognised():
 
 
 def test_the_model_answer_is_right():
-    assert right(given(double), given(double), CASE, T)
+    assert is_correct(given(double), given(double), CASE, T)
 
 
 @pytest.mark.parametrize(
@@ -79,15 +79,15 @@ def test_the_model_answer_is_right():
     ],
 )
 def test_anything_else_is_not(wrong):
-    assert not right(given(wrong), given(double), CASE, T)
+    assert not is_correct(given(wrong), given(double), CASE, T)
 
 
 def test_values_that_are_not_finite_are_never_right():
     def f(x):
         return x / 0
 
-    assert same(given(f), given(f), T, nan=True)
-    assert not right(given(f), given(f), CASE, T)
+    assert is_same_answer(given(f), given(f), T, nan=True)
+    assert not is_correct(given(f), given(f), CASE, T)
 
 
 @pytest.mark.parametrize(
@@ -102,14 +102,14 @@ def test_values_that_are_not_finite_are_never_right():
     ],
 )
 def test_an_expected_error_is_a_value_error_that_names_the_numbers(error, ok):
-    case = Case("", "f", args=(X,), raises=(10, 3))
+    case = FunctionCase("", "f", args=(X,), scoring=Scoring(raises=(10, 3)))
 
     def f(x):
         if error is not None:
             raise error
 
     found = given(f, case)
-    assert right(found, found, case, T) is ok
+    assert is_correct(found, found, case, T) is ok
 
 
 def test_facts_of_changes_and_repetition():
@@ -123,7 +123,7 @@ def test_facts_of_changes_and_repetition():
 
 
 def test_an_empty_result_is_repeatable_and_an_input_with_nan_unchanged():
-    case = Case("", "f", args=(X * NAN, X[:0]))
+    case = FunctionCase("", "f", args=(X * NAN, X[:0]))
     found = given(lambda x, empty: empty + 1, case)
     assert (found.changed, found.repeatable) == ((), True)
 
@@ -142,20 +142,24 @@ def test_numbers_in_messages_do_not_matter_but_integers_are_kept():
 
 
 def test_answers_by_chance_are_compared_by_shape():
-    a, b = given(torch.rand_like), facts(ask(torch.rand_like, CASE, seed=1), CASE, T)
-    assert not same(a, b, T) and same(a, b, T, by_chance=True)
-    assert not same(given(lambda x: torch.rand_like(x)[:1]), b, T, by_chance=True)
-    assert not same(given(double), b, T, by_chance=True)  # repeatable, so it is no answer by chance
+    a, b = given(torch.rand_like), comparable(ask(torch.rand_like, CASE, seed=1), CASE, T)
+    assert not is_same_answer(a, b, T) and is_same_answer(a, b, T, nondeterministic=True)
+    assert not is_same_answer(given(lambda x: torch.rand_like(x)[:1]), b, T, nondeterministic=True)
+    assert not is_same_answer(given(double), b, T, nondeterministic=True)  # repeatable, so it is no answer by chance
 
 
 @pytest.mark.parametrize("field", ["status", "error", "message", "changed", "repeatable", "keys"])
 def test_every_fact_counts(field):
     a = given(double)
     other = {"repeatable": False, "changed": ("0",), "keys": (("a",), (), ())}.get(field, "other")
-    assert not same(a, dataclasses.replace(a, **{field: other}), T)
+    assert not is_same_answer(a, dataclasses.replace(a, **{field: other}), T)
 
 
-CASES = [CASE, Case("", "f", args=(X + 1,)), Case("", "f", args=(torch.zeros(2, 3, dtype=torch.float64),))]
+CASES = [
+    CASE,
+    FunctionCase("", "f", args=(X + 1,)),
+    FunctionCase("", "f", args=(torch.zeros(2, 3, dtype=torch.float64),)),
+]
 IDEAS = {
     "triple": lambda x: 3 * x,
     "square": lambda x: x * x,
@@ -167,7 +171,7 @@ MISCONCEPTIONS = {id: [Expected(given(f, case)) for case in CASES] for id, f in 
 
 def explained(f):
     found = [given(f, case) for case in CASES]
-    rights = [right(a, given(double, case), case, T) for a, case in zip(found, CASES, strict=True)]
+    rights = [is_correct(a, given(double, case), case, T) for a, case in zip(found, CASES, strict=True)]
     return explain(found, rights, MISCONCEPTIONS, [T] * len(CASES))
 
 
@@ -194,6 +198,6 @@ def test_an_unknown_mistake_stays_unnamed():
 
 
 def test_no_answer_is_no_idea():
-    silent = facts(Answer("undone"), CASE, T)
+    silent = comparable(Answer("undone"), CASE, T)
     assert isinstance(silent, ComparableAnswer)
     assert explain([silent], [False], {"triple": MISCONCEPTIONS["triple"][:1]}, [T]) == ([], [[]])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vitedu.probe.fake_device import ABSENT, MIXED, FakeDeviceTensor, written_elsewhere
+from vitedu.probe.fake_device import ABSENT, MIXED, FakeDeviceTensor, saved_on_fake_device
 
 HERE = torch.arange(6.0).reshape(2, 3)
 
@@ -50,9 +50,9 @@ def test_a_device_written_into_the_code_fails_in_the_same_way_on_every_machine(u
 
 
 def test_a_file_from_elsewhere_needs_a_map_location(tmp_path):
-    with written_elsewhere(True):
+    with saved_on_fake_device(True):
         torch.save({"w": HERE}, tmp_path / "there.pt")
-    with written_elsewhere(False):
+    with saved_on_fake_device(False):
         torch.save({"w": HERE}, tmp_path / "here.pt")
     with pytest.raises(RuntimeError, match="not here"):
         torch.load(tmp_path / "there.pt")

@@ -12,14 +12,14 @@ from torch import nn
 from vitedu.checks.mismatch import note
 from vitedu.probe import case, kernel_entry, serialization
 from vitedu.probe.ask import ask, asks_for_float32
-from vitedu.probe.case import Answer, Case, read_cases, request
-from vitedu.probe.comparison import facts
+from vitedu.probe.case import Answer, FunctionCase, ModuleCase, Scoring, read_cases, request
+from vitedu.probe.comparison import comparable
 from vitedu.probe.student_errors import integers_in, is_todo
 
 X = torch.randn(2, 3, dtype=torch.float64)
 W = torch.randn(4, 3, dtype=torch.float64)
-CALL = Case("a call", "f", args=(X,), gradients=True)
-LINEAR = Case(
+CALL = FunctionCase("a call", "f", args=(X,), gradients=True)
+LINEAR = ModuleCase(
     "a module", "M", args=(X,), init=(3, 4), gradients=True,
     weights={"to_q.weight": W, "to_q.bias": torch.ones(4, dtype=torch.float64)},
 )  # fmt: skip
@@ -44,7 +44,7 @@ def test_a_call_gives_result_repetition_inputs_and_gradients():
 
 
 def test_keyword_arguments_and_other_values():
-    case = Case("", "f", args=(X, 2), kwargs={"mask": X > 0, "scale": X}, gradients=True)
+    case = FunctionCase("", "f", args=(X, 2), kwargs={"mask": X > 0, "scale": X}, gradients=True)
     found = ask(lambda x, n, mask, scale: x * n * mask * scale, case)
     assert set(found.tensors) == {"out", "again", "after.0", "after.mask", "after.scale", "grad.0", "grad.scale"}
     assert found.tensors["after.mask"].dtype == torch.bool
@@ -112,8 +112,8 @@ def test_a_buffer_that_is_saved_is_told_from_a_parameter():
 
     found = Answer.read(ask(Module, LINEAR).header(), {})
     assert found.extra == ("further", "positions")
-    right = facts(ask(Head, LINEAR), LINEAR, 1e-6)
-    assert note(found, facts(found, LINEAR, 1e-6), right, LINEAR, 1e-6) == (
+    right = comparable(ask(Head, LINEAR), LINEAR, 1e-6)
+    assert note(found, comparable(found, LINEAR, 1e-6), right, LINEAR, 1e-6) == (
         "the state_dict should not hold further, positions; positions is a buffer: register it with persistent=False"
     )
 
@@ -166,16 +166,16 @@ def test_an_eps_that_is_not_accepted_is_named_beside_other_numbers():
     def norm(eps):
         return type("Norm", (nn.LayerNorm,), {"__init__": lambda self: nn.LayerNorm.__init__(self, 3, eps=eps)})
 
-    asked = Case("", "N", args=(1e-3 * X,), init=(), weights={"weight": torch.ones(3), "bias": torch.zeros(3)})
+    asked = ModuleCase("", "N", args=(1e-3 * X,), init=(), weights={"weight": torch.ones(3), "bias": torch.zeros(3)})
     right, odd = (ask(norm(eps), asked) for eps in (1e-5, 1e-12))
     assert right.aside == "" and ask(norm(1e-6), asked).aside == ""
     told = Answer.read(odd.header(), odd.tensors)
-    said = note(told, facts(told, asked, 1e-6), facts(right, asked, 1e-6), asked, 1e-6)
+    said = note(told, comparable(told, asked, 1e-6), comparable(right, asked, 1e-6), asked, 1e-6)
     assert said.endswith("; a LayerNorm has eps 1e-12, and accepted are 1e-5 and 1e-6")
 
 
 def test_constructor_alone():
-    case = Case("", "M", init=(3,), init_kwargs={"out": 4}, call=False)
+    case = ModuleCase("", "M", init=(3,), init_kwargs={"out": 4}, construct_only=True)
     assert ask(Head, case) == Answer("ok", "Head")
 
 
@@ -317,14 +317,14 @@ class M(nn.Module):
 @pytest.mark.parametrize(
     ("source", "case", "place"),
     [
-        (OUTER, Case("", "outer", args=(X,)), ("outer.<locals>.inner", 5)),
-        (MODULE, Case("", "M", init=(), call=False), ("M.__init__", 6)),
+        (OUTER, FunctionCase("", "outer", args=(X,)), ("outer.<locals>.inner", 5)),
+        (MODULE, ModuleCase("", "M", init=(), construct_only=True), ("M.__init__", 6)),
     ],
 )
 def test_an_error_is_placed_in_the_students_code_not_in_the_library(source, case, place):
-    space = {}
-    exec(compile(source, "/home/student/attention.py", "exec"), space)
-    error = ask(space[case.thing], case).error
+    namespace = {}
+    exec(compile(source, "/home/student/attention.py", "exec"), namespace)
+    error = ask(namespace[case.target], case).error
     assert (error["where"], error["line"]) == place
 
 
@@ -373,7 +373,7 @@ def test_the_callers_random_state_stays():
     ],
 )
 def test_gradients_that_do_not_flow_are_missing(f, gradients):
-    found = ask(f, Case("", "f", args=(X,), kwargs={"y": X + 1}, gradients=True))
+    found = ask(f, FunctionCase("", "f", args=(X,), kwargs={"y": X + 1}, gradients=True))
     assert {name for name in found.tensors if name.startswith("grad.")} == gradients
 
 
@@ -398,7 +398,7 @@ def test_gradients_are_asked_even_where_the_notebook_switched_them_off():
     ],
 )
 def test_only_trouble_with_dtypes_is_asked_again_in_float32(f, again):
-    assert asks_for_float32(ask(f, Case("", "f", args=(X,)))) is again
+    assert asks_for_float32(ask(f, FunctionCase("", "f", args=(X,)))) is again
 
 
 @pytest.mark.parametrize(
@@ -441,22 +441,22 @@ def test_a_forged_header_is_cut_to_size():
 
 
 def test_a_request_holds_the_question_and_not_the_judges_part():
-    case = Case(
+    case = ModuleCase(
         "a secret name", "M", args=(X, (2, 3)), init=((4, 6), 3), init_kwargs={"pool": "cls"}, weights={"w": W},
-        raises=(10, 3), share=7.0, gradients=True,
+        scoring=Scoring(raises=(10, 3), share=7.0), gradients=True,
     )  # fmt: skip
     data = request([case], "float64", "n")
     assert b"secret" not in data and b"raises" not in data and b"share" not in data
     (back,) = read_cases(*serialization.unpack(data))
-    assert (back.thing, back.init, back.init_kwargs, back.args[1]) == ("M", ((4, 6), 3), {"pool": "cls"}, (2, 3))
+    assert (back.target, back.init, back.init_kwargs, back.args[1]) == ("M", ((4, 6), 3), {"pool": "cls"}, (2, 3))
     assert torch.equal(back.args[0], X) and torch.equal(back.weights["w"], W)
-    assert (back.call, back.gradients, back.raises) == (True, True, None)
+    assert (back.construct_only, back.gradients, back.scoring) == (False, True, Scoring())
 
 
 def test_the_kernels_side_answers_each_case_with_a_message_of_its_own(monkeypatch):
     sent = []
     monkeypatch.setattr("IPython.display.publish_display_data", sent.append)
-    cases = [CALL, Case("", "nobody", args=(X,)), Case("", "huge", args=(X,))]
+    cases = [CALL, FunctionCase("", "nobody", args=(X,)), FunctionCase("", "huge", args=(X,))]
     encoded = base64.b64encode(request(cases, "float64", "n1")).decode()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from vitedu.labs.lab4 import scenarios as training_scenarios
 from vitedu.probe import recording, serialization, toy_models
 from vitedu.probe.ask import ask
-from vitedu.probe.case import Case, read_cases, request
+from vitedu.probe.case import Case, ScenarioCase, read_cases, request
 
 # One feature, no hidden layer: logits are (w x, 0), so everything can be worked out on paper.
 LAYERS = (("flat", "Flatten", ()), ("head", "Linear", (1, 2)))
@@ -20,13 +20,15 @@ WEIGHTS = {"head.weight": torch.tensor([[1.0], [0.0]]).double(), "head.bias": to
 X, Y = torch.tensor([[1.0], [2.0], [-1.0]]).double(), torch.tensor([0, 1, 0])
 
 
-def case(script: str, thing: str = "f", **kwargs) -> Case:
+def case(script: str, target: str = "f", **kwargs) -> Case:
     problem = {"x": X, "y": Y, "batches": (2, 1), "options": (("lr", 0.5),)}
-    return Case("", thing, script=f"lab4.{script}", model=LAYERS, weights=WEIGHTS, kwargs=problem | kwargs)
+    return ScenarioCase(
+        "", target, scenario=f"lab4.{script}", model=LAYERS, weights=WEIGHTS, parameters=problem | kwargs
+    )
 
 
-def run(function, asked: Case, **space) -> dict[str, torch.Tensor]:
-    answer = ask(function, asked, space=space)
+def run(function, asked: Case, **namespace) -> dict[str, torch.Tensor]:
+    answer = ask(function, asked, namespace=namespace)
     assert answer.status == "ok", answer.error
     return {name.removeprefix("out."): t for name, t in answer.tensors.items()}
 

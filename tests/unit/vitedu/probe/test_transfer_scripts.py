@@ -13,14 +13,14 @@ from torchvision.transforms import v2
 from vitedu.labs.lab6 import fine_tuning
 from vitedu.labs.lab6.stub_models import fill, image_shape, stub
 from vitedu.probe.ask import ask
-from vitedu.probe.case import Case
+from vitedu.probe.case import ScenarioCase
 
 VALUES = torch.randn(97, generator=torch.Generator().manual_seed(0)).double()
 
 
 def asked(script: str, function, **kwargs):
     """The numbers that a scenario records about a function."""
-    found = ask(function, Case("", "f", script=f"lab6.{script}", kwargs=kwargs))
+    found = ask(function, ScenarioCase("", "f", scenario=f"lab6.{script}", parameters=kwargs))
     assert found.status == "ok", found.error
     return {name.removeprefix("out."): t.tolist() for name, t in found.tensors.items()}
 
