@@ -19,15 +19,18 @@ from autograder.judging.reference_answers import Reference
 from autograder.labs.exam import Exercise
 from autograder.labs.lab import ROOT, Lab, find_lab, solution_cells
 from autograder.labs.source_text import CELL
-from autograder.labs.variants import Draw
+from autograder.labs.variants import Variant
 from autograder.storage.atomic_files import write_atomically
-from vitedu.probe.case import Case
+from vitedu.probe.case import FunctionCase, ModuleCase
 
 FILL_IN = "FILL IN: "
 END = "playground-prose"  # the cell before which a new exercise stands, unless its author says another
 LONGEST = 40  # characters of a name: it is the head of a column in reports
 # Where skeletons import from.
-MODULES = {each.__name__: each.__module__ for each in (Case, Draw, Exercise, Reference, find_lab, solution_cells)}
+MODULES = {
+    each.__name__: each.__module__
+    for each in (Exercise, FunctionCase, ModuleCase, Reference, Variant, find_lab, solution_cells)
+}
 
 
 def exam_path(lab: Lab, name: str) -> Path:
@@ -38,7 +41,7 @@ def exam_path(lab: Lab, name: str) -> Path:
 
 def oracle_path(lab: Lab, name: str) -> Path:
     """Where the test of its solution cell stands."""
-    return ROOT / "tests" / f"test_{lab.key}_{exam_path(lab, name).stem}.py"
+    return ROOT / "tests" / "oracles" / f"test_{lab.key}_{exam_path(lab, name).stem}.py"
 
 
 def new_exercise(lab: Lab, name: str, before: str = "") -> list[Path]:

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from course_fixture import ATTENTION, EINSUM, HEAD, HEADS, WEIGHTS
+from support.course_fixture import ATTENTION, EINSUM, HEAD, HEADS, WEIGHTS
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
