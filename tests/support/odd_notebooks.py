@@ -10,12 +10,12 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from support.course_fixture import ATTENTION, EINSUM, HEAD, HEADS, WEIGHTS
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from autograder.authoring.sample_class import model_codes, wrong
 from autograder.labs.lab import Lab, find_lab
+from support.course_fixture import ATTENTION, EINSUM, HEAD, HEADS, WEIGHTS
 
 LAB1, LAB2 = find_lab("lab1"), find_lab("lab2")
 MODEL, TOKENS = model_codes(LAB1), model_codes(LAB2)
