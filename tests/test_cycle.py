@@ -27,7 +27,7 @@ from autograder.judging.verdict import Verdict
 from autograder.labs.lab import ROOT
 from autograder.storage.course_folder import references_path
 from autograder.submission.pieces import is_unchanged
-from vitedu.stored import unpack_expected
+from vitedu.checks.fingerprint_file import unpack_expected
 
 MODEL = model_codes(LAB)
 SECONDS = {"probe_seconds": 4.0, "replays": 2}
