@@ -43,7 +43,7 @@ class Cluster:
             from distributed import Client
             from distributed.comm import get_address_host_port
         except ImportError:
-            raise UserError("--scheduler needs Dask, which is not installed: pip install 'vitedu[cluster]'.") from None
+            raise UserError("--scheduler needs Dask, which is not installed: pip install distributed.") from None
         for name in LOUD:  # what matters of it is said here, in a sentence
             logging.getLogger(name).setLevel(logging.CRITICAL)
         warnings.filterwarnings("ignore", module="distributed")
