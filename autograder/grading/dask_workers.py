@@ -45,7 +45,7 @@ class Cluster:
             from distributed import Client
             from distributed.comm import get_address_host_port
         except ImportError:
-            raise UserError("--scheduler needs Dask, which is not installed: pip install 'vitedu[cluster]'.") from None
+            raise UserError("--scheduler needs Dask, which is not installed: pip install distributed.") from None
         self._quiet = ExitStack()
         self._quiet.enter_context(_quiet())
         self._client: Any = None

@@ -236,7 +236,7 @@ def test_what_is_missing_is_said_in_a_sentence(case, released, tmp_path, request
         place = request.getfixturevalue("empty")
         address, said = place.address, f"The scheduler at {place.address} has no workers; start some"
     elif case == "no Dask":
-        said = "--scheduler needs Dask, which is not installed: pip install 'vitedu[cluster]'."
+        said = "--scheduler needs Dask, which is not installed: pip install distributed."
         (tmp_path / "distributed.py").write_text("raise ModuleNotFoundError('distributed', name='distributed')")
         more["PYTHONPATH"] = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     status, _, err = grade(course, "--scheduler", address, **more)

@@ -78,7 +78,9 @@ RULES = {
     ],
     "autograder cannot be imported inside, however it is installed": [
         "test_sandbox.py::test_neither_grader_nor_its_environment_is_inside",
-        "test_sandbox.py::test_a_grader_that_is_installed_for_good_cannot_be_imported_either",
+        "test_wheels.py::test_behind_the_walls_nothing_tells_of_the_grader",
+        "test_sandbox.py::test_of_our_distributions_name_and_version_are_told_and_nothing_else",
+        "test_sandbox.py::test_a_clone_that_lies_in_what_is_shown_shows_no_answer",
     ],
     "inside are the environment and two empty folders, and only these can be written to": [
         "test_sandbox.py::test_only_the_environment_and_two_empty_folders_are_inside",
