@@ -29,7 +29,7 @@ from autograder.exams.lab4.broken_variants import VARIANTS, VISIBLE, Variant, co
 from autograder.judging.accuracy import needs_rerun
 from autograder.labs import training_draw
 from autograder.labs.lab import all_labs, find_lab, without_marks
-from vitedu.learn import RECIPE, TEST, THINGS, TIERS, learn, logits_of, tier
+from vitedu.training_exams.recipe import RECIPE, TEST, THINGS, TIERS, learn, logits_of, tier
 
 MODEL = "model answer"
 OFTEN = {MODEL, *VISIBLE}

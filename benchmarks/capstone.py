@@ -33,8 +33,8 @@ from autograder.exams.lab7 import capstone_exam
 from autograder.judging.reference_answers import Reference
 from autograder.labs.lab import find_lab, without_marks
 from autograder.labs.training_draw import AccuracyDraw
-from vitedu.capstone import BUDGET, TEST, TIERS, Capstone, train
-from vitedu.learn import logits_of, tier
+from vitedu.training_exams.capstone import BUDGET, TEST, TIERS, Capstone, train
+from vitedu.training_exams.recipe import logits_of, tier
 
 MODEL, HALF = "model answer", "model answer, half the budget"
 BELOW = ("linear layer", "MLP")  # no thought of images: iron stands above them

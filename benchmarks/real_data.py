@@ -25,7 +25,7 @@ from torch import nn
 
 from autograder.reproduction.configs import Training
 from autograder.reproduction.train import loaders, optimizer_of, solutions
-from vitedu.data import Dataset, load
+from vitedu.data.datasets import Dataset, load
 from vitedu.devices import best_device, describe
 from vitedu.progress import watch
 

@@ -2,7 +2,7 @@
 
 solutions/labN_name/name.ipynb   the solution notebook, executed
 notebooks/labN_name/name.ipynb   the student's notebook, made from it by nbgrader
-vitedu/fingerprints/labN.safetensors   answers to the public questions, for the instant checks
+vitedu/checks/fingerprints/labN.safetensors   answers to the public questions, for the instant checks
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from autograder.judging.reference_answers import Reference, differ
 from autograder.labs.exam import Exercise
 from autograder.labs.lab import ROOT, Cell, Lab, all_labs, find_lab
 from autograder.labs.variants import Draw
-from vitedu import stored
-from vitedu.compare import Expected
+from vitedu.checks import fingerprint_file
+from vitedu.probe.comparison import Expected
 
 RELEASE = ROOT / "notebooks"
-FINGERPRINTS = ROOT / "vitedu" / "fingerprints"
+FINGERPRINTS = ROOT / "vitedu" / "checks" / "fingerprints"
 PUBLIC = b"public"  # the secret of the questions that every student's notebook holds
 
 
@@ -169,7 +169,7 @@ def release(source: NotebookNode, lab: Lab) -> NotebookNode:
         return nbformat.read(root / "release" / lab.assignment / f"{lab.notebook}.ipynb", as_version=4)
 
 
-def fingerprints(lab: Lab) -> dict[str, stored.Fingerprint]:
+def fingerprints(lab: Lab) -> dict[str, fingerprint_file.Fingerprint]:
     """Expected facts of the model answers and misconceptions for the public questions."""
     reference = Reference(lab)
     found, before = {}, []
@@ -179,7 +179,9 @@ def fingerprints(lab: Lab) -> dict[str, stored.Fingerprint]:
         draw = Draw(PUBLIC, exercise.id, "public")
         expected = reference.model(exercise, draw)
         named = {
-            m.id: stored.StoredMisconception(m.idea, m.question, reference.misconception(exercise, draw, m.id))
+            m.id: fingerprint_file.StoredMisconception(
+                m.idea, m.question, reference.misconception(exercise, draw, m.id)
+            )
             for m in exercise.misconceptions
         }
         # An earlier exercise's mistake that shows here: right code must not be blamed for it.
@@ -187,9 +189,11 @@ def fingerprints(lab: Lab) -> dict[str, stored.Fingerprint]:
             for m in earlier.misconceptions:
                 carried = reference.model(exercise, draw, ((earlier.id, m.id),))
                 if differ(carried, expected):
-                    named[f"{earlier.id}: {m.id}"] = stored.StoredMisconception(m.idea, m.question, carried, earlier.id)
+                    named[f"{earlier.id}: {m.id}"] = fingerprint_file.StoredMisconception(
+                        m.idea, m.question, carried, earlier.id
+                    )
         others = _under_other_conventions(reference, exercise, draw, before)
-        found[exercise.id] = stored.Fingerprint(
+        found[exercise.id] = fingerprint_file.Fingerprint(
             reference.cases(exercise, draw), [e.facts for e in expected], named, [[e.facts for e in o] for o in others]
         )
         before.append(exercise)
@@ -222,8 +226,10 @@ def build(lab: Lab, anew: bool = False) -> list[str]:
     """
     nb, made = source_notebook(lab), []
     student, path = release(nb, lab), FINGERPRINTS / f"{lab.key}.safetensors"
-    if anew or not path.exists() or stored.source(path) != exam_hash(lab):
-        stored.save(path, fingerprints(lab), source=exam_hash(lab))  # before the notebook runs: its checks read them
+    if anew or not path.exists() or fingerprint_file.source(path) != exam_hash(lab):
+        fingerprint_file.save(
+            path, fingerprints(lab), source=exam_hash(lab)
+        )  # before the notebook runs: its checks read them
         made.append("fingerprints")
     solution = lab.source.with_suffix(".ipynb")
     if anew or _source_of(solution) != source_hash(lab):

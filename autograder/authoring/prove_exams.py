@@ -30,8 +30,8 @@ from autograder.judging.verdict import FOR_REVIEW, GRADED, NOT_ANSWERED, Verdict
 from autograder.labs.exam import Exercise
 from autograder.labs.lab import STUB, Lab, all_labs, find_lab, without_marks
 from autograder.labs.variants import VARIANTS, Draw
-from vitedu.cases import Answer, Case
-from vitedu.probe import ask
+from vitedu.probe.ask import ask
+from vitedu.probe.case import Answer, Case
 
 SECRETS = (b"verify: first", b"verify: second", b"verify: third")
 SECONDS = 120.0  # a probe's limit here; generous, because this machine may be busy

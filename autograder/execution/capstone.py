@@ -8,7 +8,7 @@ from autograder.execution.limits import Limits
 from autograder.execution.student_kernel import StudentKernel
 from autograder.execution.training_runs import Way
 from autograder.judging.accuracy import next_seed
-from vitedu.capstone import BUDGET, TIERS
+from vitedu.training_exams.capstone import BUDGET, TIERS
 
 GRACE = 1.25  # the cut-off, in budgets: a batch and a look at the clock may come too late
 FREE = 15.0  # CPU seconds that a notebook may have computed before; see `seconds_for`
@@ -26,4 +26,6 @@ def seconds_for(kernel: StudentKernel, limits: Limits) -> float:
     return min(limits.learn_cpu, max(1.0, GRACE * BUDGET - max(0.0, before - FREE)))
 
 
-WAY = Way("capstone.answer_capstone", partial(next_seed, tiers=TIERS), seconds_for, TEST_SECONDS)
+WAY = Way(
+    "training_exams.capstone_kernel_entry.answer_capstone", partial(next_seed, tiers=TIERS), seconds_for, TEST_SECONDS
+)

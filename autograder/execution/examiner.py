@@ -35,8 +35,8 @@ from autograder.labs.variants import Draw, variant_of
 from autograder.submission.advice import advice, undefined, unknown_name
 from autograder.submission.bindings import defined, used
 from autograder.submission.cell_order import again, answer_to
-from vitedu.cases import Case
-from vitedu.probe import asks_for_float32
+from vitedu.probe.ask import asks_for_float32
+from vitedu.probe.case import Case
 
 ENDINGS = {
     DIED: "the kernel died while this was examined",
@@ -287,10 +287,7 @@ class _NotebookExamination:
 
     def _examine_trained(self, index: int, exercise: Exercise, cell: NotebookNode) -> None:
         """An accuracy exam: train in the student's kernel, or take what an earlier grading kept."""
-        from autograder.execution import (  # they read Lab 4's exams: only the labs that train need them
-            training_runs,
-            training_store,
-        )
+        from autograder.execution import training_runs, training_store
         from autograder.execution.training_exams import trained_exam
 
         exam = trained_exam(exercise.id)

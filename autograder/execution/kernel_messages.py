@@ -15,8 +15,8 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
 from autograder.sanitize.untrusted import json_safe, text
-from vitedu import wire
-from vitedu.cases import Answer
+from vitedu.probe import serialization
+from vitedu.probe.case import Answer
 
 SHOWN = ("text/plain", "text/html", "image/png", "image/jpeg")  # other kinds of output are dropped
 
@@ -43,15 +43,15 @@ def keep_answer(message: dict[str, Any], nonce: str, count: int, answers: dict[i
     if message["type"] != "display_data":
         return
     data = message["content"].get("data")
-    encoded = data.get(wire.MIME) if isinstance(data, dict) else None
-    if not isinstance(encoded, str) or len(encoded) > 2 * wire.MAX_BYTES:
+    encoded = data.get(serialization.MIME) if isinstance(data, dict) else None
+    if not isinstance(encoded, str) or len(encoded) > 2 * serialization.MAX_BYTES:
         return
     try:
-        header, tensors = wire.unpack(base64.b64decode(encoded, validate=True))
+        header, tensors = serialization.unpack(base64.b64decode(encoded, validate=True))
         index = header.get("case")
         if header.get("nonce") == nonce and isinstance(index, int) and 0 <= index < count and index not in answers:
             answers[index] = Answer.read(header, tensors)
-    except (wire.WireError, ValueError):
+    except (serialization.WireError, ValueError):
         return
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from autograder.sandbox.bubblewrap import ResourceLimits
-from vitedu.learn import CPU_SECONDS
+from vitedu.training_exams.recipe import CPU_SECONDS
 
 JUDGE = 600.0  # seconds for all that is not the student's process
 

@@ -14,27 +14,48 @@ from autograder.sandbox.forked_kernel import ForkServer
 
 SOLUTIONS = Path(__file__).resolve().parents[2] / "solutions"
 # What probes use; and what pictures load when they are first used.
-OURS = ("vitedu.probe", "vitedu.learn", "vitedu.scripted", "vitedu.checks",
-        "PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.JpegImagePlugin", "PIL.PngImagePlugin", "PIL.PpmImagePlugin",
-        "matplotlib.figure", "matplotlib.backends.backend_agg")  # fmt: skip
-PROBES = 4  # how many of these are vitedu's
+PROBES = ("vitedu.probe.kernel_entry", "vitedu.training_exams.kernel_entry", "vitedu.checks.check")
+PICTURES = ("PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.JpegImagePlugin", "PIL.PngImagePlugin",
+            "PIL.PpmImagePlugin", "matplotlib.figure", "matplotlib.backends.backend_agg")  # fmt: skip
 
 
 def modules_of(source: Path) -> list[str]:
     """The modules that a lab's text imports, and those that vitedu's functions for it import when they are called."""
-    found, ahead = dict.fromkeys(OURS), [source, *(LIBRARY / f"{name.split('.')[1]}.py" for name in OURS[:PROBES])]
+    lab = source.parent.name.partition("_")[0]
+    probes = (*PROBES, f"vitedu.labs.{lab}.scenarios")
+    found, ahead = dict.fromkeys((*probes, *PICTURES)), [source, *map(_file_of, probes)]
     read = set[Path]()
     while ahead:
         path = ahead.pop()
         if path in read or not path.is_file():
             continue
         read.add(path)
-        for name in _imported(path):
+        for name in map(_defining, _imported(path)):
             found[name] = None
-            if name.startswith("vitedu."):
-                ahead.append(LIBRARY / f"{name.split('.')[1]}.py")
+            if name.startswith("vitedu.") and (file := _file_of(name)).name != "__init__.py":
+                ahead.append(file)
     # Optimizers load this when they are first used; it takes longer than everything else.
     return [*found, *(["torch._dynamo"] if any("optim" in cell for cell in _run(source)) else [])]
+
+
+def _file_of(module: str) -> Path:
+    """The file of one of vitedu's modules; a package's is its `__init__.py`."""
+    place = LIBRARY.joinpath(*module.split(".")[1:])
+    return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+
+
+def _defining(name: str) -> str:
+    """A name that one of vitedu's packages passes on, such as vitedu.data.load, becomes the module that defines it.
+
+    What else such a package imports is loaded with it; what that imports when it is called may never be needed.
+    """
+    package, _, last = name.rpartition(".")
+    passes_on = _file_of(package) if package.startswith("vitedu.") else LIBRARY / "none"
+    if passes_on.name == "__init__.py" and not (passes_on.parent / f"{last}.py").exists():
+        for node in ast.walk(ast.parse(passes_on.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and last in [alias.name for alias in node.names]:
+                return node.module
+    return name
 
 
 def _run(source: Path) -> list[str]:
@@ -48,9 +69,8 @@ def _imported(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            package = ".".join(filter(None, ["vitedu" if node.level else "", node.module]))
-            yield from (package, *(f"{package}.{alias.name}" for alias in node.names))
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ from autograder.sandbox.forked_kernel import ForkedKernel, ForkError
 from autograder.sandbox.kernel_process import LaunchedKernel, runs
 from autograder.sandbox.scratch import scratch_folder
 from autograder.sanitize.untrusted import text
-from vitedu.cases import Answer, Case, request
+from vitedu.probe.case import Answer, Case, request
 
 OK, ERROR, TIMED_OUT, DIED, OUT_OF_MEMORY = "ok", "error", "timed out", "kernel died", "out of memory"
 GONE = (DIED, OUT_OF_MEMORY)
@@ -161,12 +161,12 @@ class StudentKernel:
     def ask(self, cases: list[Case], dtype: torch.dtype, seconds: float) -> Run:
         """Put cases to the student's objects; the answers that came in time are in `Run.answers`."""
         name = str(dtype).removeprefix("torch.")
-        return self.put("probe.answer", lambda nonce: request(cases, name, nonce), len(cases), seconds)
+        return self.put("probe.kernel_entry.answer", lambda nonce: request(cases, name, nonce), len(cases), seconds)
 
     def put(
         self, entry: str, make: Callable[[str], bytes], count: int, seconds: float, cpu_seconds: float = math.inf
     ) -> Run:
-        """Send a request to one of vitedu's functions in the kernel, such as "probe.answer".
+        """Send a request to one of vitedu's functions in the kernel, such as "probe.kernel_entry.answer".
 
         Args:
             make: nonce -> the request.
@@ -177,7 +177,7 @@ class StudentKernel:
         encoded = base64.b64encode(make(nonce)).decode()
         # No name of the student's is used here: `globals` may be one of theirs.
         space = "__import__('sys').modules['__main__'].__dict__"
-        call = f"__import__('vitedu.{entry.split('.')[0]}').{entry}({encoded!r}, {space})"
+        call = f"__import__('vitedu.{entry.rpartition('.')[0]}').{entry}({encoded!r}, {space})"
         # As an expression beside an empty cell: as a cell, megabytes would first go through IPython's transformers.
         return self._execute("", seconds, nonce, count, cpu_seconds, {"answer": call})
 

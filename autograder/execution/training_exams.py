@@ -19,7 +19,7 @@ from autograder.judging.accuracy import AccuracyExam, Outcome
 from autograder.judging.reference_answers import Reference
 from autograder.judging.training_attempt import Attempt
 from autograder.labs.training_draw import AccuracyDraw
-from vitedu.learn import TIERS
+from vitedu.training_exams.recipe import TIERS
 
 Earlier = Mapping[str, str]  # exercise -> the idea that was found in it
 Earned = Mapping[str, float | None]  # exercise -> points there

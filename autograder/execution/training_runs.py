@@ -15,9 +15,9 @@ from autograder.execution.student_kernel import GONE, OK, TIMED_OUT, StudentKern
 from autograder.judging.accuracy import next_seed
 from autograder.judging.training_attempt import Attempt
 from autograder.labs.training_draw import AccuracyDraw
-from vitedu.learn import request_logits, request_training
+from vitedu.training_exams.kernel_entry import request_logits, request_training
 
-ENTRY = "learn.answer_learn"
+ENTRY = "training_exams.kernel_entry.answer_learn"
 
 
 def notebook_hash(notebook: NotebookNode) -> str:

@@ -14,8 +14,8 @@ from autograder.exams.lab4.accuracy_exam import version
 from autograder.judging.training_attempt import Attempt
 from autograder.labs.training_draw import AccuracyDraw
 from autograder.storage.atomic_files import write_atomically
-from vitedu import wire
-from vitedu.cases import Answer
+from vitedu.probe import serialization
+from vitedu.probe.case import Answer
 
 
 def key(notebook_hash: str, draw: AccuracyDraw, variant: int | str, exam: str = "") -> str:
@@ -40,18 +40,20 @@ def store(folder: Path, name: str, attempts: Sequence[Attempt]) -> None:
             entry[part] = None if answer is None else answer.header()
             tensors |= {} if answer is None else {f"{i}.{part}.{k}": t for k, t in answer.tensors.items()}
         headers.append(entry)
-    write_atomically(_path(folder, name), wire.pack({"key": name, "attempts": headers}, tensors))
+    write_atomically(_path(folder, name), serialization.pack({"key": name, "attempts": headers}, tensors))
 
 
 def load(folder: Path, name: str) -> list[Attempt] | None:
     """What `store` wrote; None when there is nothing, or nothing readable: then it is trained again."""
     try:
         data = _path(folder, name).read_bytes()
-        header, tensors = wire.unpack(data, max_bytes=8 * wire.MAX_BYTES, max_tensors=16 * wire.MAX_TENSORS)
+        header, tensors = serialization.unpack(
+            data, max_bytes=8 * serialization.MAX_BYTES, max_tensors=16 * serialization.MAX_TENSORS
+        )
         if header["key"] != name:
             return None
         return [_attempt(i, entry, tensors) for i, entry in enumerate(header["attempts"])]
-    except (OSError, wire.WireError, KeyError, TypeError, AttributeError, ValueError):
+    except (OSError, serialization.WireError, KeyError, TypeError, AttributeError, ValueError):
         return None
 
 

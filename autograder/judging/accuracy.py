@@ -1,7 +1,7 @@
 """The judge of the accuracy exam: from logits and weights to points.
 
 It sees answers only, and what it trains itself is our own code. Kernels are the examiner's affair:
-it sends the requests of vitedu.learn, and hands over what came back as `Attempt`s.
+it sends the requests of vitedu.training_exams, and hands over what came back as `Attempt`s.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from autograder.judging.training_attempt import Attempt
 from autograder.judging.verdict import ERROR, FOR_REVIEW, GRADED, NOT_ANSWERED, Diagnosis
 from autograder.labs.training_draw import ATTEMPTS, AccuracyDraw
 from autograder.sanitize import untrusted
-from vitedu.cases import Answer
-from vitedu.learn import CLASSES, TEST, THINGS, TIERS, learn, logits_of, points_of, tier
+from vitedu.probe.case import Answer
+from vitedu.training_exams.recipe import CLASSES, TEST, THINGS, TIERS, learn, logits_of, points_of, tier
 
 NEAR_MISS = 0.02  # so close below a tier, two more seeds are tried
 MARGIN = 0.05  # by how much an accuracy may fall short of our own model with the same mistake in it

@@ -13,8 +13,8 @@ from autograder.judging.accuracy import Outcome, accuracy_of, without_logits
 from autograder.judging.training_attempt import Attempt
 from autograder.judging.verdict import GRADED
 from autograder.labs.training_draw import ATTEMPTS, AccuracyDraw
-from vitedu.capstone import TEST, TIERS
-from vitedu.learn import points_of, tier
+from vitedu.training_exams.capstone import TEST, TIERS
+from vitedu.training_exams.recipe import points_of, tier
 
 
 def judge(draw: AccuracyDraw, attempts: Sequence[Attempt]) -> Outcome:

@@ -7,9 +7,9 @@ from typing import Any
 
 from autograder.judging.reference_answers import Reference
 from autograder.labs.variants import VARIANTS, Draw
-from vitedu.cases import Case
-from vitedu.compare import TOLERANCE, Expected, facts, right
-from vitedu.probe import ask
+from vitedu.probe.ask import ask
+from vitedu.probe.case import Case
+from vitedu.probe.comparison import TOLERANCE, Expected, facts, right
 
 
 def escapes(reference: Reference, secret: bytes) -> list[str]:

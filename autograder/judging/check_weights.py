@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from autograder.judging.reference_answers import Context, Reference
-from vitedu.learn import CHANNELS, CLASSES, exam_settings, logits_of
-from vitedu.shapes import SIDE
+from vitedu.data.drawing import SIDE
+from vitedu.training_exams.recipe import CHANNELS, CLASSES, exam_settings, logits_of
 
 # Of 1 + the largest logit. On a trained model: float64, batches of another size, and attention written in other
 # ways are up to 8e-7 away; LayerNorms of which only some have the other eps up to 2e-3; the nearest wrong ideas

@@ -18,10 +18,10 @@ from autograder.judging.verdict import ERROR, FOR_REVIEW, GRADED, NOT_ANSWERED, 
 from autograder.labs.exam import Exercise
 from autograder.labs.variants import Draw
 from autograder.sanitize import untrusted
-from vitedu import findings
-from vitedu.cases import Answer, Case
-from vitedu.compare import LOOSE, TOLERANCE, ComparableAnswer, Expected, explain, facts, right, same
-from vitedu.report import FLOAT32
+from vitedu.checks import mismatch
+from vitedu.checks.report import FLOAT32
+from vitedu.probe.case import Answer, Case
+from vitedu.probe.comparison import LOOSE, TOLERANCE, ComparableAnswer, Expected, explain, facts, right, same
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _note(reply: CaseAnswer, found: ComparableAnswer, expected: Expected, case: 
         return f"no answer came back: {untrusted.text(reply.why, 300)}" if reply.why else "no answer came back"
     if case.raises is not None and found.status == "error" and set(case.raises) <= found.integers:
         return "counts only when another case of it is right"
-    told = findings.note(reply.answer, found, expected.facts, case, TOLERANCE[reply.dtype], values=False)
+    told = mismatch.note(reply.answer, found, expected.facts, case, TOLERANCE[reply.dtype], values=False)
     return untrusted.text(told, 500)  # it quotes the student's process
 
 

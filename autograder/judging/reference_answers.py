@@ -23,11 +23,11 @@ import torch
 from autograder.labs.exam import Exercise
 from autograder.labs.lab import Lab, without_marks
 from autograder.labs.variants import Draw
-from vitedu.cases import Case
-from vitedu.compare import TOLERANCE, Expected, facts, same
-from vitedu.probe import ask
-from vitedu.stored import pack_expected, unpack_expected
-from vitedu.wire import WireError
+from vitedu.checks.fingerprint_file import pack_expected, unpack_expected
+from vitedu.probe.ask import ask
+from vitedu.probe.case import Case
+from vitedu.probe.comparison import TOLERANCE, Expected, facts, same
+from vitedu.probe.serialization import WireError
 
 Context = tuple[tuple[str, str], ...]  # ((exercise id, idea), ...): what stands in earlier cells, see Exercise
 KEPT = 4096  # answers of this many (exercise, variant, code) triples stay in memory

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vitedu.cases import Answer
+from vitedu.probe.case import Answer
 
 
 @dataclass(frozen=True)

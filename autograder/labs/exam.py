@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from autograder.errors import UserError
 from autograder.labs.variants import Draw
-from vitedu.cases import Case
+from vitedu.probe.case import Case
 
 
 @dataclass(frozen=True)

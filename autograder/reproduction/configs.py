@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import nn
 
-from vitedu import encoders
+from vitedu.probe import encoders
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Config:
     """A model, its training, and its data.
 
     Attributes:
-        model: "VisionTransformer" (Lab 3), "EncoderViT" (Lab 5), or a class of vitedu.homework.
+        model: "VisionTransformer" (Lab 3), "EncoderViT" (Lab 5), or a class of vitedu.labs.lab3.homework.
         image: (C, H, W) of the images that the model takes.
         classes: how many it tells apart.
         parameters: how many it has.
@@ -102,7 +102,7 @@ class Config:
             return notebook["EncoderViT"](s.patch_size, s.in_channels, s.num_classes, encoder)
         if self.sizes is not None:
             return notebook["VisionTransformer"](**asdict(self.sizes))
-        from vitedu import homework
+        from vitedu.labs.lab3 import homework
 
         return getattr(homework, self.model)()
 
@@ -125,7 +125,7 @@ def homework_vit() -> Config:
         autograder train homework-vit --data folder:PHOTOS
 
     Without the photos `pairs` stand in, enlarged, with five of their classes. The report prints the model's tensors
-    and its number of parameters; its training is ours. See vitedu.homework for what was reconstructed.
+    and its number of parameters; its training is ours. See vitedu.labs.lab3.homework for what was reconstructed.
 
     Measured: one epoch of the three 40 s, test accuracy 95.8 %.
     """

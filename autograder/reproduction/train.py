@@ -24,11 +24,11 @@ from autograder.errors import UserError
 from autograder.judging.reference_answers import Reference
 from autograder.labs.lab import find_lab
 from autograder.reproduction.configs import CONFIGS, Config, Training
-from vitedu import curves
-from vitedu.data import Dataset, fit_to, load
+from vitedu.data.datasets import Dataset, fit_to, load
+from vitedu.data.errors import DataError
 from vitedu.devices import best_device, describe
-from vitedu.errors import DataError
-from vitedu.extras import MissingLibraryError
+from vitedu.optional_dependencies import MissingLibraryError
+from vitedu.plots import curves
 from vitedu.progress import watch
 
 VALIDATION = 0.1  # share of the training images that chooses the best epoch
@@ -96,7 +96,7 @@ def _device(name: str) -> torch.device:
 
 def _data(config: Config, name: str | None) -> tuple[Dataset, str]:
     """The images to train on, in the shape that the model takes, and a sentence about them."""
-    from vitedu.downloads import present
+    from vitedu.data.downloads import present
 
     wanted = name or config.data
     if not wanted or (not name and wanted != config.stand_in and not present(wanted)):

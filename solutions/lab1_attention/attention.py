@@ -77,7 +77,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vitedu import check, diagrams, examine, photo, pictures, when_ready
+from vitedu import check, examine, when_ready
+from vitedu.labs.lab1 import diagrams, photo, pictures
 
 # %% [markdown] grade_id="background-attention"
 # ## 1 Looking things up, softly

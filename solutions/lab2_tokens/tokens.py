@@ -69,8 +69,7 @@ from torch import Tensor, nn
 
 # Under other names, so that a variable of yours may be called "patches".
 from vitedu import check, examine, when_ready
-from vitedu import embeddings as token_pictures
-from vitedu import patches as patch_pictures
+from vitedu.labs.lab2 import patch_pictures, token_pictures
 
 # %% [markdown] grade_id="background-patches"
 # ## 1 Why patches?

@@ -66,7 +66,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vitedu import anatomy, check, examine, homework, rollout, shapes, vit_diagrams, when_ready
+from vitedu import check, examine, when_ready
+from vitedu.data import shapes
+from vitedu.labs.lab3 import homework, rollout, vit_diagrams
+from vitedu.plots import anatomy
 
 # %% [markdown] grade_id="given"
 # ### What is given
@@ -1032,7 +1035,7 @@ when_ready(lambda: rollout.show_positions(rollout.trained(VisionTransformer).emb
 # **Difficulty** 1 of 5 | **Importance** 3 of 5 | **Time** 15 minutes | nothing to write
 #
 # Here are two models that were handed in elsewhere as Vision Transformers, for images of 64 x 64 pixels and five
-# classes. Both ran, and both learned something. `vitedu/homework.py` holds them as far as the reports' numbers tell; it
+# classes. Both ran, and both learned something. `lab3/homework.py` holds them as far as the reports' numbers tell; it
 # says what is known and what was filled in. You find out what is the matter by three simple questions, which are good
 # questions for any model: how many parameters has it, what happens when the tokens are shuffled, and what happens when
 # there are more of them.

@@ -87,12 +87,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from vitedu import check, curves, examine, when_ready
+from vitedu import check, examine, rehearse, when_ready
 from vitedu.data import load
 from vitedu.devices import best_device, describe, timed
-from vitedu.learn import RECIPE, TIERS, TRAIN
+from vitedu.labs.lab4 import RECIPE, TIERS, TRAIN
+from vitedu.plots import curves
 from vitedu.progress import Record, progress, watch
-from vitedu.rehearsal import rehearse
 
 # %% [markdown] grade_id="device-prose"
 # ## Where it runs

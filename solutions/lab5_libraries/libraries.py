@@ -67,11 +67,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vitedu import check, contest, curves, examine, library_diagrams, when_ready
-from vitedu.anatomy import Table
+from vitedu import check, examine, when_ready
 from vitedu.data import load
 from vitedu.devices import best_device, describe
-from vitedu.extras import need
+from vitedu.labs.lab5 import contest, library_diagrams, need
+from vitedu.plots import Table, curves
 from vitedu.progress import progress, watch
 
 need("timm", "transformers")
@@ -81,7 +81,7 @@ from timm.models import vision_transformer as timm_vit
 from torchvision.models import vision_transformer as torchvision_vit
 from transformers import BertConfig, BertModel
 
-from vitedu import zoo
+from vitedu.labs.lab5 import zoo
 
 # %% grade_id="device" role="setup"
 device = best_device()

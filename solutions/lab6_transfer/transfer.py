@@ -72,12 +72,12 @@ from torchvision import transforms
 from torchvision.models import DenseNet
 from torchvision.transforms import v2
 
-from vitedu import check, curves, examine, transfer, when_ready
-from vitedu.data import load
+from vitedu import check, examine, when_ready
+from vitedu.data import RELATIVE, STATISTICS, as_pictures, load, relative
 from vitedu.devices import best_device, describe
-from vitedu.pictures import Picture
+from vitedu.labs.lab6 import transfer
+from vitedu.plots import Picture, curves
 from vitedu.progress import progress
-from vitedu.transfer_data import RELATIVE, STATISTICS, as_pictures, relative
 
 # %% grade_id="device" role="setup"
 device = best_device()

@@ -59,13 +59,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vitedu import check, comparisons, curves, examine, when_ready
-from vitedu.capstone import BUDGET, TIERS, Clock, warm_up
-from vitedu.capstone_rehearsal import public_samples, rehearse
-from vitedu.data import load
-from vitedu.forms import FORMS, oneform
+from vitedu import check, examine, rehearse, when_ready
+from vitedu.data import FORMS, ODDONE, PAIRS, load, oddone, oneform, pairs
+from vitedu.labs.lab7 import BUDGET, TIERS, Clock, public_samples, warm_up
+from vitedu.plots import comparisons, curves
 from vitedu.progress import progress
-from vitedu.shapes import ODDONE, PAIRS, oddone, pairs
 
 torch.set_num_threads(1)  # one core for each model, so that the comparison is fair
 
@@ -388,7 +386,7 @@ def train_within(model, images, labels, clock, lr=2e-3, batch_size=50, weight_de
 
     Args:
         images, labels: (n, C, H, W) and (n,), on the processor.
-        clock: a vitedu.capstone.Clock; it may have been running already.
+        clock: a vitedu.labs.lab7.Clock; it may have been running already.
         lr: the largest learning rate, reached after a tenth of the time; at the end it is zero.
         augment: changes a batch of images before it is learned from.
         title: of a progress bar; "": none.

@@ -14,7 +14,8 @@ import pytest
 from support.places import ROOT
 
 PACKAGES = [path.parent for path in sorted((ROOT / "autograder").rglob("__init__.py"))]
-MODULES = sorted((ROOT / "autograder").rglob("*.py"))
+MODULES = [path for name in ("autograder", "vitedu") for path in sorted((ROOT / name).rglob("*.py"))]
+FACE = [path.parent for path in sorted((ROOT / "vitedu").rglob("__init__.py"))]  # these import what notebooks use
 LINES, EXAM_LINES, ROOM = 400, 800, 14
 
 
@@ -28,8 +29,9 @@ def contracts(folder: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("module", "line", "contract"),
     [
-        ("vitedu/data.py", "import autograder.errors", "the student package never imports the grader"),
-        ("autograder/sandbox/seccomp.py", "import vitedu.wire", "the sandbox knows neither exams"),
+        ("vitedu/data/errors.py", "import autograder.errors", "the student package never imports the grader"),
+        ("autograder/sandbox/seccomp.py", "import vitedu.probe.serialization", "the sandbox knows neither exams"),
+        ("vitedu/probe/recording.py", "import vitedu.labs.lab4.scenarios", "the layers of vitedu"),
         ("autograder/judging/judge.py", "import autograder.grading.grade_class", "the layers of autograder"),
     ],
 )
@@ -48,6 +50,14 @@ def test_an_import_upwards_turns_the_check_red(tmp_path, module, line, contract)
 def test_a_room_says_what_it_is_for_and_holds_a_dozen_modules(package):
     body = ast.parse((package / "__init__.py").read_text()).body
     assert [type(node) for node in body] == [ast.Expr] and isinstance(body[0].value.value, str)
+    assert len(list(package.glob("*.py"))) - 1 <= ROOM
+
+
+@pytest.mark.parametrize("package", FACE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_room_of_the_student_package_says_what_it_is_for_and_only_imports(package):
+    first, *rest = ast.parse((package / "__init__.py").read_text()).body
+    assert isinstance(first, ast.Expr) and isinstance(first.value.value, str)
+    assert {type(node) for node in rest} <= {ast.ImportFrom, ast.Assign}
     assert len(list(package.glob("*.py"))) - 1 <= ROOM
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from autograder.labs.lab import ROOT
 from autograder.reproduction.configs import BASELINE, CONFIGS
-from vitedu import homework
+from vitedu.labs.lab3 import homework
 
 PAGE = (ROOT / "docs" / "lineage.md").read_text(encoding="utf-8")
 REPORTS = ("homework-vit", "homework-einsum", "lab-report-28", "lab-sheet")

@@ -20,7 +20,8 @@ MESSAGES = [
             + """
 def attention_weights(q, k):
     send_result("2.0")
-    publish(probe.pack_answer(probe.Answer("ok", "Tensor", tensors={"out": q}), "0" * 32, 0))  # a guessed nonce
+    guessed = "0" * 32  # as a nonce
+    publish(probe_case.pack_answer(probe_case.Answer("ok", "Tensor", tensors={"out": q}), guessed, 0))
     return q
 """
         },
@@ -37,7 +38,7 @@ def attention_weights(q, k):
     zeros = torch.zeros(*q.shape[:-1], k.shape[-2], dtype=q.dtype)
     said = {"out": zeros, "again": zeros, "after.0": q, "after.1": k}
     for case in range(-1, 20):
-        publish(probe.pack_answer(probe.Answer("ok", "Tensor", tensors=said), question()["nonce"], case))
+        publish(probe_case.pack_answer(probe_case.Answer("ok", "Tensor", tensors=said), question()["nonce"], case))
     return zeros
 """
         },
@@ -52,12 +53,13 @@ def attention_weights(q, k):
             + WEIGHTS
             + """
 def answer(encoded, namespace):
-    header, tensors = wire.unpack(base64.b64decode(encoded), max_bytes=2**28)
-    for i, case in enumerate(probe.read_cases(header, tensors)):
+    header, tensors = serialization.unpack(base64.b64decode(encoded), max_bytes=2**28)
+    for i, case in enumerate(probe_case.read_cases(header, tensors)):
         said = {"out": next(iter(case.inputs().values()))} | {f"after.{name}": t for name, t in case.inputs().items()}
-        reply = probe.Answer("ok", "Tensor", tensors=said | {"again": said["out"], "score": torch.ones(1)})
-        publish(wire.pack(reply.header() | {"nonce": header["nonce"], "case": i, "right": True, "points": 4}, said))
-probe.answer = answer
+        reply = probe_case.Answer("ok", "Tensor", tensors=said | {"again": said["out"], "score": torch.ones(1)})
+        marked = {"nonce": header["nonce"], "case": i, "right": True, "points": 4}
+        publish(serialization.pack(reply.header() | marked, said))
+kernel_entry.answer = answer
 """
         },
     ),

@@ -242,8 +242,8 @@ def attention_weights(q, k):
         codes={
             "attention_weights": """
 import torch
-from vitedu import stored
-known = stored.load("lab1")
+from vitedu.checks import fingerprint_file
+known = fingerprint_file.load("lab1")
 def look_up(exercise, *inputs):
     for case, facts in zip(known[exercise].cases, known[exercise].expected):
         theirs = list(case.args)

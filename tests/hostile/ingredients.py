@@ -66,7 +66,7 @@ FORGE_ANSWER = (
     + """
 import base64
 from IPython.display import publish_display_data
-from vitedu import probe, wire
+from vitedu.probe import case as probe_case, kernel_entry, serialization
 
 def question():
     frame = sys._getframe()
@@ -75,7 +75,7 @@ def question():
     return frame.f_locals["header"]
 
 def publish(data):
-    publish_display_data({wire.MIME: base64.b64encode(data).decode()})
+    publish_display_data({serialization.MIME: base64.b64encode(data).decode()})
 """
 )
 

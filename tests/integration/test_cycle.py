@@ -28,7 +28,7 @@ from autograder.storage.course_folder import references_path
 from autograder.submission.pieces import is_unchanged
 from support.course_fixture import EXERCISES, LAB, MAX, WRITTEN, Course, solved
 from support.inline import Here
-from vitedu.stored import unpack_expected
+from vitedu.checks.fingerprint_file import unpack_expected
 
 MODEL = model_codes(LAB)
 SECONDS = {"probe_seconds": 4.0, "replays": 2}

@@ -20,7 +20,7 @@ from autograder.authoring import build
 from autograder.course import configure
 from autograder.errors import UserError
 from autograder.labs.lab import ROOT, Lab, all_labs
-from vitedu import stored
+from vitedu.checks import fingerprint_file
 
 LABS = pytest.mark.parametrize("lab", all_labs(), ids=lambda lab: lab.assignment)
 
@@ -96,7 +96,7 @@ def test_built_files_are_from_todays_sources(lab):
         nb = nbformat.read(path, as_version=4)
         assert nb.metadata.vitedu.source == build.source_hash(lab), f"{path} is older than its source; {again}"
     kept = build.FINGERPRINTS / f"{lab.key}.safetensors"
-    assert stored.source(kept) == build.exam_hash(lab), f"{kept} is older than its source; {again}"
+    assert fingerprint_file.source(kept) == build.exam_hash(lab), f"{kept} is older than its source; {again}"
 
 
 @LABS

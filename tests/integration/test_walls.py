@@ -21,7 +21,7 @@ from autograder.submission.rebuild import rebuild
 from support.course_fixture import LAB
 from support.places import TESTS
 from support.skipping import missing
-from vitedu import wire
+from vitedu.probe import serialization
 
 SECRET = bytes(range(32))
 
@@ -252,7 +252,7 @@ def test_questions_do_not_depend_on_answers(reference, tmp_path, monkeypatch):
     put = StudentKernel.put
 
     def noted(self, entry, make, *args, **kwargs):
-        header, tensors = wire.unpack(make("nonce"), max_bytes=2**28, max_tensors=4096)
+        header, tensors = serialization.unpack(make("nonce"), max_bytes=2**28, max_tensors=4096)
         asked[-1].append((entry, header, {name: base64.b64encode(t.numpy().tobytes()) for name, t in tensors.items()}))
         return put(self, entry, make, *args, **kwargs)
 

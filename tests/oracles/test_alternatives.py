@@ -12,7 +12,7 @@ from autograder.judging.reference_answers import Reference
 from autograder.judging.verdict import GRADED, Verdict
 from autograder.labs.lab import all_labs
 from autograder.labs.variants import Draw
-from vitedu.probe import ask, asks_for_float32
+from vitedu.probe.ask import ask, asks_for_float32
 
 LABS = all_labs()
 

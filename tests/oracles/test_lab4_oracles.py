@@ -21,8 +21,8 @@ from autograder.judging.reference_answers import Reference
 from autograder.labs.exam import changed
 from autograder.labs.lab import find_lab, solution_cells
 from autograder.labs.variants import Draw
-from vitedu.compare import facts, right
-from vitedu.probe import ask
+from vitedu.probe.ask import ask
+from vitedu.probe.comparison import facts, right
 
 LAB = find_lab("lab4")
 CODE = solution_cells("lab4_training")

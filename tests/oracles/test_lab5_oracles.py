@@ -20,7 +20,7 @@ from transformers.modeling_outputs import BaseModelOutput  # noqa: E402
 from autograder.judging.reference_answers import Reference  # noqa: E402
 from autograder.labs.exam import changed  # noqa: E402
 from autograder.labs.lab import find_lab, solution_cells  # noqa: E402
-from vitedu import encoders  # noqa: E402
+from vitedu.probe import encoders  # noqa: E402
 
 CODE = solution_cells("lab5_libraries")
 LAB = Reference(find_lab("lab5"))
@@ -196,7 +196,7 @@ def test_encoder_vit_trains_and_every_part_of_it_learns():
 
 
 def test_what_the_table_of_encoders_says():
-    from vitedu import zoo
+    from vitedu.labs.lab5 import zoo
 
     found = {name: zoo.experiments(zoo.small(name).double()) for name in zoo.ENCODERS}
     assert found == {

@@ -21,9 +21,10 @@ from torchvision.transforms import v2
 
 from autograder.labs.exam import changed
 from autograder.labs.lab import find_lab, solution_cells
-from vitedu import transfer
-from vitedu.transfer_data import RELATIVE, STATISTICS, Pictures, as_pictures, relative
-from vitedu.transfer_models import stand_in
+from vitedu.data.image_dataset import Pictures, as_pictures
+from vitedu.data.relative_position import RELATIVE, STATISTICS, relative
+from vitedu.labs.lab6 import transfer
+from vitedu.labs.lab6.stub_models import stub
 
 timm = pytest.importorskip("timm")
 
@@ -196,7 +197,7 @@ def statistics_oracle(space: Space) -> None:
 
 def names_oracle(space: Space) -> None:
     with pytest.raises(ValueError, match=r"blocks\.77"):
-        space["freeze_all_but"](stand_in("deit", 4, 3), ["blocks.1", "blocks.77"])
+        space["freeze_all_but"](stub("deit", 4, 3), ["blocks.1", "blocks.77"])
 
 
 # --- heads ----------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import torch
 from autograder.exams.lab1.shared import CODE, LIBRARY, REPORTS, TRACKERS, WRITING
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
-from vitedu.cases import Case
+from vitedu.probe.case import Case
 
 # Heads and their width, unlike each other; their product is the width of all heads together.
 SPLITS = ((2, 3), (2, 4), (2, 5), (3, 2), (3, 4), (3, 5), (4, 2), (4, 3), (5, 2), (5, 3))

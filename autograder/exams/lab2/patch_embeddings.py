@@ -5,7 +5,7 @@ from __future__ import annotations
 from autograder.exams.lab2.shared import CODE, TRACKERS, WRITING, sizes
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
-from vitedu.cases import Case
+from vitedu.probe.case import Case
 
 
 def embedding_cases(draw: Draw) -> list[Case]:

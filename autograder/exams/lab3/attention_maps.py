@@ -6,7 +6,7 @@ from autograder.exams.lab3.shared import CODE, TRACKERS, WRITING
 from autograder.exams.lab3.vision_transformer import uneven, vit_images, vit_init, vit_weights
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
-from vitedu.cases import Case
+from vitedu.probe.case import Case
 
 
 def map_cases(draw: Draw) -> list[Case]:

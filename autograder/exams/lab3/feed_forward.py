@@ -5,7 +5,7 @@ from __future__ import annotations
 from autograder.exams.lab3.shared import CODE, REPORTS, TRACKERS, WRITING, mlp_weights
 from autograder.labs.exam import Alternative, Convention, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
-from vitedu.cases import Case
+from vitedu.probe.case import Case
 
 
 def forward_cases(draw: Draw) -> list[Case]:

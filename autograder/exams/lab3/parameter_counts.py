@@ -6,7 +6,7 @@ from autograder.exams.lab3.shared import CODE, REPORTS, TRACKERS, WRITING
 from autograder.exams.lab3.vision_transformer import uneven, vit_init
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
-from vitedu.cases import Case
+from vitedu.probe.case import Case
 
 REPORT = {  # the lab report's model: 28 x 28 pixels, one channel, six classes
     "image_size": 28, "patch_size": 4, "in_channels": 1, "num_classes": 6, "dim": 192, "depth": 10, "num_heads": 8,

@@ -9,7 +9,7 @@ import torch
 from autograder.exams.lab3.shared import CODE, REPORTS, SPLITS, TRACKERS, WRITING, block_weights, norm_weights
 from autograder.labs.exam import Alternative, Convention, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
-from vitedu.cases import Case
+from vitedu.probe.case import Case
 
 
 def vit_weights(

@@ -14,8 +14,9 @@ from functools import cache
 
 from autograder.labs.exam import Exercise
 from autograder.labs.training_draw import ATTEMPTS, AccuracyDraw, Generators, Images, drawn
-from vitedu import learn, shapes
-from vitedu.exam_images import exam_images
+from vitedu.data import drawing
+from vitedu.data.exam_images import exam_images
+from vitedu.training_exams import recipe
 
 ID = "exam_model"
 
@@ -27,20 +28,20 @@ def draw(secret: bytes, variant: int | str, submission_hash: str) -> AccuracyDra
 
 def _images(generator: Generators) -> Images:
     rng = generator("classes")
-    palette, classes = shapes.random_palette(rng), rng.permutation(learn.CLASSES).tolist()
-    train_images, train_labels = exam_images(learn.TRAIN, generator("train"), palette, classes)
-    test_images, test_labels = exam_images(learn.TEST, generator("test"), palette, classes)
-    return learn.as_bytes(train_images), train_labels, learn.as_bytes(test_images), test_labels
+    palette, classes = drawing.random_palette(rng), rng.permutation(recipe.CLASSES).tolist()
+    train_images, train_labels = exam_images(recipe.TRAIN, generator("train"), palette, classes)
+    test_images, test_labels = exam_images(recipe.TEST, generator("test"), palette, classes)
+    return recipe.as_bytes(train_images), train_labels, recipe.as_bytes(test_images), test_labels
 
 
 @cache
 def version() -> str:
     """A digest of all that decides what a training gives, but not of thresholds: these may be judged anew."""
-    sizes = (learn.TRAIN, learn.TEST, learn.CLASSES, ATTEMPTS)
-    things = (learn.learn, learn.Recipe, learn.Batches, learn.as_floats, drawn, _images)
+    sizes = (recipe.TRAIN, recipe.TEST, recipe.CLASSES, ATTEMPTS)
+    things = (recipe.learn, recipe.Recipe, recipe.Batches, recipe.as_floats, drawn, _images)
     sources = [inspect.getsource(thing) for thing in things]
-    images, labels = exam_images(4, 0, shapes.random_palette(0))
-    parts = [asdict(learn.RECIPE), sizes, sources, learn.as_bytes(images).tolist(), labels.tolist()]
+    images, labels = exam_images(4, 0, drawing.random_palette(0))
+    parts = [asdict(recipe.RECIPE), sizes, sources, recipe.as_bytes(images).tolist(), labels.tolist()]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 

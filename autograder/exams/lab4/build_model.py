@@ -10,7 +10,7 @@ from autograder.exams.lab3 import encoder_block, feed_forward, shared, vision_tr
 from autograder.exams.lab4.training_problems import CODE, REPORTS, WRITING
 from autograder.labs.exam import Alternative, Convention, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
-from vitedu.cases import Case
+from vitedu.probe.case import Case
 
 
 def model_cases(draw: Draw) -> list[Case]:

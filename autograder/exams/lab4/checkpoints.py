@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from autograder.exams.lab4.training_problems import (
-    CODE,
-    TRACKERS,
-    WRITING,
-    conv_net,
-    rate,
-    small_net,
-)
+from autograder.exams.lab4.training_problems import CODE, TRACKERS, WRITING, conv_net, rate, small_net
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
-from vitedu.cases import Case
+from vitedu.probe.case import Case
 
 
 def checkpoint_cases(draw: Draw) -> list[Case]:
@@ -30,7 +23,7 @@ def checkpoint_cases(draw: Draw) -> list[Case]:
             "epoch": draw.sizes(1, 3, 40)[0], "with_optimizer": True, **gradients, **kwargs,
         }  # fmt: skip
         return Case(
-            name, "save_checkpoint", model=layers, weights=weights, kwargs=given, script="checkpoint",
+            name, "save_checkpoint", model=layers, weights=weights, kwargs=given, script="lab4.checkpoint",
             also=("load_checkpoint",), paired=paired,
         )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """The exam of `evaluate`.
 
-It is run on small scripted problems (vitedu/scripted.py). Batches have unequal sizes, and the models
+It is run on small scripted problems (vitedu/labs/lab4/scenarios.py). Batches have unequal sizes, and the models
 have a BatchNorm or a Dropout, which show the mode.
 """
 
@@ -24,8 +24,8 @@ from autograder.exams.lab4.training_problems import (
 )
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
-from vitedu.cases import Case
-from vitedu.scripted import Numbers
+from vitedu.probe.case import Case
+from vitedu.probe.recording import Numbers
 
 
 def evaluate_cases(draw: Draw) -> list[Case]:
@@ -34,7 +34,9 @@ def evaluate_cases(draw: Draw) -> list[Case]:
     def case(name: str, net: tuple, data: dict, mode: str = "train", frozen: tuple[str, ...] = (), **kwargs) -> Case:
         layers, weights = net
         kwargs = {**data, **kwargs, "mode": mode}
-        return Case(name, "evaluate", model=layers, weights=weights, kwargs=kwargs, frozen=frozen, script="evaluate")
+        return Case(
+            name, "evaluate", model=layers, weights=weights, kwargs=kwargs, frozen=frozen, script="lab4.evaluate"
+        )
 
     def uneven() -> Case:
         channels, height, width, hidden, classes = draw.sizes(5, 2, 6)

@@ -23,7 +23,7 @@ from autograder.exams.lab4.training_problems import (
 )
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
-from vitedu.cases import Case
+from vitedu.probe.case import Case
 
 
 def fit_cases(draw: Draw) -> list[Case]:
@@ -38,7 +38,7 @@ def fit_cases(draw: Draw) -> list[Case]:
         layers, weights = small_net(draw, height * width, hidden, classes, norm)
         data = batches(draw, sizes, (1, height, width), classes)
         data |= batches(draw, val_sizes, (1, height, width), classes, "val_")
-        return Case(name, "fit", model=layers, weights=weights, kwargs={**data, **kwargs}, script="fit")
+        return Case(name, "fit", model=layers, weights=weights, kwargs={**data, **kwargs}, script="lab4.fit")
 
     def middle() -> Case | None:
         drawn = case(

@@ -9,7 +9,7 @@ from autograder.errors import UserError
 from autograder.exams.lab4.training_problems import CODE, TRACKERS, TRIES, WRITING, apart, random_labels
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
-from vitedu.cases import Case
+from vitedu.probe.case import Case
 
 
 def metrics_cases(draw: Draw) -> list[Case]:

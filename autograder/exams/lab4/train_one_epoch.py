@@ -1,6 +1,6 @@
 """The exam of `train_one_epoch`.
 
-It is run on small scripted problems (vitedu/scripted.py). Batches have unequal sizes, the models
+It is run on small scripted problems (vitedu/labs/lab4/scenarios.py). Batches have unequal sizes, the models
 have a BatchNorm or a Dropout, which show the mode, and the optimizers have a memory, which shows
 whether it is the given one.
 """
@@ -25,8 +25,8 @@ from autograder.exams.lab4.training_problems import (
 )
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
-from vitedu.cases import Case
-from vitedu.scripted import Numbers
+from vitedu.probe.case import Case
+from vitedu.probe.recording import Numbers
 
 
 def train_cases(draw: Draw) -> list[Case]:
@@ -35,7 +35,7 @@ def train_cases(draw: Draw) -> list[Case]:
     def case(name: str, net: tuple, data: dict, mode: str = "train", **kwargs: object) -> Case:
         layers, weights = net
         kwargs = {**data, **kwargs, "mode": mode}
-        return Case(name, "train_one_epoch", model=layers, weights=weights, kwargs=kwargs, script="train")
+        return Case(name, "train_one_epoch", model=layers, weights=weights, kwargs=kwargs, script="lab4.train")
 
     def momentum() -> Case:
         height, width, hidden, classes = draw.sizes(4, 2, 6)

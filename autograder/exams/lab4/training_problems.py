@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from autograder.errors import UserError
 from autograder.labs.lab import solution_cells
 from autograder.labs.variants import Draw
-from vitedu import scripted
-from vitedu.cases import Case
+from vitedu.labs.lab4 import scenarios as training_scenarios
+from vitedu.probe import recording
+from vitedu.probe.case import Case
 
 CODE = solution_cells("lab4_training")
 REPORTS = "homework reports that were handed in"
@@ -33,7 +34,7 @@ MARGIN = 2e-3  # between the two largest logits: float32 and float64 must predic
 STEADY = 3e-5  # a third of what float32 answers are allowed
 Layers = tuple[tuple[str, str, tuple[Any, ...]], ...]
 Weights = dict[str, Tensor]
-Solved = tuple[scripted.Numbers, list[Tensor]]
+Solved = tuple[recording.Numbers, list[Tensor]]
 
 
 @cache
@@ -47,18 +48,18 @@ def answers() -> dict[str, Any]:
 
 def solved(case: Case, dtype: torch.dtype = torch.float64) -> Solved:
     """What the model answer makes of a case, with the norm of each step's gradient, and all logits in order."""
-    problem, logits, norms = scripted.Problem(case, dtype), [], [torch.zeros(())]
+    problem, logits, norms = training_scenarios.Problem(case, dtype), [], [torch.zeros(())]
     problem.model.register_forward_hook(lambda model, images, out: logits.append(out.detach()))
     parameters = list(problem.model.parameters())
     problem.optimizer.register_step_pre_hook(
         lambda *_: norms.append(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
     )
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        _, found = scripted.SCRIPTS[case.script](answers()[case.thing], problem, answers())
+        _, found = training_scenarios.PROBLEMS[case.script.partition(".")[2]](answers()[case.thing], problem, answers())
     return {**found, "norms": torch.stack([norm.double() for norm in norms])}, logits
 
 
-def drawn_until(make: Callable[[], Case], fits: Callable[[Case, scripted.Numbers, list[Tensor]], bool]) -> Case:
+def drawn_until(make: Callable[[], Case], fits: Callable[[Case, recording.Numbers, list[Tensor]], bool]) -> Case:
     """The first drawn case that shows what it is for, with classes that no rounding can exchange.
 
     Raises:
@@ -78,7 +79,7 @@ def clear(logits: list[Tensor]) -> bool:
     return bool((two[:, 0] - two[:, 1]).min() > MARGIN)
 
 
-def steady(case: Case, found: scripted.Numbers) -> bool:
+def steady(case: Case, found: recording.Numbers) -> bool:
     """Whether rounding stays small: a student's float32 must end where float64 does."""
     rough, _ = solved(case, torch.float32)
     return all(torch.allclose(rough[n].double(), t.double(), rtol=STEADY, atol=STEADY) for n, t in found.items())

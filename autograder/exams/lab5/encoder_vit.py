@@ -13,8 +13,8 @@ from torch import Tensor
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.lab import solution_cells
 from autograder.labs.variants import Draw
-from vitedu import encoders
-from vitedu.cases import Case
+from vitedu.probe import encoders
+from vitedu.probe.case import Case
 
 CODE = solution_cells("lab5_libraries")
 REPORTS = "homework reports that were handed in"

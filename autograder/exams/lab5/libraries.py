@@ -15,8 +15,8 @@ from autograder.exams.lab3 import vision_transformer
 from autograder.exams.lab5.encoder_vit import CODE, TRACKERS, WRITING
 from autograder.labs.exam import Misconception, changed
 from autograder.labs.variants import Draw
-from vitedu.cases import Case
-from vitedu.moved import OPTIONS
+from vitedu.labs.lab5.scenarios import OPTIONS
+from vitedu.probe.case import Case
 
 # Heads and their width; unlike each other, and 12 and 16 heads (the libraries' defaults) do not divide the product.
 SPLITS = ((2, 3), (2, 4), (2, 5), (3, 2), (3, 5), (4, 2), (5, 2), (5, 3))
@@ -76,7 +76,7 @@ def moved_case(draw: Draw, name: str, thing: str, library: str, config: dict[str
     side = config["image_size"] if isinstance(config["image_size"], int) else config["image_size"][0]
     images = draw.normal(draw.sizes(1, 2, 3)[0], 3, side, side)
     kwargs = {"images": images, "library": library, **config}
-    return Case(name, thing, weights=drawn_weights(draw, config), kwargs=kwargs, script="moved")
+    return Case(name, thing, weights=drawn_weights(draw, config), kwargs=kwargs, script="lab5.port_weights")
 
 
 def refused_case(draw: Draw, option: str) -> Case:
@@ -90,8 +90,8 @@ def refused_case(draw: Draw, option: str) -> Case:
     kwargs = {"option": option, **config}
     name = f"torchvision has no {option}={config[option]!r}: a ValueError that names it"
     return Case(
-        name, "to_torchvision", weights=drawn_weights(draw, config), kwargs=kwargs, script="refused", paired=True,
-        share=0.2,
+        name, "to_torchvision", weights=drawn_weights(draw, config), kwargs=kwargs, script="lab5.refuse_weights",
+        paired=True, share=0.2,
     )  # fmt: skip
 
 

@@ -22,8 +22,9 @@ from autograder.exams.lab6.problems import (
 )
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
-from vitedu import transfer_scripts
-from vitedu.cases import Case
+from vitedu.labs.lab6 import recording
+from vitedu.labs.lab6 import scenarios as transfer_scenarios
+from vitedu.probe.case import Case
 
 
 def tune_cases(draw: Draw) -> list[Case]:
@@ -41,7 +42,7 @@ def tune_cases(draw: Draw) -> list[Case]:
                 f"{prefix}x": images(draw, kind, count), f"{prefix}y": labels(draw, count, classes),
                 f"{prefix}batches": batches, f"{prefix}seconds": seconds,
             }  # fmt: skip
-        return Case(name, "fine_tune", kwargs=kwargs, script="fine_tune")
+        return Case(name, "fine_tune", kwargs=kwargs, script="lab6.fine_tune")
 
     def rate(low: int, high: int) -> float:
         return draw.sizes(1, low, high)[0] / 1000
@@ -92,13 +93,13 @@ def telling_heads(case: Case, found: dict) -> bool:
     return all(bool((other - found["train_accuracy"]).abs().max() > 0.01) for other in others)
 
 
-def counting(case: Case, way: str) -> transfer_scripts.Numbers:
+def counting(case: Case, way: str) -> recording.Numbers:
     """What the model answer makes of a case when the heads of exercise 4 are counted in a wrong way."""
     space = dict(answers())
     for code in (next(m.code for m in HEADS_WRONG if m.id == way), T):
         exec(compile(code, f"<lab6: {way}>", "exec"), space)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        return transfer_scripts.run(space["fine_tune"], case, torch.float64, space)[1]
+        return transfer_scenarios.run(space["fine_tune"], case, torch.float64, space)[1]
 
 
 T = CODE["fine_tune"]

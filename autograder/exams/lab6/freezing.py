@@ -5,7 +5,7 @@ from __future__ import annotations
 from autograder.exams.lab6.problems import CODE, LAST, REPORTS, TRACKERS, WRITING, images, standing_in
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
-from vitedu.cases import Case
+from vitedu.probe.case import Case
 
 
 def freeze_cases(draw: Draw) -> list[Case]:
@@ -14,7 +14,7 @@ def freeze_cases(draw: Draw) -> list[Case]:
     def case(name: str, kind: str, names: tuple[str, ...], raises: tuple[int, ...] | None = None) -> Case:
         (width,), (classes,) = draw.sizes(1, 4, 6), draw.sizes(1, 3, 5)
         kwargs = standing_in(draw, kind, width, classes, drop=0.5) | {"names": names, "x": images(draw, kind, 3)}
-        return Case(name, "freeze_all_but", kwargs=kwargs, script="freeze", raises=raises)
+        return Case(name, "freeze_all_but", kwargs=kwargs, script="lab6.freeze", raises=raises)
 
     (early,) = draw.sizes(1, 2, LAST - 2)
     (nowhere,) = draw.sizes(1, 30, 90)

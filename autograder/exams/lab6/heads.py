@@ -19,7 +19,7 @@ from autograder.exams.lab6.problems import (
 )
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
-from vitedu.cases import Case
+from vitedu.probe.case import Case
 
 
 def heads_cases(draw: Draw) -> list[Case]:
@@ -30,7 +30,7 @@ def heads_cases(draw: Draw) -> list[Case]:
         kwargs = standing_in(draw, kind, width, classes) | {"new_classes": new, "meta": meta}
         kwargs |= {} if meta else {"x": images(draw, kind, 2)}
         also = ("two_head_loss", "head_accuracy")
-        return Case(name, "replace_head", kwargs=kwargs, script="replace_head", also=also)
+        return Case(name, "replace_head", kwargs=kwargs, script="lab6.replace_head", also=also)
 
     return [
         new_head("two heads are replaced", "deit"),
@@ -54,7 +54,7 @@ def two_heads(draw: Draw) -> Case:
         soft = (first.softmax(1) + second.softmax(1)).argmax(1)
         if apart(*map(float, shares), float((soft == wanted).double().mean()), by=0.01):
             kwargs = {"first": first, "second": second, "labels": wanted, "heads": ("", "both", "first", "second")}
-            return Case("loss and accuracy of two heads", "two_head_loss", kwargs=kwargs, script="head_loss",
+            return Case("loss and accuracy of two heads", "two_head_loss", kwargs=kwargs, script="lab6.head_loss",
                         also=("head_accuracy",))  # fmt: skip
     raise no_draw("two heads")
 
@@ -67,7 +67,7 @@ def one_head(draw: Draw) -> Case:
         share = (logits.argmax(1) == wanted).double().mean()
         if share == 0.5 and wanted[0] != wanted[1] and float(F.cross_entropy(logits, wanted)) > 0.2:
             kwargs = {"first": logits, "labels": wanted, "heads": ("", "both")}
-            return Case("loss and accuracy of plain logits", "two_head_loss", kwargs=kwargs, script="head_loss",
+            return Case("loss and accuracy of plain logits", "two_head_loss", kwargs=kwargs, script="lab6.head_loss",
                         also=("head_accuracy",))  # fmt: skip
     raise no_draw("one head")
 

@@ -7,7 +7,7 @@ import torch
 from autograder.exams.lab6.problems import CODE, TRACKERS, WRITING
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Draw
-from vitedu.cases import Case
+from vitedu.probe.case import Case
 
 WHITE, RED = (255, 255, 255), (255, 0, 0)
 
@@ -21,7 +21,7 @@ def loading_cases(draw: Draw) -> list[Case]:
             "size": size, "mean": hundredths(3, 30, 60), "std": hundredths(3, 15, 40), "train": train,
             "colours": torch.tensor([WHITE, RED, colour]), "sides": sides,
         }  # fmt: skip
-        return Case(name, "make_transforms", kwargs=numbers, script="transform")
+        return Case(name, "make_transforms", kwargs=numbers, script="lab6.transform")
 
     def hundredths(count: int, low: int, high: int) -> tuple[float, ...]:
         return tuple(number / 100 for number in draw.sizes(count, low, high))
@@ -34,7 +34,7 @@ def loading_cases(draw: Draw) -> list[Case]:
             "count": train + held, "batch_size": batch, "val_fraction": held / (train + held),
             "seed": seed, "other_seed": other,
         }  # fmt: skip
-        return Case(name, "make_loaders", kwargs=numbers, script="loaders")
+        return Case(name, "make_loaders", kwargs=numbers, script="lab6.loaders")
 
     small, large = draw.sizes(2, 12, 24)
     side, wide, high = draw.sizes(3, 44, 60)  # twice as wide as any is high: a small size rounds other ratios away

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from autograder.errors import UserError
 from autograder.labs.lab import solution_cells
 from autograder.labs.variants import Draw
-from vitedu import transfer_scripts
-from vitedu.cases import Case
-from vitedu.transfer_models import DEPTH, image_shape
+from vitedu.labs.lab6 import recording
+from vitedu.labs.lab6.stub_models import DEPTH, image_shape
+from vitedu.probe import scenarios
+from vitedu.probe.case import Case
 
 CODE = solution_cells("lab6_transfer")
 REPORTS = "homework reports that were handed in"
@@ -37,10 +38,10 @@ def answers() -> dict[str, Any]:
     return space
 
 
-def solved(case: Case) -> transfer_scripts.Numbers:
+def solved(case: Case) -> recording.Numbers:
     """What the model answer makes of a case."""
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        return transfer_scripts.run(answers()[case.thing], case, torch.float64, answers())[1]
+        return scenarios.run(answers()[case.thing], case, torch.float64, answers())[1]
 
 
 def standing_in(draw: Draw, kind: str, width: int, classes: int, drop: float = 0.0) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from functools import cache
 
 from autograder.labs.exam import Exercise
 from autograder.labs.training_draw import ATTEMPTS, AccuracyDraw, Generators, Images, drawn
-from vitedu import capstone, forms, shapes
+from vitedu.data import drawing, glyphs
+from vitedu.training_exams import capstone
 
 ID = "capstone"
 
@@ -25,7 +26,7 @@ def draw(secret: bytes, variant: int | str, submission_hash: str) -> AccuracyDra
 
 def _images(generator: Generators) -> Images:
     rng = generator("classes")
-    palette, classes = shapes.random_palette(rng), tuple(rng.permutation(capstone.CLASSES).tolist())
+    palette, classes = drawing.random_palette(rng), tuple(rng.permutation(capstone.CLASSES).tolist())
     train = capstone.capstone_images(capstone.TRAIN, generator("train"), palette, classes)
     test = capstone.capstone_images(capstone.TEST, generator("test"), palette, classes)
     return *train, *test
@@ -35,7 +36,7 @@ def _images(generator: Generators) -> Images:
 def version() -> str:
     """A digest of all that decides what a training gives, but not of thresholds: these may be judged anew."""
     sizes = (capstone.BUDGET, capstone.TRAIN, capstone.TEST, capstone.CLASSES, ATTEMPTS)
-    things = (capstone.train, capstone.warm_up, capstone.Clock, forms._draw, drawn, _images)
+    things = (capstone.train, capstone.warm_up, capstone.Clock, glyphs._draw, drawn, _images)
     sources = [inspect.getsource(thing) for thing in things]
     images, labels = capstone.capstone_images(4, 0)
     parts = [ID, sizes, sources, images.tolist(), labels.tolist()]

@@ -9,7 +9,7 @@ from torch import Tensor
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.lab import solution_cells
 from autograder.labs.variants import Draw
-from vitedu.cases import Case
+from vitedu.probe.case import Case
 
 CODE = solution_cells("lab7_vit_or_cnn")
 REPORTS = "homework reports that were handed in"

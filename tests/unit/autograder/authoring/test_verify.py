@@ -9,7 +9,7 @@ from autograder.judging.reference_answers import Reference
 from autograder.labs.exam import Alternative, Exercise, Misconception
 from autograder.labs.lab import Cell, Lab
 from autograder.labs.variants import Draw
-from vitedu.cases import Case
+from vitedu.probe.case import Case
 
 SECRET = b"a secret for tests"
 

@@ -27,12 +27,14 @@ from autograder.judging.training_attempt import Attempt
 from autograder.judging.verdict import ERROR, GRADED, NOT_ANSWERED, TIMED_OUT, Verdict
 from autograder.labs.lab import find_lab, without_marks
 from autograder.labs.training_draw import AccuracyDraw
-from vitedu import capstone as inside
-from vitedu import capstone_rehearsal, wire
-from vitedu.capstone import BUDGET, CLASSES, TEST, TIERS, Clock, answer_capstone
-from vitedu.cases import Answer
-from vitedu.checks import CheckFailed
-from vitedu.learn import request_logits, request_training
+from vitedu.checks.validate import CheckFailed
+from vitedu.probe import serialization
+from vitedu.probe.case import Answer
+from vitedu.training_exams import capstone as inside
+from vitedu.training_exams import capstone_rehearsal
+from vitedu.training_exams.capstone import BUDGET, CLASSES, TEST, TIERS, Clock
+from vitedu.training_exams.capstone_kernel_entry import answer_capstone
+from vitedu.training_exams.kernel_entry import request_logits, request_training
 
 LEAST = list(TIERS.values())
 LAB = find_lab("lab7")
@@ -222,7 +224,7 @@ def test_neither_labels_nor_entropy_enter_the_kernel(monkeypatch):
     put = StudentKernel.put
 
     def listen(self, entry, make, *rest, **named):
-        if entry == "capstone.answer_capstone":
+        if entry == "training_exams.capstone_kernel_entry.answer_capstone":
             sent.append(make("nonce"))
         return put(self, entry, make, *rest, **named)
 
@@ -241,10 +243,10 @@ def test_neither_labels_nor_entropy_enter_the_kernel(monkeypatch):
 
 def asked(monkeypatch, request: bytes, space: dict) -> Answer:
     shown = []
-    monkeypatch.setattr("IPython.display.publish_display_data", lambda data: shown.append(data[wire.MIME]))
+    monkeypatch.setattr("IPython.display.publish_display_data", lambda data: shown.append(data[serialization.MIME]))
     answer_capstone(base64.b64encode(request).decode(), space)
     (data,) = shown
-    header, tensors = wire.unpack(base64.b64decode(data))
+    header, tensors = serialization.unpack(base64.b64decode(data))
     return Answer.read(header, tensors)
 
 

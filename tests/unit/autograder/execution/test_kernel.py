@@ -13,7 +13,7 @@ from autograder.execution.limits import Limits
 from autograder.execution.student_kernel import DIED, ERROR, OK, TIMED_OUT, KernelStartError, Run, StudentKernel
 from autograder.sandbox.bubblewrap import unavailable
 from autograder.sandbox.forked_kernel import ForkServer
-from vitedu.cases import Case
+from vitedu.probe.case import Case
 
 SMALL = Limits(output_bytes=50_000, outputs=20, message_bytes=2**23)
 X = torch.arange(6, dtype=torch.float64).view(2, 3)
@@ -24,7 +24,8 @@ FORGE = """
 import base64, sys, threading, time
 import torch
 from IPython.display import HTML, clear_output, display, publish_display_data
-from vitedu import probe, wire
+from vitedu.probe import serialization
+from vitedu.probe.case import Answer, pack_answer
 kernel = get_ipython().kernel
 
 def forge(kind, content, parent=None):
@@ -42,14 +43,14 @@ def question():
 
 def forge_answer(nonce, case, value):
     out = torch.full((2, 3), float(value), dtype=torch.float64)
-    data = probe.pack_answer(probe.Answer("ok", "Tensor", tensors={"out": out}), nonce, case)
-    publish_display_data({wire.MIME: base64.b64encode(data).decode()})
+    data = pack_answer(Answer("ok", "Tensor", tensors={"out": out}), nonce, case)
+    publish_display_data({serialization.MIME: base64.b64encode(data).decode()})
 """
 
 
 @pytest.fixture(scope="module")
 def template():
-    with ForkServer(["torch", "vitedu.probe"]) as template:
+    with ForkServer(["torch", "vitedu.probe.kernel_entry"]) as template:
         yield template.address
 
 
@@ -151,7 +152,8 @@ def test_a_message_beyond_the_limit_costs_its_own_cell_only(kernel):
     [
         "{'data': 5, 'metadata': {}}", "{'data': ['text/plain'], 'metadata': {}}", "{}", "b'[]'", "b'5'", "b'null'",
         "{'data': {'text/plain': 5, 'image/png': {'a': 1}, 'text/html': None}, 'metadata': 7}",
-        "{'data': {wire.MIME: 5}}", "{'data': {wire.MIME: 'not base64'}}", "{'data': {wire.MIME: 'AAAA'}}",
+        "{'data': {serialization.MIME: 5}}", "{'data': {serialization.MIME: 'not base64'}}",
+        "{'data': {serialization.MIME: 'AAAA'}}",
         "b'[' * 100_000 + b']' * 100_000", "b'{\"data\": ' * 50_000 + b'1' + b'}' * 50_000",
         "b'{\"data\": NaN'", "b'\\xff\\x00'",
     ],

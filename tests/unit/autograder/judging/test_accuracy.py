@@ -24,9 +24,9 @@ from autograder.judging.verdict import ERROR, FOR_REVIEW, GRADED, NOT_ANSWERED
 from autograder.labs.exam import Exercise, Misconception, changed
 from autograder.labs.lab import Lab, all_labs, solution_cells
 from autograder.labs.training_draw import ATTEMPTS, AccuracyDraw
-from vitedu import capstone, learn
-from vitedu.cases import Answer
-from vitedu.learn import TEST, TIERS, exam_settings, logits_of
+from vitedu.probe.case import Answer
+from vitedu.training_exams import capstone, recipe
+from vitedu.training_exams.recipe import TEST, TIERS, exam_settings, logits_of
 
 GOLD, SILVER, BRONZE = (TIERS[name] for name in ("gold", "silver", "bronze"))
 CODE = solution_cells("lab4_training")
@@ -118,10 +118,10 @@ def test_a_draw_is_fixed_by_secret_variant_and_submission_and_by_each_of_them(ex
 def test_the_version_changes_with_the_recipe_and_not_with_a_threshold(monkeypatch):
     before = accuracy_exam.version()
     accuracy_exam.version.cache_clear()
-    monkeypatch.setitem(learn.TIERS, "gold", 0.999)
+    monkeypatch.setitem(recipe.TIERS, "gold", 0.999)
     assert accuracy_exam.version() == before
     accuracy_exam.version.cache_clear()
-    monkeypatch.setattr(learn, "RECIPE", learn.Recipe(epochs=99))
+    monkeypatch.setattr(recipe, "RECIPE", recipe.Recipe(epochs=99))
     assert accuracy_exam.version() != before
     monkeypatch.undo()
     accuracy_exam.version.cache_clear()
@@ -461,7 +461,7 @@ def test_every_variant_can_be_made_and_learns_or_fails_as_code_does():
     model = logits_with_same_weights(reference, [], images)
     for variant in VARIANTS:
         space = reference.namespace(codes(variant, lab))
-        learn.learn(space["exam_model"], space["train_one_epoch"], images, labels, 0, recipe=learn.Recipe(1, 4))
+        recipe.learn(space["exam_model"], space["train_one_epoch"], images, labels, 0, recipe=recipe.Recipe(1, 4))
         if set(variant.edits) == {"earlier-parts"} and variant.id != "class-token-frozen":
             other = logits_with_same_weights(reference, codes(variant, lab), images)
             assert not torch.allclose(model, other, atol=1e-3), f"{variant.id} computes the same as right code"
@@ -508,7 +508,7 @@ def test_the_model_answer_gets_gold_and_a_broken_one_is_carried_over(reference):
     assert max(found["accuracies"]) >= GOLD and found["cpu"] < 60
     draw = accuracy_exam.draw(b"slow", 1, "one")
     space = reference.namespace([("train_one_epoch", NO_STEP)])
-    model, _ = learn.learn(space["exam_model"], space["train_one_epoch"], draw.train_images, draw.train_labels, 5)
+    model, _ = recipe.learn(space["exam_model"], space["train_one_epoch"], draw.train_images, draw.train_labels, 5)
     attempt, exam = answers(model, draw.test_images), AccuracyExam(reference)
     assert exam.judge(draw, [attempt], {}).points == 0
     assert exam.judge(draw, [attempt], {"train_one_epoch": "no-step"}).points == 3

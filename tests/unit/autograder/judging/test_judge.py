@@ -16,9 +16,9 @@ from autograder.judging.verdict import ERROR, FOR_REVIEW, GRADED, NOT_ANSWERED, 
 from autograder.judging.verdict_output import verdict_output
 from autograder.labs.lab import find_lab
 from autograder.labs.variants import VARIANTS, Draw, variant_of
-from vitedu.cases import Answer
-from vitedu.compare import close
-from vitedu.probe import ask
+from vitedu.probe.ask import ask
+from vitedu.probe.case import Answer
+from vitedu.probe.comparison import close
 
 SECRET = b"a secret for tests"
 
@@ -385,7 +385,7 @@ def test_processes_that_grade_a_class_share_reference_answers(tmp_path, monkeypa
 
     computed = answers(one)
     with monkeypatch.context() as patch:
-        patch.setattr("vitedu.probe.ask", lambda *_, **__: pytest.fail("it is there already"))
+        patch.setattr("vitedu.probe.ask.ask", lambda *_, **__: pytest.fail("it is there already"))
         assert not differ(computed, answers(other))
     (left,) = tmp_path.iterdir()
     left.write_bytes(left.read_bytes()[:50])  # of a process that was killed, or a disk that was full

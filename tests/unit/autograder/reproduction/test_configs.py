@@ -10,8 +10,8 @@ from torch import nn
 from autograder.judging.reference_answers import Reference
 from autograder.labs.lab import find_lab
 from autograder.reproduction.configs import BASELINE, CONFIGS, Config
-from vitedu import homework
-from vitedu.data import load
+from vitedu.data.datasets import load
+from vitedu.labs.lab3 import homework
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from tqdm.auto import tqdm
 from autograder.errors import UserError
 from autograder.reproduction import train as training
 from autograder.reproduction.configs import CONFIGS, Training
-from vitedu.data import fit_to, load
-from vitedu.errors import DataError
+from vitedu.data.datasets import fit_to, load
+from vitedu.data.errors import DataError
 
 LEARNED = Training(epochs=(2,), batch_size=32)
 

@@ -100,7 +100,7 @@ def test_what_takes_long_to_import_is_there_for_the_labs_that_use_it_and_not_for
 
 FACTS = r"""
 import gc, hashlib, json, locale, multiprocessing, os, resource, signal, socket, sys, threading, warnings
-import matplotlib, matplotlib.pyplot as plt, numpy, torch, vitedu.probe, vitedu.learn
+import matplotlib, matplotlib.pyplot as plt, numpy, torch, vitedu.probe.kernel_entry, vitedu.training_exams.recipe
 plt.close(plt.figure())
 def signature(value):
     return hashlib.sha256(repr(value).encode()).hexdigest()

@@ -12,13 +12,14 @@ import torch
 from PIL import Image
 from torch import nn
 
-from vitedu import display, stored
-from vitedu.cases import Case
-from vitedu.checks import CheckFailed, check, examine, when_ready
-from vitedu.compare import TOLERANCE, Expected, facts
-from vitedu.findings import note
-from vitedu.probe import ask
-from vitedu.stored import Fingerprint, StoredMisconception
+from vitedu.checks import feedback_card, fingerprint_file
+from vitedu.checks.check import check, examine, when_ready
+from vitedu.checks.fingerprint_file import Fingerprint, StoredMisconception
+from vitedu.checks.mismatch import note
+from vitedu.checks.validate import CheckFailed
+from vitedu.probe.ask import ask
+from vitedu.probe.case import Case
+from vitedu.probe.comparison import TOLERANCE, Expected, facts
 
 T = TOLERANCE[torch.float64]
 X = torch.randn(4, 5, generator=torch.Generator().manual_seed(0)).double()
@@ -67,7 +68,7 @@ def dropped(x):
 @pytest.fixture(autouse=True)
 def lab(tmp_path, monkeypatch):
     """A lab of two exercises, the second built on the first, as an author's build would store it."""
-    monkeypatch.setattr(stored, "FOLDER", tmp_path)
+    monkeypatch.setattr(fingerprint_file, "FOLDER", tmp_path)
     monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
     by_chance = StoredMisconception(
         "dropout stays on.", "When?", [Expected(facts(ask(dropped, c), c, T), by_chance=True) for c in ROWS]
@@ -83,7 +84,7 @@ def lab(tmp_path, monkeypatch):
             "over-columns": idea(ColumnsLayer, LAYER, "the softmax runs over the columns", earlier="rows_to_one"),
         }),
     }  # fmt: skip
-    stored.save(tmp_path / "lab1.safetensors", made, source="abc")
+    fingerprint_file.save(tmp_path / "lab1.safetensors", made, source="abc")
     return made
 
 
@@ -376,10 +377,10 @@ def test_everything_in_html_is_escaped():
     assert "<script" not in html and "<img" not in html and "<b>f" not in html
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &quot;quoted&quot; &#x27;too&#x27; &amp;" in html
     nasty = "<script>'\""
-    card = display.Card(nasty, nasty, display.WRONG, [(nasty, nasty)], [(False, nasty, nasty)], [nasty])
-    assert "<script" not in display.html(card, (b"", nasty)) and 'alt="&lt;script&gt;&#x27;&quot;"' in display.html(
+    card = feedback_card.Card(nasty, nasty, feedback_card.WRONG, [(nasty, nasty)], [(False, nasty, nasty)], [nasty])
+    assert "<script" not in feedback_card.html(
         card, (b"", nasty)
-    )
+    ) and 'alt="&lt;script&gt;&#x27;&quot;"' in feedback_card.html(card, (b"", nasty))
 
 
 def test_html_uses_plain_tags_with_inline_style_only():
@@ -391,26 +392,28 @@ def test_html_uses_plain_tags_with_inline_style_only():
 
 
 def test_the_same_note_is_not_said_twice():
-    card = display.Card(
+    card = feedback_card.Card(
         "e",
         "s",
-        display.WRONG,
+        feedback_card.WRONG,
         rows=[(False, "one", "n"), (False, "two", "n"), (True, "three", ""), (True, "four", "")],
     )
-    assert display.text(card).split("\n")[1:] == [
+    assert feedback_card.text(card).split("\n")[1:] == [
         "  wrong   one: n",
         "  wrong   two: the same",
         "  right   three",
         "  right   four",
     ]
-    assert display.html(card).count("the same") == 1
+    assert feedback_card.html(card).count("the same") == 1
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 4), (200, 3), (2, 2, 5, 1), (0 + 1, 9, 70)])
 def test_heatmaps_of_any_size(shape):
     torch.manual_seed(0)
     expected = torch.randn(shape)
-    png, alt = display.heatmaps(expected, expected + torch.zeros(shape).index_fill_(0, torch.tensor(shape[0] - 1), 2.0))
+    png, alt = feedback_card.heatmaps(
+        expected, expected + torch.zeros(shape).index_fill_(0, torch.tensor(shape[0] - 1), 2.0)
+    )
     assert Image.open(io.BytesIO(png)).format == "PNG" and "at most 2" in alt
 
 
@@ -418,7 +421,7 @@ def test_the_matrix_that_differs_most_is_shown():
     expected = torch.zeros(2, 3, 4, 5)
     got = expected.clone()
     got[1, 2, 0, 0], got[0, 0, 0, 0] = -3, 1
-    assert "at [1, 2]" in display.heatmaps(expected, got)[1]
+    assert "at [1, 2]" in feedback_card.heatmaps(expected, got)[1]
 
 
 def test_words_without_the_names_of_arguments():
@@ -429,8 +432,8 @@ def test_words_without_the_names_of_arguments():
 
 
 def test_fingerprints_come_back_and_are_the_same_bytes_twice(lab, tmp_path):
-    loaded = stored.load("lab1")
-    assert list(loaded) == ["rows_to_one", "Layer"] and stored.source(tmp_path / "lab1.safetensors") == "abc"
+    loaded = fingerprint_file.load("lab1")
+    assert list(loaded) == ["rows_to_one", "Layer"] and fingerprint_file.source(tmp_path / "lab1.safetensors") == "abc"
     for id, fingerprint in lab.items():
         assert loaded[id].things == [id]
         for case, back in zip(fingerprint.cases, loaded[id].cases, strict=True):
@@ -446,7 +449,7 @@ def test_fingerprints_come_back_and_are_the_same_bytes_twice(lab, tmp_path):
         assert [e.by_chance for m in loaded[id].misconceptions.values() for e in m.expected] == [
             e.by_chance for m in fingerprint.misconceptions.values() for e in m.expected
         ]
-    stored.save(tmp_path / "again.safetensors", lab, source="abc")
+    fingerprint_file.save(tmp_path / "again.safetensors", lab, source="abc")
     assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "lab1.safetensors").read_bytes()
 
 
@@ -456,8 +459,8 @@ def test_values_too_large_for_float32_are_kept_as_they_are(tmp_path):
     one = Fingerprint(
         [case], [facts(ask(rows_to_one, case), case, T)], {"huge": StoredMisconception("", "", [Expected(huge)])}
     )
-    stored.save(tmp_path / "lab2.safetensors", {"f": one})
-    (back,) = stored.load("lab2")["f"].misconceptions["huge"].expected
+    fingerprint_file.save(tmp_path / "lab2.safetensors", {"f": one})
+    (back,) = fingerprint_file.load("lab2")["f"].misconceptions["huge"].expected
     assert torch.equal(back.facts.values["out"], huge.values["out"]) and math.isfinite(huge.values["out"].max())
 
 

@@ -8,15 +8,15 @@ import pytest
 import torch
 from PIL import Image
 
-from vitedu import shapes
-from vitedu.data import Dataset, digits, gallery, load
-from vitedu.errors import DataError
+from vitedu.data import drawing, shapes
+from vitedu.data.datasets import Dataset, digits, gallery, load
+from vitedu.data.errors import DataError
 
 GENERATORS = {"pairs": shapes.pairs, "oddone": shapes.oddone}
 
 
 def pixels(images: torch.Tensor) -> torch.Tensor:
-    return images * shapes.STD + shapes.MEAN
+    return images * drawing.STD + drawing.MEAN
 
 
 def nearness(images: torch.Tensor, palette) -> torch.Tensor:
@@ -55,7 +55,7 @@ def test_a_generator_goes_on_from_where_it_stands(name):
 
 def test_the_label_of_pairs_says_which_two_and_which_is_above():
     images, labels = shapes.pairs(400, 7)
-    seen = nearness(pixels(images), shapes.PALETTE)
+    seen = nearness(pixels(images), drawing.PALETTE)
     amount = seen.sum((2, 3)).float()
     middle = (seen * torch.arange(32)[:, None]).sum((2, 3)) / amount.clamp(min=1)  # mean row of each colour
     hits = 0
@@ -67,7 +67,7 @@ def test_the_label_of_pairs_says_which_two_and_which_is_above():
 
 def test_the_label_of_oddone_is_the_cell_with_another_colour():
     images, labels = shapes.oddone(400, 7)
-    seen = nearness(pixels(images), shapes.PALETTE).float()
+    seen = nearness(pixels(images), drawing.PALETTE).float()
     cells = [part.sum((2, 3)) for row in seen.chunk(2, 2) for part in row.tensor_split(3, 3)]
     colour = torch.stack(cells, 1).argmax(2)  # (n, 6): the strongest colour of each cell
     usual = colour.mode(1).values
@@ -76,7 +76,7 @@ def test_the_label_of_oddone_is_the_cell_with_another_colour():
 
 
 def test_a_palette_and_an_order_of_classes():
-    palette = shapes.random_palette(5)
+    palette = drawing.random_palette(5)
     distances = torch.cdist(torch.tensor(palette), torch.tensor(palette)) + torch.eye(3)
     assert palette.shape == (3, 3) and distances.min() > 0.3
     images, labels = shapes.pairs(300, 9, palette)

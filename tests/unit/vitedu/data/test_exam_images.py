@@ -7,8 +7,9 @@ import time
 import numpy as np
 import torch
 
-from vitedu.exam_images import exam_images
-from vitedu.shapes import MEAN, ORDERS, PAIRS, PALETTE, STD, random_palette
+from vitedu.data.drawing import MEAN, PALETTE, STD, random_palette
+from vitedu.data.exam_images import exam_images
+from vitedu.data.shapes import ORDERS, PAIRS
 
 MANY = 400
 

@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from vitedu import comparisons, forms
-from vitedu.forms import FORMS, oneform, twoforms
-from vitedu.shapes import MEAN, STD
+from vitedu.data import glyphs
+from vitedu.data.drawing import MEAN, STD
+from vitedu.data.glyphs import FORMS, oneform, twoforms
+from vitedu.plots import comparisons
 
 TASKS = pytest.mark.parametrize("task", [oneform, twoforms])
 
@@ -30,7 +31,7 @@ def test_the_same_seed_gives_the_same_images_and_every_class_occurs(task):
 def drawn(form: int, size: float) -> np.ndarray:
     """One object in white on black (32, 32)."""
     images, middle = np.zeros((1, 3, 32, 32), np.float32), np.array([16.0], np.float32)
-    forms._draw(images, middle, middle, np.array([size], np.float32), np.array([form]), np.ones((1, 3), np.float32))
+    glyphs._draw(images, middle, middle, np.array([size], np.float32), np.array([form]), np.ones((1, 3), np.float32))
     return images[0, 0]
 
 

@@ -23,9 +23,9 @@ import torch
 from PIL import Image
 from torchvision.datasets import CIFAR10, FashionMNIST
 
-from vitedu import downloads
-from vitedu.data import load
-from vitedu.errors import DataError
+from vitedu.data import downloads
+from vitedu.data.datasets import load
+from vitedu.data.errors import DataError
 
 RNG = np.random.default_rng(0)
 SIZES = {"train": 24, "t10k": 10}

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from vitedu import homework
-from vitedu.homework import FlattenedBlock, FlattenedViT, OneTensorAttention, OneTensorViT
+from vitedu.labs.lab3 import homework
+from vitedu.labs.lab3.homework import FlattenedBlock, FlattenedViT, OneTensorAttention, OneTensorViT
 
 
 def numbers(part: nn.Module | nn.Parameter) -> int:

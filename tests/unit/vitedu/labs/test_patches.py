@@ -16,9 +16,10 @@ from torch import Tensor
 
 from autograder.judging.reference_answers import Reference
 from autograder.labs.lab import find_lab
-from vitedu import embeddings, patches
-from vitedu.checks import when_ready
-from vitedu.pictures import Picture
+from vitedu.checks.check import when_ready
+from vitedu.data import sample_digit, sample_photo
+from vitedu.labs.lab2 import patch_pictures, token_pictures
+from vitedu.plots.figure import Picture
 
 
 @pytest.fixture(scope="module")
@@ -30,15 +31,15 @@ def answers() -> dict[str, Any]:
 def draw(name: str, answers: dict[str, Any]) -> Picture:
     cut, together = answers["patchify"], answers["unpatchify"]
     drawings = {
-        "cut up": lambda: patches.cut_up(cut),
-        "numbers": lambda: patches.patch_numbers(cut),
-        "digit": lambda: patches.digit_patches(cut),
-        "cost": lambda: patches.token_cost(cut, 64),
-        "together": lambda: patches.put_together(cut, together),
-        "shuffled": lambda: patches.put_together(cut, together, shuffled=True),
-        "features": lambda: embeddings.feature_maps(answers["ConvPatchEmbedding"]),
-        "stages": lambda: embeddings.token_stages(answers["TokenEmbedding"]),
-        "similarity": lambda: embeddings.position_similarity(answers["sincos_position_2d"](4, 5, 16), 4, 5),
+        "cut up": lambda: patch_pictures.cut_up(cut),
+        "numbers": lambda: patch_pictures.patch_numbers(cut),
+        "digit": lambda: patch_pictures.digit_patches(cut),
+        "cost": lambda: patch_pictures.token_cost(cut, 64),
+        "together": lambda: patch_pictures.put_together(cut, together),
+        "shuffled": lambda: patch_pictures.put_together(cut, together, shuffled=True),
+        "features": lambda: token_pictures.feature_maps(answers["ConvPatchEmbedding"]),
+        "stages": lambda: token_pictures.token_stages(answers["TokenEmbedding"]),
+        "similarity": lambda: token_pictures.position_similarity(answers["sincos_position_2d"](4, 5, 16), 4, 5),
     }
     return drawings[name]()
 
@@ -78,12 +79,12 @@ def by_columns(answers: dict[str, Any]) -> Callable[[Tensor, int], Tensor]:
 
 def test_pictures_of_patches_show_what_the_function_computes(answers):
     wrong = by_columns(answers)
-    for drawing in (patches.cut_up, patches.digit_patches):
+    for drawing in (patch_pictures.cut_up, patch_pictures.digit_patches):
         assert drawing(wrong).png != drawing(answers["patchify"]).png
-    assert "without ink are 0, 2, 3, 12, 13, 14, 15." in patches.digit_patches(wrong).alt
-    mixed = patches.put_together(wrong, answers["unpatchify"])
+    assert "without ink are 0, 2, 3, 12, 13, 14, 15." in patch_pictures.digit_patches(wrong).alt
+    mixed = patch_pictures.put_together(wrong, answers["unpatchify"])
     assert mixed.alt.endswith("largest difference: 1.")
-    assert mixed.png != patches.put_together(answers["patchify"], answers["unpatchify"]).png
+    assert mixed.png != patch_pictures.put_together(answers["patchify"], answers["unpatchify"]).png
 
 
 def test_the_row_of_numbers_is_the_functions(answers):
@@ -92,7 +93,7 @@ def test_the_row_of_numbers_is_the_functions(answers):
 
     numbers = [
         picture.alt.split("as a row: ")[1].removesuffix(".").split(", ")
-        for picture in map(patches.patch_numbers, (answers["patchify"], backwards))
+        for picture in map(patch_pictures.patch_numbers, (answers["patchify"], backwards))
     ]
     assert numbers[0] == numbers[1][::-1] != numbers[1]
 
@@ -102,24 +103,24 @@ def test_tokens_without_positions_are_said_to_be_alike(answers):
         def forward(self, images: Tensor) -> Tensor:
             return torch.cat([self.cls_token, self.patches(images)], dim=1)
 
-    assert "their tokens all alike" in embeddings.token_stages(Without).alt
+    assert "their tokens all alike" in token_pictures.token_stages(Without).alt
 
 
 def test_similarity_is_that_of_the_vectors():
     """Orthogonal vectors are like nobody else, equal ones like all."""
-    assert "with its right neighbour 0.00" in embeddings.position_similarity(torch.eye(9), 3, 3).alt
-    assert "upper left 1.00" in embeddings.position_similarity(torch.ones(9, 4), 3, 3).alt
+    assert "with its right neighbour 0.00" in token_pictures.position_similarity(torch.eye(9), 3, 3).alt
+    assert "upper left 1.00" in token_pictures.position_similarity(torch.ones(9, 4), 3, 3).alt
 
 
 def test_features_are_dot_products_with_the_patterns(answers):
-    photo = patches.small_photo()
+    photo = sample_photo.small_photo()
     sums = torch.nn.functional.avg_pool2d(photo.sum(1), 4) * 16
     said = f"brightness from {sums.min():.1f} to {sums.max():.1f}"
-    assert said in embeddings.feature_maps(answers["ConvPatchEmbedding"]).alt
+    assert said in token_pictures.feature_maps(answers["ConvPatchEmbedding"]).alt
 
 
 def test_photo_and_digits():
-    photo, digit = patches.small_photo(), patches.digit(1)
+    photo, digit = sample_photo.small_photo(), sample_digit.digit(1)
     assert photo.shape == (1, 3, 96, 160) and 0 <= photo.min() < 0.1 and 0.9 < photo.max() <= 1
     assert digit.shape == (1, 1, 8, 8) and digit.max() == 16 and torch.equal(digit, digit.round())
     assert digit.dtype == photo.dtype == torch.float32
@@ -130,31 +131,38 @@ def test_a_result_of_the_wrong_shape_is_named(answers):
         return answers["patchify"](images, patch_size).mT
 
     with pytest.raises(ValueError, match=r"expected patches \(1, 15, 3072\), got \(1, 3072, 15\)"):
-        patches.cut_up(transposed)
+        patch_pictures.cut_up(transposed)
     with pytest.raises(ValueError, match=r"expected images \(1, 3, 114, 190\), got"):
-        patches.put_together(answers["patchify"], lambda cut, size, whole: answers["unpatchify"](cut, size, whole).mT)
+        patch_pictures.put_together(
+            answers["patchify"], lambda cut, size, whole: answers["unpatchify"](cut, size, whole).mT
+        )
     with pytest.raises(ValueError, match=r"expected positions \(6, 4\), got \(5, 4\)"):
-        embeddings.position_similarity(torch.ones(5, 4), 2, 3)
+        token_pictures.position_similarity(torch.ones(5, 4), 2, 3)
 
 
 def test_a_todo_is_one_line_and_no_picture(capsys, answers):
     def todo(*_: Any) -> Tensor:
         raise NotImplementedError("TODO")
 
-    drawings = (patches.cut_up, patches.patch_numbers, patches.digit_patches, patches.token_cost,
-                embeddings.feature_maps, embeddings.token_stages)  # fmt: skip
+    drawings = (
+        patch_pictures.cut_up, patch_pictures.patch_numbers, patch_pictures.digit_patches, patch_pictures.token_cost,
+        token_pictures.feature_maps, token_pictures.token_stages,
+    )  # fmt: skip
     for drawing in drawings:
         assert when_ready(drawing)(todo) is None
         assert capsys.readouterr().out.count("\n") == 1
-    assert when_ready(patches.put_together)(answers["patchify"], todo) is None
+    assert when_ready(patch_pictures.put_together)(answers["patchify"], todo) is None
 
 
 def test_importing_draws_nothing_and_loads_no_matplotlib():
-    code = "import sys, vitedu.patches, vitedu.embeddings; sys.exit(bool({'matplotlib', 'sklearn'} & set(sys.modules)))"
+    code = (
+        "import sys, vitedu.labs.lab2.patch_pictures, vitedu.labs.lab2.token_pictures; "
+        "sys.exit(bool({'matplotlib', 'sklearn'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("module", [patches, embeddings], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [patch_pictures, token_pictures], ids=lambda module: module.__name__)
 def test_no_solution_stands_in_the_drawing_code(module):
     solving = {
         "permute", "transpose", "swapaxes", "mT", "rearrange", "unfold", "fold", "pixel_unshuffle", "pixel_shuffle",

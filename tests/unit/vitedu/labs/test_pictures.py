@@ -15,10 +15,11 @@ from torch import Tensor
 
 from autograder.judging.reference_answers import Reference
 from autograder.labs.lab import find_lab
-from vitedu import diagrams, photo, pictures
-from vitedu.checks import when_ready
+from vitedu.checks.check import when_ready
+from vitedu.labs.lab1 import diagrams, photo, pictures
+from vitedu.plots import figure
 
-MODULES = (pictures, photo, diagrams)
+MODULES = (figure, photo, diagrams)
 WORDS = ["she", "fed", "it"]
 
 
@@ -33,7 +34,7 @@ def uniform(q: Tensor, k: Tensor) -> Tensor:
     return torch.full((q.shape[-2], k.shape[-2]), 1 / k.shape[-2])
 
 
-def draw(name: str, answers: dict[str, Callable[..., Tensor]]) -> pictures.Picture:
+def draw(name: str, answers: dict[str, Callable[..., Tensor]]) -> figure.Picture:
     weights, attention = answers["attention_weights"], answers["scaled_dot_product_attention"]
     x = torch.eye(3)
     drawings = {
@@ -71,7 +72,7 @@ def test_a_picture_is_a_small_png_with_a_text(name, facts, answers):
 
 
 def test_the_alt_text_is_escaped():
-    assert 'alt="a &lt;b&gt; &quot;c&quot;"' in pictures.Picture(b"", 'a <b> "c"')._repr_html_()
+    assert 'alt="a &lt;b&gt; &quot;c&quot;"' in figure.Picture(b"", 'a <b> "c"')._repr_html_()
 
 
 def test_pictures_show_what_the_function_computes(answers):
@@ -117,7 +118,8 @@ def test_a_todo_is_one_line_and_no_picture(capsys):
 
 
 def test_importing_draws_nothing_and_loads_no_matplotlib():
-    code = "import sys, vitedu.pictures, vitedu.photo, vitedu.diagrams; sys.exit('matplotlib' in sys.modules)"
+    drawn = "vitedu.plots.figure, vitedu.labs.lab1.photo, vitedu.labs.lab1.diagrams"
+    code = f"import sys, {drawn}; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

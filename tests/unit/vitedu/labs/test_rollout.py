@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from autograder.judging.reference_answers import Reference
 from autograder.labs.lab import find_lab, solution_cells
-from vitedu import rollout, shapes, vit_diagrams
-from vitedu.checks import when_ready
-from vitedu.pictures import Picture
+from vitedu.checks.check import when_ready
+from vitedu.data import shapes
+from vitedu.labs.lab3 import rollout, vit_diagrams
+from vitedu.plots.figure import Picture
 
 WEIGHTS = Path(rollout.__file__).parent / "weights" / "pairs.safetensors"
 

@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from autograder.judging.reference_answers import Reference
 from autograder.labs.lab import find_lab
-from vitedu.anatomy import Table, anatomy
+from vitedu.plots.anatomy import Table, anatomy
 
 
 def count(module: nn.Module) -> int:

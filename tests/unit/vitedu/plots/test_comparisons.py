@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from vitedu import comparisons
+from vitedu.plots import comparisons
 
 
 def test_the_spread_is_the_standard_deviation_of_a_sample():

@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 import torch
 
-from vitedu.cases import Answer, Case
-from vitedu.compare import ComparableAnswer, Expected, close, explain, facts, right, same
-from vitedu.probe import ask
+from vitedu.probe.ask import ask
+from vitedu.probe.case import Answer, Case
+from vitedu.probe.comparison import ComparableAnswer, Expected, close, explain, facts, right, same
 
 T = 1e-6
 X = torch.arange(1.0, 7.0, dtype=torch.float64).view(2, 3)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vitedu.elsewhere import ABSENT, MIXED, FakeDeviceTensor, written_elsewhere
+from vitedu.probe.fake_device import ABSENT, MIXED, FakeDeviceTensor, written_elsewhere
 
 HERE = torch.arange(6.0).reshape(2, 3)
 

@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from vitedu import probe, wire
-from vitedu.cases import Answer, Case
-from vitedu.compare import facts
-from vitedu.findings import note
-from vitedu.probe import ask, asks_for_float32, integers_in, is_todo
+from vitedu.checks.mismatch import note
+from vitedu.probe import case, kernel_entry, serialization
+from vitedu.probe.ask import ask, asks_for_float32
+from vitedu.probe.case import Answer, Case, read_cases, request
+from vitedu.probe.comparison import facts
+from vitedu.probe.student_errors import integers_in, is_todo
 
 X = torch.randn(2, 3, dtype=torch.float64)
 W = torch.randn(4, 3, dtype=torch.float64)
@@ -201,7 +202,7 @@ def test_every_kind_of_result_travels(result, kind, outs):
     found = ask(result, CALL)
     assert (found.status, found.kind) == ("ok", kind)
     assert {name for name in found.tensors if name.startswith("out")} == outs
-    header, tensors = wire.unpack(probe.pack_answer(found, "nonce", 3))
+    header, tensors = serialization.unpack(case.pack_answer(found, "nonce", 3))
     assert (header["nonce"], header["case"]) == ("nonce", 3)
     back = Answer.read(header, tensors)
     assert (back.status, back.kind) == (found.status, found.kind)
@@ -409,7 +410,7 @@ def test_only_trouble_with_dtypes_is_asked_again_in_float32(f, again):
     ],
 )  # fmt: skip
 def test_a_header_of_the_wrong_shape_is_refused(header):
-    with pytest.raises(wire.WireError):
+    with pytest.raises(serialization.WireError):
         Answer.read(header, {})
 
 
@@ -435,7 +436,7 @@ def test_a_forged_header_is_cut_to_size():
     assert (len(read.kind), len(read.absent), len(read.absent[0])) == (40, 64, 100)
     assert (read.error["type"], len(read.error["message"]), read.error["line"]) == ("Exception", 300, 0)
     assert len(read.error["integers"]) <= 16
-    with pytest.raises(wire.WireError, match="status"):
+    with pytest.raises(serialization.WireError, match="status"):
         Answer.read(read.header() | {"status": "graded"}, {})
 
 
@@ -444,9 +445,9 @@ def test_a_request_holds_the_question_and_not_the_judges_part():
         "a secret name", "M", args=(X, (2, 3)), init=((4, 6), 3), init_kwargs={"pool": "cls"}, weights={"w": W},
         raises=(10, 3), share=7.0, gradients=True,
     )  # fmt: skip
-    data = probe.request([case], "float64", "n")
+    data = request([case], "float64", "n")
     assert b"secret" not in data and b"raises" not in data and b"share" not in data
-    (back,) = probe.read_cases(*wire.unpack(data))
+    (back,) = read_cases(*serialization.unpack(data))
     assert (back.thing, back.init, back.init_kwargs, back.args[1]) == ("M", ((4, 6), 3), {"pool": "cls"}, (2, 3))
     assert torch.equal(back.args[0], X) and torch.equal(back.weights["w"], W)
     assert (back.call, back.gradients, back.raises) == (True, True, None)
@@ -456,11 +457,11 @@ def test_the_kernels_side_answers_each_case_with_a_message_of_its_own(monkeypatc
     sent = []
     monkeypatch.setattr("IPython.display.publish_display_data", sent.append)
     cases = [CALL, Case("", "nobody", args=(X,)), Case("", "huge", args=(X,))]
-    encoded = base64.b64encode(probe.request(cases, "float64", "n1")).decode()
+    encoded = base64.b64encode(request(cases, "float64", "n1")).decode()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        probe.answer(encoded, {"f": torch.exp, "huge": lambda x: x.expand(10**7, 2, 3)})
-    read = [wire.unpack(base64.b64decode(message[wire.MIME])) for message in sent]
+        kernel_entry.answer(encoded, {"f": torch.exp, "huge": lambda x: x.expand(10**7, 2, 3)})
+    read = [serialization.unpack(base64.b64decode(message[serialization.MIME])) for message in sent]
     assert [header["case"] for header, _ in read] == [0, 1, 2] and {header["nonce"] for header, _ in read} == {"n1"}
     assert [header["status"] for header, _ in read] == ["ok", "missing", "error"]
     assert torch.equal(read[0][1]["out"], X.exp())

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from vitedu.cases import Case
-from vitedu.compare import TOLERANCE, facts, right
-from vitedu.probe import ask
+from vitedu.probe.ask import ask
+from vitedu.probe.case import Case
+from vitedu.probe.comparison import TOLERANCE, facts, right
 
 IMAGES = torch.randn(2, 3, 4, 5).double()
 TOLERANT = TOLERANCE[torch.float64]

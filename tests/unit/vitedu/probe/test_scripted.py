@@ -9,9 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vitedu import scripted, small_models, wire
-from vitedu.cases import Case, read_cases, request
-from vitedu.probe import ask
+from vitedu.labs.lab4 import scenarios as training_scenarios
+from vitedu.probe import recording, serialization, toy_models
+from vitedu.probe.ask import ask
+from vitedu.probe.case import Case, read_cases, request
 
 # One feature, no hidden layer: logits are (w x, 0), so everything can be worked out on paper.
 LAYERS = (("flat", "Flatten", ()), ("head", "Linear", (1, 2)))
@@ -21,7 +22,7 @@ X, Y = torch.tensor([[1.0], [2.0], [-1.0]]).double(), torch.tensor([0, 1, 0])
 
 def case(script: str, thing: str = "f", **kwargs) -> Case:
     problem = {"x": X, "y": Y, "batches": (2, 1), "options": (("lr", 0.5),)}
-    return Case("", thing, script=script, model=LAYERS, weights=WEIGHTS, kwargs=problem | kwargs)
+    return Case("", thing, script=f"lab4.{script}", model=LAYERS, weights=WEIGHTS, kwargs=problem | kwargs)
 
 
 def run(function, asked: Case, **space) -> dict[str, torch.Tensor]:
@@ -131,7 +132,7 @@ def test_evaluate_sees_whatever_was_touched():
 
 def test_fit_sees_what_on_epoch_was_given():
     def fit(model, train, val, optimizer, epochs, device, scheduler=None, on_epoch=None):
-        history = {name: [] for name in scripted.HISTORY}
+        history = {name: [] for name in training_scenarios.HISTORY}
         for i in range(epochs):
             for name, value in epoch(model, train, optimizer, device, scheduler).items():
                 history[f"train_{name}"].append(value)
@@ -203,24 +204,24 @@ def test_what_is_no_dictionary_of_numbers_is_an_error_in_words(result):
 
 
 def test_an_empty_history_is_never_right():
-    _, found = scripted.numbers({"loss": []}, ("loss",))
+    _, found = recording.numbers({"loss": []}, ("loss",))
     assert math.isnan(found["loss"].item())
 
 
 def test_a_problem_travels_whole():
     asked = case("fit", epochs=2, val_x=X, val_y=Y, val_batches=(3,))
-    header, tensors = wire.unpack(request([asked], "float64", "n"))
+    header, tensors = serialization.unpack(request([asked], "float64", "n"))
     (found,) = read_cases(header, tensors)
-    assert (found.script, found.model, found.kwargs["batches"]) == ("fit", LAYERS, (2, 1))
-    assert scripted.pairs(found.kwargs["options"]) == {"lr": 0.5}
+    assert (found.script, found.model, found.kwargs["batches"]) == ("lab4.fit", LAYERS, (2, 1))
+    assert recording.pairs(found.kwargs["options"]) == {"lr": 0.5}
     assert found.names == ("f",)
 
 
 def test_a_model_of_layers_can_share_and_freeze():
     layers = (("a", "Linear", (3, 3)), ("act", "Tanh", ()), ("b", "same", ("a",)))
     weights = {"a.weight": torch.eye(3), "a.bias": torch.ones(3)}
-    model = small_models.build(layers, weights, ("a.bias",), torch.float64)
+    model = toy_models.build(layers, weights, ("a.bias",), torch.float64)
     assert sum(p.numel() for p in model.parameters()) == 12 and model.a is model.b
     assert [p.requires_grad for p in model.parameters()] == [True, False]
-    single = small_models.build(layers[:1], weights, (), torch.float64)
+    single = toy_models.build(layers[:1], weights, (), torch.float64)
     assert type(single) is torch.nn.Linear and torch.equal(single.weight, torch.eye(3).double())

@@ -1,4 +1,4 @@
-"""The scripted problems of transfer learning see what they are for: pieces of a ramp, statistics, and seconds."""
+"""Lab 6's scenarios see what they are for: pieces of a ramp, statistics, and seconds."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import torch
 from torch import nn
 from torchvision.transforms import v2
 
-from vitedu import transfer_scripts
-from vitedu.cases import Case
-from vitedu.probe import ask
-from vitedu.transfer_models import fill, image_shape, stand_in
+from vitedu.labs.lab6 import fine_tuning
+from vitedu.labs.lab6.stub_models import fill, image_shape, stub
+from vitedu.probe.ask import ask
+from vitedu.probe.case import Case
 
 VALUES = torch.randn(97, generator=torch.Generator().manual_seed(0)).double()
 
 
 def asked(script: str, function, **kwargs):
-    """The numbers that a script writes down about a function."""
-    found = ask(function, Case("", "f", script=script, kwargs=kwargs))
+    """The numbers that a scenario records about a function."""
+    found = ask(function, Case("", "f", script=f"lab6.{script}", kwargs=kwargs))
     assert found.status == "ok", found.error
     return {name.removeprefix("out."): t.tolist() for name, t in found.tensors.items()}
 
@@ -49,8 +49,8 @@ def test_a_ramp_shows_what_was_cut_out_and_what_was_mirrored():
 
 @pytest.mark.parametrize("kind", ["deit", "cait", "densenet"])
 def test_a_stand_in_runs_and_every_number_matters(kind):
-    model = fill(stand_in(kind, 4, 3, 0.5).double(), VALUES)
-    again = fill(stand_in(kind, 4, 3, 0.5).double(), VALUES)
+    model = fill(stub(kind, 4, 3, 0.5).double(), VALUES)
+    again = fill(stub(kind, 4, 3, 0.5).double(), VALUES)
     x = torch.randn(4, *image_shape(kind)).double()
     assert torch.equal(model.eval()(x), again.eval()(x))
     out = model.train()(x)
@@ -75,7 +75,7 @@ def test_frozen_statistics_and_dropouts_show():
 
 
 def test_the_clock_is_turned_by_hand_and_other_threads_do_not_see_it():
-    clock, elsewhere = transfer_scripts.Clock(), []
+    clock, elsewhere = fine_tuning.Clock(), []
     before = time.perf_counter
     with clock.instead():
         started = time.perf_counter()

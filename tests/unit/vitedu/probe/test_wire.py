@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from vitedu import wire
+from vitedu.probe import serialization
 
 TENSORS = {
     "float64": torch.randn(2, 3, dtype=torch.float64),
@@ -24,7 +24,7 @@ TENSORS = {
 
 @pytest.mark.parametrize("name", TENSORS)
 def test_round_trip(name):
-    header, tensors = wire.unpack(wire.pack({"a": [1, None, "x"]}, {name: TENSORS[name]}))
+    header, tensors = serialization.unpack(serialization.pack({"a": [1, None, "x"]}, {name: TENSORS[name]}))
     assert header == {"a": [1, None, "x"]}
     assert tensors[name].dtype == TENSORS[name].dtype
     assert torch.equal(tensors[name], TENSORS[name].detach())
@@ -32,7 +32,7 @@ def test_round_trip(name):
 
 def test_tensors_that_share_memory_come_back_apart():
     x = torch.arange(6.0)
-    _, tensors = wire.unpack(wire.pack({}, {"all": x, "half": x[3:], "view": x.view(2, 3)}))
+    _, tensors = serialization.unpack(serialization.pack({}, {"all": x, "half": x[3:], "view": x.view(2, 3)}))
     assert torch.equal(tensors["half"], x[3:]) and torch.equal(tensors["view"], x.view(2, 3))
 
 
@@ -73,38 +73,38 @@ MALFORMED = {
     "a shape that does not fit": raw({"__metadata__": GOOD, "a": entry(shape=(7,))}, b"1234"),
     "a negative shape": raw({"__metadata__": GOOD, "a": entry(shape=(-1,))}, b"1234"),
     "a shape whose product overflows": raw({"__metadata__": GOOD, "a": entry(shape=(2**40, 2**40))}, b"1234"),
-    "truncated": wire.pack({}, {"a": torch.ones(100)})[:-1],
-    "with bytes behind the end": wire.pack({}, {"a": torch.ones(2)}) + b"more",
-    "too many tensors": wire.pack({}, {str(i): torch.ones(1) for i in range(wire.MAX_TENSORS + 1)}),
-    "a header above a megabyte": wire.pack({"text": "x" * 2**20}, {}),
+    "truncated": serialization.pack({}, {"a": torch.ones(100)})[:-1],
+    "with bytes behind the end": serialization.pack({}, {"a": torch.ones(2)}) + b"more",
+    "too many tensors": serialization.pack({}, {str(i): torch.ones(1) for i in range(serialization.MAX_TENSORS + 1)}),
+    "a header above a megabyte": serialization.pack({"text": "x" * 2**20}, {}),
 }
 
 
 @pytest.mark.parametrize("name", MALFORMED)
 def test_anything_else_is_refused(name):
-    with pytest.raises(wire.WireError):
-        wire.unpack(MALFORMED[name])
+    with pytest.raises(serialization.WireError):
+        serialization.unpack(MALFORMED[name])
 
 
 def test_more_bytes_than_allowed_are_refused():
-    data = wire.pack({}, {"a": torch.ones(100)})
-    with pytest.raises(wire.WireError, match=f"found {len(data)}"):
-        wire.unpack(data, max_bytes=len(data) - 1)
-    wire.unpack(data, max_bytes=len(data))
+    data = serialization.pack({}, {"a": torch.ones(100)})
+    with pytest.raises(serialization.WireError, match=f"found {len(data)}"):
+        serialization.unpack(data, max_bytes=len(data) - 1)
+    serialization.unpack(data, max_bytes=len(data))
 
 
 def test_flatten_and_restore():
     values = {"x": torch.ones(2), "n": 3, "size": (4, 5), "none": None, "text": "cls"}
     tensors = {}
-    tree = json.loads(json.dumps(wire.flatten(values, "args", tensors)))
-    back = wire.restore(tree, tensors)
+    tree = json.loads(json.dumps(serialization.flatten(values, "args", tensors)))
+    back = serialization.restore(tree, tensors)
     assert torch.equal(back.pop("x"), torch.ones(2)) and list(tensors) == ["args.x"]
     assert back == {"n": 3, "size": (4, 5), "none": None, "text": "cls"}
 
 
 def test_as_dtype_copies_and_keeps_integers():
     x, n = torch.ones(2, dtype=torch.float64), torch.arange(2)
-    assert wire.as_dtype(x, torch.float32).dtype == torch.float32
-    assert wire.as_dtype(x, torch.float64) is not x
-    assert wire.as_dtype(n, torch.float32).dtype == torch.int64
-    assert wire.as_dtype("mean", torch.float32) == "mean"
+    assert serialization.as_dtype(x, torch.float32).dtype == torch.float32
+    assert serialization.as_dtype(x, torch.float64) is not x
+    assert serialization.as_dtype(n, torch.float32).dtype == torch.int64
+    assert serialization.as_dtype("mean", torch.float32) == "mean"

@@ -10,24 +10,24 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vitedu import learn as module
-from vitedu import rehearsal, shapes, wire
-from vitedu.cases import Answer
-from vitedu.checks import CheckFailed
-from vitedu.learn import (
+from vitedu.checks.validate import CheckFailed
+from vitedu.data import drawing, shapes
+from vitedu.probe import serialization
+from vitedu.probe.case import Answer
+from vitedu.training_exams import accuracy_rehearsal, kernel_entry
+from vitedu.training_exams import recipe as module
+from vitedu.training_exams.kernel_entry import answer_learn, request_logits, request_training
+from vitedu.training_exams.recipe import (
     CLASSES,
     TIERS,
     Batches,
     Recipe,
-    answer_learn,
     as_bytes,
     as_floats,
     exam_settings,
     learn,
     logits_of,
     points_of,
-    request_logits,
-    request_training,
     tier,
 )
 
@@ -73,7 +73,7 @@ def test_batches_come_in_the_same_order_each_time_and_hold_every_image_once():
 def test_images_survive_the_way_through_bytes():
     images, _ = shapes.pairs(5, 2)
     assert as_bytes(images).dtype == torch.uint8
-    assert (as_floats(as_bytes(images)) - images).abs().max() <= 0.5 / 255 / shapes.STD + 1e-6
+    assert (as_floats(as_bytes(images)) - images).abs().max() <= 0.5 / 255 / drawing.STD + 1e-6
 
 
 def test_the_learning_rate_rises_then_falls_to_nothing():
@@ -160,13 +160,13 @@ def ask(monkeypatch):
     monkeypatch.setattr("IPython.display.publish_display_data", sent.append)
     monkeypatch.setattr(module, "RECIPE", SHORT)
     monkeypatch.setattr(module.learn, "__defaults__", (None, SHORT))
-    module._trained.clear()
+    kernel_entry._trained.clear()
 
     def put(request: bytes, namespace: dict) -> Answer:
         sent.clear()
         answer_learn(base64.b64encode(request).decode(), namespace)
         (message,) = sent
-        header, tensors = wire.unpack(base64.b64decode(message[wire.MIME]))
+        header, tensors = serialization.unpack(base64.b64decode(message[serialization.MIME]))
         assert header["nonce"] == "n1" and header["case"] == 0
         return Answer.read(header, tensors)
 
@@ -185,9 +185,9 @@ def test_the_two_requests(ask):
 
 
 def test_nothing_of_the_hidden_labels_is_in_a_request():
-    header, tensors = wire.unpack(request_logits(IMAGES, "n1"))
+    header, tensors = serialization.unpack(request_logits(IMAGES, "n1"))
     assert set(tensors) == {"images"} and set(header) == {"step", "nonce"}
-    header, tensors = wire.unpack(request_training(IMAGES, LABELS, 5, "n1"))
+    header, tensors = serialization.unpack(request_training(IMAGES, LABELS, 5, "n1"))
     assert set(tensors) == {"images", "labels"} and set(header) == {"step", "nonce", "seed"}
 
 
@@ -251,13 +251,13 @@ def test_a_model_that_cannot_travel_is_told_so(ask, model, message):
 @pytest.fixture
 def quick(monkeypatch):
     """A rehearsal of a second."""
-    monkeypatch.setattr(rehearsal, "RECIPE", SHORT)
-    monkeypatch.setattr(rehearsal, "TRAIN", 64)
-    monkeypatch.setattr(rehearsal, "TEST", 32)
+    monkeypatch.setattr(accuracy_rehearsal, "RECIPE", SHORT)
+    monkeypatch.setattr(accuracy_rehearsal, "TRAIN", 64)
+    monkeypatch.setattr(accuracy_rehearsal, "TEST", 32)
 
 
 def test_a_rehearsal_shows_accuracy_tiers_and_pictures(quick):
-    found = rehearsal.rehearse(small_model, one_epoch)
+    found = accuracy_rehearsal.rehearse(small_model, one_epoch)
     assert 0 <= found.accuracy <= 1 and found.passed == bool(tier(found.accuracy))
     assert len(found.history["loss"]) == SHORT.epochs
     html, text = found._repr_html_(), repr(found)
@@ -273,11 +273,11 @@ def test_a_rehearsal_shows_accuracy_tiers_and_pictures(quick):
     [(todo, one_epoch, "todo is still a TODO"), (small_model, todo, "needs todo, which is still a TODO")],
 )
 def test_a_todo_is_not_answered_yet_and_fails_validation(quick, monkeypatch, make, train, sentence):
-    found = rehearsal.rehearse(make, train)
+    found = accuracy_rehearsal.rehearse(make, train)
     assert found.accuracy is None and found.passed is None and "not answered yet" in repr(found)
     monkeypatch.setenv("NBGRADER_EXECUTION", "validate")
     with pytest.raises(CheckFailed, match="exam_model: not answered yet"):
-        rehearsal.rehearse(make, train)
+        accuracy_rehearsal.rehearse(make, train)
 
 
 def test_validation_trains_nothing_long(quick, monkeypatch):
@@ -288,21 +288,21 @@ def test_validation_trains_nothing_long(quick, monkeypatch):
         return one_epoch(*args)
 
     monkeypatch.setenv("NBGRADER_EXECUTION", "validate")
-    assert "ready" in repr(rehearsal.rehearse(small_model, counted)) and len(calls) == 1
+    assert "ready" in repr(accuracy_rehearsal.rehearse(small_model, counted)) and len(calls) == 1
 
 
 def test_a_loop_that_moves_nothing_is_told_before_it_takes_long(quick, monkeypatch):
-    found = rehearsal.rehearse(small_model, lambda *_: {"loss": 1.0, "accuracy": 0.5})
+    found = accuracy_rehearsal.rehearse(small_model, lambda *_: {"loss": 1.0, "accuracy": 0.5})
     assert found.passed is False and "nothing would be learned" in repr(found)
     monkeypatch.setenv("NBGRADER_EXECUTION", "validate")
     with pytest.raises(CheckFailed, match="nothing would be learned"):
-        rehearsal.rehearse(small_model, lambda *_: None)
+        accuracy_rehearsal.rehearse(small_model, lambda *_: None)
 
 
 def test_real_bugs_keep_their_traceback(quick):
     with pytest.raises(ValueError, match="expected logits"):
-        rehearsal.rehearse(nn.Flatten, one_epoch)
+        accuracy_rehearsal.rehearse(nn.Flatten, one_epoch)
     with pytest.raises(ValueError, match="the function itself"):
-        rehearsal.rehearse(small_model(), one_epoch)
+        accuracy_rehearsal.rehearse(small_model(), one_epoch)
     with pytest.raises(TypeError, match=r"nn\.Module"):
-        rehearsal.rehearse(dict, one_epoch)
+        accuracy_rehearsal.rehearse(dict, one_epoch)

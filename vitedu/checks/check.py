@@ -1,0 +1,121 @@
+"""The notebook's instant checks: is this answer right, and if not, which idea is behind it?
+
+Nothing here knows a solution: public questions are put to the student's object, and what comes
+back is compared with stored results (see stored.py).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from vitedu.checks import fingerprint_file
+from vitedu.checks.report import CheckReport, report
+from vitedu.checks.validate import CheckFailed
+from vitedu.probe.ask import ask, asks_for_float32
+from vitedu.probe.case import Answer, Case
+from vitedu.probe.student_errors import exercise_of, is_todo, place
+
+
+def check(exam_id: str, *things: Any) -> CheckReport:
+    """Look at an answer with the public questions of its exercise.
+
+    Args:
+        exam_id: such as "lab1/attention_weights".
+        things: the functions or classes of the exercise themselves, in the order the notebook names them.
+
+    Returns:
+        A report that shows itself as the cell's result.
+
+    Raises:
+        ValueError: an unknown exercise, or not the things that it asks for.
+        CheckFailed: not passed, under nbgrader's Validate only, so that it cannot say "Success".
+    """
+    lab, _, exercise = exam_id.partition("/")
+    known = fingerprint_file.load(lab)
+    if exercise not in known:
+        raise ValueError(f"{lab} has no check {exercise!r}; its checks are {', '.join(f'{lab}/{id}' for id in known)}.")
+    fingerprint = known[exercise]
+    objects = _objects(exam_id, fingerprint.things, things)
+    with _left_as_found():
+        asked = [_ask(objects, case) for case in fingerprint.cases]
+    made = report(exam_id, fingerprint, objects, asked)
+    if os.environ.get("NBGRADER_EXECUTION") == "validate" and not made.passed:
+        wrong = [note for ok, _, note in made.card.rows if not ok]
+        sentence = made.card.said[0][0] if made.card.said else wrong[0]
+        raise CheckFailed(" ".join(f"{exercise}: {made.card.state}. {sentence}".split()))
+    return made
+
+
+def when_ready(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Call `fn` if all that it needs is written; if a TODO is reached, say which in one line.
+
+    Returns:
+        A function that returns what `fn` returns, or None at a TODO. Other exceptions pass with
+        their full traceback.
+    """
+
+    @functools.wraps(fn, updated=())
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return fn(*args, **kwargs)
+        except NotImplementedError as error:
+            if not is_todo(error):
+                raise
+            print(f"This appears when {exercise_of(place(error)[0])} is written.")
+            return None
+
+    return call
+
+
+def examine(exam_id: str) -> None:
+    """Mark the place of a hidden exam; the grading itself happens outside the notebook.
+
+    Raises:
+        RuntimeError: under nbgrader's own autograder, which would give points for nothing.
+    """
+    if os.environ.get("NBGRADER_EXECUTION") == "autograde":
+        raise RuntimeError(
+            f"{exam_id} is graded by vitedu's autograder, whose configuration is not loaded: "
+            "load autograder/nbgrader_config.py (see the README) and grade again."
+        )
+
+
+def _objects(exam_id: str, names: Sequence[str], things: Sequence[Any]) -> dict[str, Any]:
+    """The student's objects by the name under which the cases ask for them."""
+    wanted = f'check("{exam_id}", {", ".join(names)})'
+    if len(things) != len(names):
+        raise ValueError(f"This check looks at {len(names)} things, found {len(things)}; write {wanted}.")
+    for name, thing in zip(names, things, strict=True):
+        if not callable(thing) or isinstance(thing, nn.Module):
+            raise ValueError(f"For {name} expected the function or class itself, found {_a(thing)}; write {wanted}.")
+    return dict(zip(names, things, strict=True))
+
+
+def _a(thing: Any) -> str:
+    return "None" if thing is None else f"an object of type {type(thing).__name__}"
+
+
+@contextmanager
+def _left_as_found() -> Iterator[None]:
+    """Put the settings back that a student's code may change while it is asked; `ask` keeps the random state."""
+    dtype, gradients = torch.get_default_dtype(), torch.is_grad_enabled()
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(gradients)
+
+
+def _ask(objects: Mapping[str, Any], case: Case) -> tuple[Answer, torch.dtype]:
+    """An answer, and the dtype of the question: float32 when there is trouble with dtypes alone."""
+    answer = ask(objects[case.thing], case, space=objects)
+    if asks_for_float32(answer):
+        return ask(objects[case.thing], case, torch.float32, space=objects), torch.float32
+    return answer, torch.float64

@@ -1,0 +1,226 @@
+"""Fingerprints of a lab: what the model answer and every known wrong idea give for the public questions.
+
+They are tensors and sentences in one safetensors file. A student's machine can so tell a wrong
+idea by its result, and holds no line of code that solves an exercise or gets it wrong.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vitedu.probe import serialization
+from vitedu.probe.case import Case, from_json, to_json
+from vitedu.probe.comparison import ComparableAnswer, Expected
+
+FOLDER = Path(__file__).parent / "fingerprints"
+MAX_BYTES = 64 * 2**20
+MAX_TENSORS = 16384
+
+
+@dataclass(frozen=True)
+class StoredMisconception:
+    """A wrong idea and what it gives, one `Expected` a case; idea and question as in autograder.labs.exam.
+
+    Attributes:
+        earlier: the earlier exercise in which the idea stands, when it only shows in this one.
+    """
+
+    idea: str
+    question: str
+    expected: list[Expected]
+    earlier: str = ""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """One exercise: its public cases, the model answer to each, and the wrong ideas by id.
+
+    Attributes:
+        others: the model answers under other conventions that are just as right.
+    """
+
+    cases: list[Case]
+    expected: list[ComparableAnswer]
+    misconceptions: dict[str, StoredMisconception]
+    others: list[list[ComparableAnswer]] = field(default_factory=list)
+
+    @property
+    def things(self) -> list[str]:
+        """Names of the functions and classes that the cases ask, in order of first appearance."""
+        return list(dict.fromkeys(name for case in self.cases for name in case.names))
+
+
+class _Shelf:
+    """Tensors by number; equal ones lie there once."""
+
+    def __init__(self) -> None:
+        self.tensors: dict[str, Tensor] = {}
+        self._places: dict[Any, str] = {}
+
+    def put(self, tensor: Tensor) -> str:
+        """The tensor's number."""
+        data = tensor.detach().cpu().contiguous()
+        place = self._places.setdefault(_key(data), str(len(self.tensors)))
+        self.tensors.setdefault(place, data)
+        return place
+
+    def put_rounded(self, tensor: Tensor) -> str:
+        """The number of the tensor, or of its float32 copy: half the size, and close enough to recognise it."""
+        data = tensor.detach().cpu().contiguous()
+        if _key(data) in self._places or data.dtype != torch.float64:
+            return self.put(data)
+        rounded = data.float()
+        return self.put(rounded if torch.allclose(rounded.double(), data, rtol=1e-7, atol=0, equal_nan=True) else data)
+
+
+def _key(data: Tensor) -> Any:
+    return data.dtype, data.shape, hashlib.sha256(data.reshape(-1).view(torch.uint8).numpy()).digest()
+
+
+def save(path: Path, exercises: Mapping[str, Fingerprint], source: str = "") -> None:
+    """Write the fingerprints of a lab; the same content gives the same bytes.
+
+    Args:
+        exercises: by exercise id, without the lab: "attention_weights".
+        source: hash of what they were made from, so that stale ones can be told.
+    """
+    shelf = _Shelf()
+    header = {"source": source, "exercises": {id: _exercise_json(e, shelf) for id, e in exercises.items()}}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(serialization.pack(header, shelf.tensors))
+    temporary.replace(path)
+
+
+def load(lab: str) -> dict[str, Fingerprint]:
+    """The fingerprints of a lab ("lab1") by exercise id.
+
+    Raises:
+        ValueError: there is no such lab, or its file is damaged; the text says what to do.
+    """
+    labs = sorted(path.stem for path in FOLDER.glob("*.safetensors"))
+    if lab not in labs:
+        known = f"the labs with checks are {', '.join(labs)}" if labs else "this installation of vitedu holds none"
+        raise ValueError(f"There are no checks for {lab!r}: {known}.")
+    header, tensors = _read(FOLDER / f"{lab}.safetensors")
+    try:
+        return {id: _exercise(data, tensors) for id, data in header["exercises"].items()}
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"The checks of {lab} cannot be read ({error!r}): install vitedu again.") from None
+
+
+def pack_expected(answers: Sequence[Expected]) -> bytes:
+    """What some code gives for the cases of an exam, one `Expected` a case, as bytes that nothing is run to read."""
+    shelf = _Shelf()
+    return serialization.pack({"expected": [_expected_json(each, shelf.put) for each in answers]}, shelf.tensors)
+
+
+def unpack_expected(data: bytes) -> list[Expected]:
+    """The answers of `pack_expected`.
+
+    Raises:
+        WireError: the bytes are not whole, or something else.
+    """
+    header, tensors = serialization.unpack(data, MAX_BYTES, MAX_TENSORS, max_header=MAX_BYTES)
+    try:
+        return [_expected(each, tensors) for each in header["expected"]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise serialization.WireError(f"these are no answers ({error!r})") from None
+
+
+def source(path: Path) -> str:
+    """The hash of what a file of fingerprints was made from."""
+    return _read(path)[0]["source"]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        return serialization.unpack(path.read_bytes(), MAX_BYTES, MAX_TENSORS, max_header=MAX_BYTES)
+    except serialization.WireError as error:
+        raise ValueError(f"The checks in {path.name} cannot be read ({error}): install vitedu again.") from None
+
+
+def _exercise_json(exercise: Fingerprint, shelf: _Shelf) -> dict[str, Any]:
+    return {
+        "cases": [_case_json(case, shelf) for case in exercise.cases],
+        "expected": [_facts_json(facts, shelf.put) for facts in exercise.expected],
+        "others": [[_facts_json(facts, shelf.put_rounded) for facts in other] for other in exercise.others],
+        "misconceptions": [
+            {
+                "id": id, "idea": named.idea, "question": named.question, "earlier": named.earlier,
+                "expected": [_expected_json(each, shelf.put_rounded) for each in named.expected],
+            }
+            for id, named in exercise.misconceptions.items()
+        ],
+    }  # fmt: skip
+
+
+def _exercise(data: dict[str, Any], tensors: dict[str, Tensor]) -> Fingerprint:
+    return Fingerprint(
+        cases=[_case(case, tensors) for case in data["cases"]],
+        expected=[_facts(facts, tensors) for facts in data["expected"]],
+        others=[[_facts(facts, tensors) for facts in other] for other in data["others"]],
+        misconceptions={
+            m["id"]: StoredMisconception(
+                m["idea"], m["question"],
+                [_expected(each, tensors) for each in m["expected"]], m["earlier"],
+            )
+            for m in data["misconceptions"]
+        },
+    )  # fmt: skip
+
+
+def _case_json(case: Case, shelf: _Shelf) -> dict[str, Any]:
+    tensors: dict[str, Tensor] = {}
+    data = to_json(case, "", tensors)
+    data["tensors"] = {name: shelf.put(tensor) for name, tensor in tensors.items()}
+    raises = None if case.raises is None else list(case.raises)
+    return data | {"name": case.name, "share": case.share, "raises": raises, "random": case.random}
+
+
+def _case(data: dict[str, Any], tensors: dict[str, Tensor]) -> Case:
+    asked = from_json(data, {name: tensors[place] for name, place in data["tensors"].items()})
+    raises = None if data["raises"] is None else tuple(data["raises"])
+    return replace(asked, name=data["name"], share=data["share"], raises=raises, random=data["random"])
+
+
+# What most answers have in common; only what differs from it is written down.
+COMMON = {
+    "status": "ok", "kind": "Tensor", "error": "", "message": "", "integers": [], "keys": [[], [], []],
+    "repeatable": True, "changed": [], "values": {},
+}  # fmt: skip
+
+
+def _expected_json(expected: Expected, put: Callable[[Tensor], str]) -> dict[str, Any]:
+    return {"facts": _facts_json(expected.facts, put), "by_chance": expected.by_chance}
+
+
+def _expected(data: dict[str, Any], tensors: dict[str, Tensor]) -> Expected:
+    return Expected(_facts(data["facts"], tensors), data["by_chance"])
+
+
+def _facts_json(facts: ComparableAnswer, put: Callable[[Tensor], str]) -> dict[str, Any]:
+    data = {name: getattr(facts, name) for name in COMMON} | {
+        "integers": sorted(facts.integers),
+        "keys": [list(keys) for keys in facts.keys],
+        "changed": list(facts.changed),
+        "values": {name: put(tensor) for name, tensor in sorted(facts.values.items())},
+    }
+    return {name: value for name, value in data.items() if value != COMMON[name]}
+
+
+def _facts(data: dict[str, Any], tensors: dict[str, Tensor]) -> ComparableAnswer:
+    data = COMMON | data
+    return ComparableAnswer(**data | {
+        "integers": frozenset(data["integers"]),
+        "keys": tuple(tuple(keys) for keys in data["keys"]),
+        "changed": tuple(data["changed"]),
+        "values": {name: tensors[place] for name, place in data["values"].items()},
+    })  # fmt: skip
