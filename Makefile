@@ -30,8 +30,10 @@ check: $(READY) ## style, formatting, and the layers that no import may cross
 	$(BIN)/ruff format --check -q . || { echo "run: $(BIN)/ruff format ." >&2; exit 1; }
 	$(BIN)/lint-imports
 
-test: $(READY) sandbox check ## the checks, then all tests but the long part of the hostile set
-	$(BIN)/pytest $(SPREAD) $(if $(DURATIONS),--durations-record)
+# COVERAGE counts the lines that the tests' own processes run (not workers and kernels), and takes half as long again.
+test: $(READY) sandbox check ## the checks, then the tests; COVERAGE=1: print lines covered, DURATIONS=1: note times
+	$(BIN)/pytest $(SPREAD) $(if $(DURATIONS),--durations-record) \
+	  $(if $(COVERAGE),--cov=autograder --cov=vitedu --cov-report=term:skip-covered)
 
 # What an attack gains without walls is known from tests/hostile/baselines.json, where nothing has changed.
 test-hostile: $(READY) sandbox ## the whole hostile set; BASELINES=1: each without walls, too; writes .run/hostile.json

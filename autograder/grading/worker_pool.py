@@ -19,7 +19,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -123,36 +123,33 @@ class _Pool(Executor):
         return self._threads.submit(self._ask, fn, args)
 
     def _ask(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        member = self._free.get()
+        member, most = self._free.get(), getattr(args[0], "most", None)
+        past = threading.Event()
         try:
-            member.line.send((fn, args))
-            if not member.line.poll(most := getattr(args[0], "most", None)):
-                self._drop(member)
-                member = _member("spawn")  # there are threads here by now
-                self._members.add(member)
-                raise Stuck(f"its grading took more than {most:.0f} s, beyond every limit, and was ended")
-            value, error = member.line.recv()
+            with _deadline(most, member, past):
+                member.line.send((fn, args))
+                value, error = member.line.recv()
         except (EOFError, OSError) as end:
-            self.broken = True
-            raise BrokenProcessPool from end
+            if not past.is_set():
+                self.broken = True
+                raise BrokenProcessPool from end
+            raise Stuck(f"its grading took more than {most:.0f} s, beyond every limit, and was ended") from None
         finally:
+            if past.is_set():
+                member = self._replaced(member)
             self._free.put(member)
         if error is not None:
             raise error
         return value
 
-    def _drop(self, member: _Member) -> None:
-        """End a process, and the kernels that it started; others go on."""
+    def _replaced(self, member: _Member) -> _Member:
+        """A new process in the place of one that was ended."""
         self._members.discard(member)
-        family: list[psutil.Process] = []
-        with suppress(psutil.Error):
-            family = psutil.Process(member.process.pid).children(recursive=True)
-        member.process.kill()
-        for process in family:
-            with suppress(psutil.Error):
-                process.kill()
         member.process.join()
         member.line.close()
+        member = _member("spawn")  # there are threads here by now
+        self._members.add(member)
+        return member
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = True) -> None:
         """Kill the processes; then the threads end, too."""
@@ -164,6 +161,33 @@ class _Pool(Executor):
             member.process.join()
         while not self._free.empty():
             self._free.get().line.close()
+
+
+@contextmanager
+def _deadline(seconds: float | None, member: _Member, past: threading.Event) -> Iterator[None]:
+    """End a process that is not done in time; it may stop in the middle of sending its result, too."""
+
+    def end() -> None:
+        past.set()
+        family: list[psutil.Process] = []
+        with suppress(psutil.Error):  # the kernels that it started
+            family = psutil.Process(member.process.pid).children(recursive=True)
+        member.process.kill()
+        for process in family:
+            with suppress(psutil.Error):
+                process.kill()
+
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()  # it may be at it
 
 
 def _serve(line: Connection, parent: int) -> None:
