@@ -364,7 +364,7 @@ def main(pools: list[str]) -> None:
     if missing := [name for name in pools if name in ("loky", "pebble") and not importlib.util.find_spec(name)]:
         sys.exit(f"not installed: {', '.join(missing)}; to compare with it, run: pip install {' '.join(missing)}")
     adopt()
-    worker_pool.work = work  # type: ignore[assignment]
+    worker_pool.grade_in_worker = work  # type: ignore[assignment]
     print(f"{'trial':24}{'pool':8}{'held':6}what was seen")
     for trial in TRIALS:
         for pool in pools:
