@@ -244,7 +244,9 @@ def run(workers: Workers, tasks: Iterable[Task]) -> Iterator[tuple[Task, Execute
             running[workers.executor().submit(grade_in_worker, task)] = task
         if not running:
             return
-        if not (done := wait(running, timeout=LOOK, return_when=FIRST_COMPLETED).done):
+        # `wait` does not count what a pool has cancelled that was closed, because one of its processes had died.
+        done = {future for future in running if future.done()}
+        if not (done or (done := wait(running, timeout=LOOK, return_when=FIRST_COMPLETED).done)):
             workers.check()
         for future in done:
             task = running.pop(future)

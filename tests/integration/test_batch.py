@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from concurrent.futures import Executor, Future
 from pathlib import Path
 
 import nbformat
@@ -17,8 +18,11 @@ from sqlalchemy import inspect
 
 from autograder import interrupts
 from autograder.authoring.sample_class import sample_class
+from autograder.execution.submission_task import Task
+from autograder.grading import worker_pool
 from autograder.labs.lab import ROOT
 from support.course_fixture import LAB, Course
+from support.inline import Here, Inline
 from support.killed import environment, temporary_folder
 
 RANDOM = {"id", "cell_id", "notebook_id", "assignment_id"}  # what nbgrader draws anew for each row
@@ -153,7 +157,7 @@ def test_a_worker_that_is_killed_costs_a_retry_and_no_result(handed_in, batch, t
 
 KILLER = """
 import os, signal, sys
-from autograder.grading import worker_pool as batch
+from autograder.grading import worker_pool
 from autograder.execution.submission_task import Executed, Task
 from multiprocessing.connection import Connection
 
@@ -168,11 +172,11 @@ def grade_in_worker(task):
         Connection._send = half
     return Executed(None, [], {}, 0.0, True)
 
-batch.grade_in_worker = grade_in_worker
+worker_pool.grade_in_worker = grade_in_worker
 names = ["a", "b", "killer", "c", "d", "half", "e", "f"]
 tasks = (Task("", name, b"", "", b"", {}, b"", None, True) for name in names)
-workers = batch.Processes(2)
-for task, outcome in batch.run(workers, tasks):
+workers = worker_pool.Processes(2)
+for task, outcome in worker_pool.run(workers, tasks):
     print(task.student, outcome if isinstance(outcome, str) else "done", sep=": ")
 workers.close()
 """
@@ -186,6 +190,35 @@ def test_one_that_kills_its_worker_again_and_again_takes_no_other_with_it():
     for name in ("killer", "half"):  # at its work, and while it sends what came of it
         assert told.pop(name).startswith("the process that graded it died 3 times")
     assert told == dict.fromkeys("abcdef", "done") and done.returncode == 0 and not done.stderr
+
+
+class CancelsFirst(Here):
+    """Its first pool is closed before it comes to its second task, as when a process has died."""
+
+    count = 2
+
+    def __init__(self) -> None:
+        self.cancelled = 0
+
+    def executor(self) -> Executor:
+        return self if self.cancelled < 2 else Inline()
+
+    def submit(self, fn, task) -> Future:
+        self.cancelled += 1
+        found = Future()
+        found.cancel()
+        return found
+
+    def check(self) -> None:
+        pytest.fail("it waits for what was cancelled")
+
+
+def test_what_a_closed_pool_has_cancelled_is_done_by_the_next(monkeypatch):
+    monkeypatch.setattr(worker_pool, "grade_in_worker", lambda task: task.student)
+    monkeypatch.setattr(worker_pool, "LOOK", 0.01)
+    tasks = [Task("", name, b"", "", b"", {}, b"", None, True) for name in "abc"]
+    found = {task.student: outcome for task, outcome in worker_pool.run(CancelsFirst(), tasks)}
+    assert found == {name: name for name in "abc"}
 
 
 STUCK = (
@@ -206,15 +239,16 @@ def halting(line, content):
     os.write(line.fileno(), bytes(content)[:len(content) // 2])
     os.kill(os.getpid(), signal.SIGSTOP)
 
-batch.grade_in_worker = grade_in_worker
-class Limits:
+worker_pool.grade_in_worker = grade_in_worker
+class Limits:  # noqa: E501
     def whole(self, trainings):
         return 3.0
-tasks = (Task("lab1_attention", name, b"", "", b"", {}, b"", Limits(), True) for name in ("a", "stuck", "b", "c", "halting"))
+names = ("a", "stuck", "b", "c", "halting")
+tasks = (Task("lab1_attention", name, b"", "", b"", {}, b"", Limits(), True) for name in names)
 if __name__ == "__main__":
-    workers = batch.Processes(2)
+    workers = worker_pool.Processes(2)
     pool = workers.executor()
-    for task, outcome in batch.run(workers, tasks):
+    for task, outcome in worker_pool.run(workers, tasks):
         print(task.student, outcome if isinstance(outcome, str) else "done", sep=": ")
     assert workers.executor() is pool
     workers.close()
