@@ -171,8 +171,7 @@ def test_scratch_folders_of_the_living_stay(temporary, monkeypatch):
 
 def test_a_file_that_cannot_be_written_keeps_its_old_content(tmp_path, small_disk):
     done = small_disk("""
-        from autograder.storage import course_folder
-from autograder.storage.atomic_files import write_atomically
+        from autograder.storage.atomic_files import write_atomically
         path = disk / "verdict.json"
         write_atomically(path, "old")
         try:
