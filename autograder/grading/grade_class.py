@@ -158,9 +158,11 @@ class _ClassGrading:
                 for student, submission in todo.items()
             )
             for task, outcome in worker_pool.run(place.workers, tasks):
-                problem = (
-                    outcome if isinstance(outcome, str) else self._record(task.student, keys[task.student], outcome)
-                )
+                if isinstance(outcome, str):
+                    problem = outcome
+                    self._take_back(task.student)
+                else:
+                    problem = self._record(task.student, keys[task.student], outcome)
                 self.done += not problem
                 if problem:
                     self._failed(failed, task.student, problem)
@@ -223,6 +225,14 @@ class _ClassGrading:
             self.lost[student] = problem  # what went wrong stands in no record
         if trouble := folder_trouble(self.course.root, problem) or gradebook_trouble(self.course):
             raise UserError(f"{trouble}; what is graded so far is kept.")
+
+    def _take_back(self, student: str) -> None:
+        """What an earlier grading has decided stays, but the next command grades it again, as this one should have."""
+        record = self.course.record(self.lab, student)
+        if record is not None and record.cache_key:
+            record.cache_key = record.recording = ""
+            with suppress(OSError):  # which is told when the folder is looked at
+                write_record(self.course.record_path(self.lab, student), record)
 
     @contextmanager
     def _workers(

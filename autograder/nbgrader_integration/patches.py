@@ -9,8 +9,8 @@ have printed themselves.
   grade by probes and judges, and leave a folder behind only when it is complete.
 - `nbgrader.api.create_engine`: how a gradebook is opened, see storage/gradebook.py. There is no setting for it.
 - `nbgrader.api.get_alembic_version` and `nbgrader.dbutil.check_call`: nbgrader calls the program `alembic` by its name
-  whenever it makes or upgrades a gradebook. In an environment that is not activated no such program is found; ours is
-  called by the Python that runs here.
+  whenever it makes or upgrades a gradebook. In an environment that is not activated no such program is found; ours ask
+  alembic itself, or call it by the Python that runs here.
 - `Assignment` is entered with its course: nbgrader forgets the one without a name, its default, which SQLite takes and
   servers refuse.
 - `NbGraderAPI.get_submitted_students` and `get_submitted_timestamp`: who handed in, and when, is asked in folders and
@@ -28,6 +28,7 @@ from datetime import datetime
 from importlib import metadata
 from typing import Any, NamedTuple
 
+from alembic.script import ScriptDirectory
 from nbconvert.exporters import HTMLExporter
 from nbgrader import api as database
 from nbgrader import converters as stock
@@ -111,9 +112,9 @@ def _converters() -> list[Patch]:
 
 def _database() -> list[Patch]:
     def get_alembic_version() -> str:
-        with dbutil._temp_alembic_ini("sqlite://") as settings:
-            command = [sys.executable, "-m", "alembic", "-c", settings, "heads"]
-            return subprocess.check_output(command, text=True).split()[0]
+        version = ScriptDirectory(dbutil.ALEMBIC_DIR).get_current_head()
+        assert version is not None
+        return version
 
     def check_call(command: list[str]) -> int:
         return subprocess.check_call([sys.executable, "-m", *command])
