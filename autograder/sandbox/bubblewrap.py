@@ -21,6 +21,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from glob import escape, glob
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -294,15 +295,16 @@ def _covers(packages: GuestPackages, scratch: Path) -> Iterator[tuple[str, str]]
         yield hidden, _written(scratch / "empty")
     installed = [p for kind in ("purelib", "platlib") if (p := sysconfig.get_path(kind))]
     places = [*installed, *sys.path, *(str(package_folder(name).parent) for name in packages.masked)]
-    for place in map(Path, dict.fromkeys([*places, *map(os.path.realpath, places)])):
+    # os.path and glob pass over what this user may not read, where Path raises.
+    for place in dict.fromkeys([*places, *map(os.path.realpath, places)]):
         for name in packages.masked:
-            if (place / name).is_dir():
-                yield str(place / name), _written(scratch / "absent" / name, "__init__.py", ABSENT.format(name=name))
+            if os.path.isdir(path := os.path.join(place, name)):
+                yield path, _written(scratch / "absent" / name, "__init__.py", ABSENT.format(name=name))
         for name in packages.distributions:
-            for known in place.glob(f"{name.replace('-', '_')}-*.dist-info"):
-                version = known.stem.rpartition("-")[2]
-                metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-                yield str(known), _written(scratch / "metadata" / known.name, "METADATA", metadata)
+            for path in glob(f"{escape(place)}/{name.replace('-', '_')}-*.dist-info"):
+                known = Path(path)
+                metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {known.stem.rpartition('-')[2]}\n"
+                yield path, _written(scratch / "metadata" / known.name, "METADATA", metadata)
 
 
 def _written(folder: Path, name: str = "", text: str = "") -> str:

@@ -177,7 +177,9 @@ def test_the_students_wheel_holds_no_line_of_an_answer_or_of_the_grader(wheels):
         for name in wheel.namelist():
             content = wheel.read(name)
             if name.endswith(".safetensors"):
-                forms = {line: (line.encode(), json.dumps(line)[1:-1].encode()) for line in secret}
+                # Lines that are a text alone are ids, ideas and questions, which checks tell on purpose.
+                code = {line for line in secret if not line.startswith('"')}
+                forms = {line: (line.encode(), json.dumps(line)[1:-1].encode()) for line in code}
                 told = {line for line, written in forms.items() if any(form in content for form in written)}
             else:
                 lines = lines_of(content.decode())
