@@ -51,7 +51,7 @@ def test_a_training_is_kept_and_judged_again_without_another_one(reference, tmp_
     def refuse(*_):
         raise AssertionError("it was trained again")
 
-    monkeypatch.setattr(training_runs, "hold", refuse)
+    monkeypatch.setattr(training_runs, "run", refuse)
     again = sit(reference, notebook(), tmp_path)
     assert (again.points, again.cases) == (first.points, first.cases)
     with pytest.raises(AssertionError, match="trained again"):  # another notebook has another draw
@@ -61,9 +61,9 @@ def test_a_training_is_kept_and_judged_again_without_another_one(reference, tmp_
 def test_neither_labels_nor_entropy_enter_the_kernel(reference, monkeypatch):
     sent, draws = [], []
     monkeypatch.setattr(StudentKernel, "put", lambda self, entry, make, *_, **__: sent.append(make("nonce")) or stop())
-    hold = training_runs.hold
+    run = training_runs.run
     monkeypatch.setattr(
-        training_runs, "hold", lambda kernel, draw, limits: draws.append(draw) or hold(kernel, draw, limits)
+        training_runs, "run", lambda kernel, exam, draw, limits: draws.append(draw) or run(kernel, exam, draw, limits)
     )
 
     def stop():

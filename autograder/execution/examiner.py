@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from nbformat import NotebookNode
 
+from autograder.execution import training_runs, training_store
 from autograder.execution.limits import Limits
 from autograder.execution.notebook_cells import Cells
 from autograder.execution.student_kernel import (
@@ -28,6 +29,7 @@ from autograder.execution.student_kernel import (
 )
 from autograder.judging.judge import CaseAnswer, judge, signature
 from autograder.judging.reference_answers import Reference
+from autograder.judging.trained_exercise import TrainedExercise
 from autograder.judging.verdict import ERROR, GRADED, NOT_ANSWERED, NOT_GRADED, CaseVerdict, Verdict
 from autograder.labs.exam import Exercise
 from autograder.labs.lab import EXAMS, Lab
@@ -222,7 +224,7 @@ class _NotebookExamination:
         """
         place = index if place is None else place
         exercise = self.lab.exercise(cell.metadata.vitedu.exercise)
-        if exercise.trained:
+        if isinstance(exercise, TrainedExercise):
             self._examine_trained(index, exercise, cell)
             return
         variant = Variant(self.secret, exercise.id, variant_of(self.secret, self.student, exercise.id))
@@ -285,22 +287,18 @@ class _NotebookExamination:
             run.error = run.error or self.cells.no_time()
         return replies, run
 
-    def _examine_trained(self, index: int, exercise: Exercise, cell: NotebookNode) -> None:
-        """An accuracy exam: train in the student's kernel, or take what an earlier grading kept."""
-        from autograder.execution import training_runs, training_store
-        from autograder.execution.training_exams import trained_exam
-
-        exam = trained_exam(exercise.id)
+    def _examine_trained(self, index: int, exercise: TrainedExercise, cell: NotebookNode) -> None:
+        """An exam that trains a model: train in the student's kernel, or take what an earlier grading kept."""
         variant = variant_of(self.secret, self.student, exercise.id)
         content = training_runs.notebook_hash(self.notebook)
-        draw = exam.draw(self.secret, variant, content)
-        name = training_store.key(content, draw, variant, exam.version())
+        draw = exercise.draw(self.secret, variant, content)
+        name = training_store.key(content, draw, variant, exercise.version())
         held = training_store.load(self.kept, name) if self.kept else None
         started, why, status = time.monotonic(), "", OK
 
         def train() -> tuple[list[Any], Run]:
             begun = time.monotonic()
-            found, status, why = exam.hold(self.cells.kernel, draw, self.limits)
+            found, status, why = training_runs.run(self.cells.kernel, exercise, draw, self.limits)
             self.cells.deadline += time.monotonic() - begun  # training has limits of its own
             return found, Run(status, error=why)
 
@@ -327,12 +325,12 @@ class _NotebookExamination:
             verdict.status, verdict.reason = status, why or ENDINGS[status]
         else:
             earned = {v.exercise: v.points for v in self.done.verdicts}
-            outcome = exam.judge(self.reference, draw, held, self.named, earned)
+            outcome = exercise.judge(self.reference, draw, held, self.named, earned)
             verdict.status, verdict.diagnoses = outcome.status, outcome.diagnoses
-            verdict.points = round(verdict.max_points * outcome.points / exam.tiers, 2)
+            verdict.points = round(verdict.max_points * outcome.points / exercise.tiers, 2)
             verdict.reason = outcome.notes[0].rstrip(".") if outcome.status == ERROR else ""
             verdict.cases = [
-                CaseVerdict("accuracy on hidden images", outcome.points == exam.tiers, 1.0, told)
+                CaseVerdict("accuracy on hidden images", outcome.points == exercise.tiers, 1.0, told)
                 for told in outcome.notes[:1]
             ]
             verdict.remarks += outcome.notes[1:]

@@ -1,4 +1,4 @@
-"""The judge of the accuracy exam: from logits and weights to points.
+"""The judge of the accuracy exam: from logits and weights to points. Lab 4's exam module points to it.
 
 It sees answers only, and what it trains itself is our own code. Kernels are the examiner's affair:
 it sends the requests of vitedu.training_exams, and hands over what came back as `Attempt`s.
@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from autograder.judging.check_weights import same_model
 from autograder.judging.reference_answers import AppliedMisconceptions, Reference
-from autograder.judging.training_attempt import Attempt
+from autograder.judging.trained_exercise import Attempt, Outcome
 from autograder.judging.verdict import ERROR, FOR_REVIEW, GRADED, NOT_ANSWERED, Diagnosis
 from autograder.labs.training_draw import ATTEMPTS, AccuracyDraw
 from autograder.sanitize import untrusted
@@ -25,25 +24,6 @@ from vitedu.training_exams.recipe import CLASSES, TARGETS, TEST, TIERS, learn, l
 NEAR_MISS = 0.02  # so close below a tier, two more seeds are tried
 MARGIN = 0.05  # by how much an accuracy may fall short of our own model with the same mistake in it
 BEFORE = ("build_model", "train_one_epoch")  # the exercises whose answers are at work in the exam
-
-
-@dataclass
-class Outcome:
-    """What the judge decided.
-
-    Attributes:
-        points: out of `len(TIERS)`; 0 while it waits for review.
-        accuracy: of the attempt that counts; None when no logits came.
-        notes: sentences for the student.
-        would_be: points if a reviewer finds the model right.
-    """
-
-    points: float
-    status: str
-    accuracy: float | None = None
-    notes: list[str] = field(default_factory=list)
-    diagnoses: list[Diagnosis] = field(default_factory=list)
-    would_be: float = 0.0
 
 
 def needs_rerun(accuracy: float | None, tiers: Mapping[str, float] = TIERS) -> bool:
