@@ -147,9 +147,10 @@ class AccuracyExam:
             return _for_review(outcome, "nothing was right in train_one_epoch, which has trained this model", points)
         if outcome.points == 0:
             return outcome  # nothing hangs on how these logits were made
-        state = {k.removeprefix("state."): t for k, t in attempt.tested.tensors.items() if k.startswith("state.")}
+        tensors = attempt.tested.tensors if attempt.tested is not None else {}
+        state = {k.removeprefix("state."): t for k, t in tensors.items() if k.startswith("state.")}
         applicable = ((), mistakes) if mistakes else ((),)
-        applied, why = same_model(self.reference, state, draw.test_images, _logits(attempt.tested), applicable)
+        applied, why = same_model(self.reference, state, draw.test_images, tensors["logits"], applicable)
         if applied is None:
             return _for_review(outcome, untrusted.text(why, 300), outcome.points)
         elif applied and not outcome.diagnoses:
@@ -193,8 +194,8 @@ class AccuracyExam:
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # wrong ideas make torch warn
-                    targets = [namespace[name] for name in TARGETS]
-                    model, _ = learn(*targets, draw.train_images, draw.train_labels, seed)
+                    make_model, train_one_epoch = (namespace[name] for name in TARGETS)
+                    model, _ = learn(make_model, train_one_epoch, draw.train_images, draw.train_labels, seed)
                     logits = logits_of(model, draw.test_images)
                 hits = int((logits.argmax(1) == draw.test_labels).sum())
                 reached: float | str = hits / TEST if bool(logits.isfinite().all()) else "NaN"

@@ -143,10 +143,12 @@ def _maker(namespace: Mapping[str, Any], found: Sizes, with_idea: bool) -> Maker
     def own(heads: int, pool: str) -> nn.Module:
         head_dim = found.inner // heads
         rest = {"head_dim": head_dim, "qkv_bias": found.qkv_bias, "pool": pool}
-        return namespace["VisionTransformer"](*common, heads, found.mlp_dim, **rest)
+        model: nn.Module = namespace["VisionTransformer"](*common, heads, found.mlp_dim, **rest)
+        return model
 
     def idea(heads: int, _: str) -> nn.Module:
-        return namespace["build_model"](*common, heads, found.mlp_dim)
+        model: nn.Module = namespace["build_model"](*common, heads, found.mlp_dim)
+        return model
 
     return idea if with_idea else own
 
