@@ -31,7 +31,7 @@ import tempfile
 from collections.abc import Iterable
 from typing import Any
 
-from autograder.sandbox.guest import kernel_main, namespaces
+from . import kernel_main, namespaces
 
 SOCKETS = 5  # of a kernel
 # What a kernel loads before its first cell, beside what the lab's own cells import.
