@@ -59,12 +59,12 @@ def without_logits(attempts: Sequence[Attempt], exercise: str) -> Outcome:
     errors = [answer.error for answer in answers if answer.status == "error"]
     if errors:
         kind, message = errors[0].get("type", ""), untrusted.text(errors[0].get("message", ""), 300)
-        told = f"{kind}: {message}" if message else kind
+        note = f"{kind}: {message}" if message else kind
     elif answers:
-        told = f"What came back are no finite logits of {TEST} images."
+        note = f"What came back are no finite logits of {TEST} images."
     else:
-        told = "No trained model came back."
-    return Outcome(0.0, ERROR, notes=[told])
+        note = "No trained model came back."
+    return Outcome(0.0, ERROR, notes=[note])
 
 
 def _logits(tested: Answer | None) -> Tensor | None:
@@ -77,10 +77,10 @@ def _logits(tested: Answer | None) -> Tensor | None:
     return logits if bool(torch.isfinite(logits).all()) else None
 
 
-def _for_review(outcome: Outcome, why: str, would_be: float) -> Outcome:
+def _for_review(outcome: Outcome, reason: str, would_be: float) -> Outcome:
     """An outcome about which a person decides."""
     outcome.would_be, outcome.points, outcome.status = float(would_be), 0.0, FOR_REVIEW
-    outcome.notes.append(f"A person looks at this: {why}.")
+    outcome.notes.append(f"A person looks at this: {reason}.")
     return outcome
 
 
@@ -130,19 +130,19 @@ class AccuracyExam:
     ) -> Outcome:
         reached, points = tier(accuracy), float(points_of(accuracy))
         right = round(accuracy * TEST)
-        told = f"{right} of {TEST} hidden images right ({accuracy:.1%}): {reached or 'below bronze'}."
-        outcome = Outcome(points, GRADED, accuracy, [told])
+        note = f"{right} of {TEST} hidden images right ({accuracy:.1%}): {reached or 'below bronze'}."
+        outcome = Outcome(points, GRADED, accuracy, [note])
         mistakes = tuple(entry for entry in wrong if entry[0] == "build_model")
         if points < len(TIERS) and wrong and self._explains(draw, accuracy, wrong):
             outcome.diagnoses = self._carried(wrong)
-            told = "With the same mistake in it, our own model does no better"
+            note = "With the same mistake in it, our own model does no better"
             costly = tuple(entry for entry in wrong if self.reference.lab.points(entry[0]) > 0)
             if costly and (costly == wrong or self._explains(draw, accuracy, costly)):
                 outcome.points = float(len(TIERS))
-                outcome.notes.append(f"{told}: it has cost its points.")
+                outcome.notes.append(f"{note}: it has cost its points.")
             else:  # it may have cost points in an earlier lab; planted here, it would excuse everything for nothing
-                why = f"{told}; whether it has cost points elsewhere is not known here"
-                return _for_review(outcome, why, len(TIERS))
+                reason = f"{note}; whether it has cost points elsewhere is not known here"
+                return _for_review(outcome, reason, len(TIERS))
         elif points and earned.get("train_one_epoch") == 0:
             return _for_review(outcome, "nothing was right in train_one_epoch, which has trained this model", points)
         if outcome.points == 0:
@@ -150,9 +150,9 @@ class AccuracyExam:
         tensors = attempt.tested.tensors if attempt.tested is not None else {}
         state = {k.removeprefix("state."): t for k, t in tensors.items() if k.startswith("state.")}
         applicable = ((), mistakes) if mistakes else ((),)
-        applied, why = same_model(self.reference, state, draw.test_images, tensors["logits"], applicable)
+        applied, reason = same_model(self.reference, state, draw.test_images, tensors["logits"], applicable)
         if applied is None:
-            return _for_review(outcome, untrusted.text(why, 300), outcome.points)
+            return _for_review(outcome, untrusted.text(reason, 300), outcome.points)
         elif applied and not outcome.diagnoses:
             outcome.diagnoses = self._carried(applied)
         return outcome
@@ -170,8 +170,8 @@ class AccuracyExam:
         ours = self._with_mistakes(draw, wrong, draw.seeds[0]) if wrong and answers else 1.0
         if isinstance(ours, float):
             return outcome
-        why = f"A person looks at this: with the same mistake in it, our own training ends in a {ours}, too."
-        notes = [*outcome.notes, why]
+        reason = f"A person looks at this: with the same mistake in it, our own training ends in a {ours}, too."
+        notes = [*outcome.notes, reason]
         return Outcome(0.0, FOR_REVIEW, None, notes, self._carried(wrong), would_be=float(len(TIERS)))
 
     def _explains(self, draw: AccuracyDraw, accuracy: float, wrong: AppliedMisconceptions) -> bool:

@@ -93,11 +93,11 @@ def same_model(
         state: the trained weights by state_dict key, from an untrusted process.
         images: uint8 (n, C, H, W).
         logits: (n, classes), finite.
-        contexts: ideas to be put in place in our own model: none of them, and those that this
+        applicable: ideas to be put in place in our own model: none of them, and those that this
             student's earlier exercises were judged to hold.
 
     Returns:
-        The first such context, or None and why not. Never raises for anything in `state`.
+        The first of them, or None and why not. Never raises for anything in `state`.
     """
     reason = ""
     for applied in applicable:
