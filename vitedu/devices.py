@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-KINDS = {
+KINDS: dict[str, Callable[[], bool]] = {
     "cuda": torch.cuda.is_available,
     "mps": torch.backends.mps.is_available,
     "cpu": lambda: True,

@@ -64,7 +64,8 @@ class Record:
     def __init__(
         self, loader: Iterable[tuple[Tensor, Tensor]], model: nn.Module, measures: Mapping[str, Callable[..., Any]]
     ) -> None:
-        self.loader, self.waiting = loader, deque()
+        self.loader = loader
+        self.waiting: deque[Tensor] = deque()
         self.values: dict[str, list[float]] = {name: [] for name in measures}
 
         def note(model: nn.Module, _: Any, logits: Tensor) -> None:

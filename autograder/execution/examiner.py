@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from nbformat import NotebookNode
 
+from autograder.execution import training_runs, training_store
 from autograder.execution.notebook_cells import Cells
 from autograder.execution.student_kernel import (
     DIED,
@@ -28,6 +29,7 @@ from autograder.execution.student_kernel import (
 from autograder.execution.submission_task import Task
 from autograder.judging.judge import CaseAnswer, judge, signature
 from autograder.judging.reference_answers import Reference
+from autograder.judging.trained_exercise import TrainedExercise
 from autograder.judging.verdict import ERROR, GRADED, NOT_ANSWERED, NOT_GRADED, CaseVerdict, Verdict
 from autograder.labs.exam import Exercise
 from autograder.labs.lab import EXAMS
@@ -197,7 +199,7 @@ class _NotebookExamination:
         """
         place = index if place is None else place
         exercise = self.lab.exercise(cell.metadata.vitedu.exercise)
-        if exercise.trained:
+        if isinstance(exercise, TrainedExercise):
             self._examine_trained(index, exercise, cell)
             return
         variant = Variant(self.secret, exercise.id, variant_of(self.secret, self.student, exercise.id))
@@ -260,22 +262,18 @@ class _NotebookExamination:
             run.error = run.error or self.cells.no_time()
         return replies, run
 
-    def _examine_trained(self, index: int, exercise: Exercise, cell: NotebookNode) -> None:
-        """An accuracy exam: train in the student's kernel, or take what an earlier grading kept."""
-        from autograder.execution import training_runs, training_store
-        from autograder.execution.training_exams import trained_exam
-
-        exam = trained_exam(exercise.id)
+    def _examine_trained(self, index: int, exercise: TrainedExercise, cell: NotebookNode) -> None:
+        """An exam that trains a model: train in the student's kernel, or take what an earlier grading kept."""
         variant = variant_of(self.secret, self.student, exercise.id)
         content = training_runs.notebook_hash(self.notebook)
-        draw = exam.draw(self.secret, variant, content)
-        name = training_store.key(content, draw, variant, exam.version())
+        draw = exercise.draw(self.secret, variant, content)
+        name = training_store.key(content, draw, variant, exercise.version())
         held = training_store.load(self.trainings_dir, name) if self.trainings_dir else None
         started, problem, status = time.monotonic(), "", OK
 
         def train() -> tuple[list[Any], Run]:
             begun = time.monotonic()
-            found, status, problem = exam.run(self.cells.running, draw, self.limits)
+            found, status, problem = training_runs.run(self.cells.running, exercise, draw, self.limits)
             self.cells.deadline += time.monotonic() - begun  # training has limits of its own
             return found, Run(status, error=problem)
 
@@ -304,12 +302,12 @@ class _NotebookExamination:
             verdict.status, verdict.reason = status, problem or ENDINGS[status]
         else:
             earned = {v.exercise: v.points for v in self.done.verdicts}
-            outcome = exam.judge(self.reference, draw, held, self.named, earned)
+            outcome = exercise.judge(self.reference, draw, held, self.named, earned)
             verdict.status, verdict.diagnoses = outcome.status, outcome.diagnoses
-            verdict.points = round(verdict.max_points * outcome.points / exam.tiers, 2)
+            verdict.points = round(verdict.max_points * outcome.points / exercise.tiers, 2)
             verdict.reason = outcome.notes[0].rstrip(".") if outcome.status == ERROR else ""
             verdict.cases = [
-                CaseVerdict("accuracy on hidden images", outcome.points == exam.tiers, 1.0, note)
+                CaseVerdict("accuracy on hidden images", outcome.points == exercise.tiers, 1.0, note)
                 for note in outcome.notes[:1]
             ]
             verdict.remarks += outcome.notes[1:]

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from nbformat import NotebookNode
 
 from autograder.execution.limits import Limits
 from autograder.execution.student_kernel import GONE, OK, TIMED_OUT, StudentKernel
-from autograder.judging.accuracy import next_seed
-from autograder.judging.training_attempt import Attempt
+from autograder.judging.trained_exercise import Attempt, TrainedExercise
 from autograder.labs.training_draw import AccuracyDraw
 from vitedu.training_exams.kernel_entry import request_logits, request_training
-
-ENTRY = "training_exams.kernel_entry.answer_learn"
 
 
 def notebook_hash(notebook: NotebookNode) -> str:
@@ -26,26 +20,9 @@ def notebook_hash(notebook: NotebookNode) -> str:
     return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class Way:
-    """How one kind of exam is put to a kernel; the defaults are Lab 4's.
-
-    Attributes:
-        entry: the function of vitedu that answers.
-        next_seed: (draw, attempts so far) -> the seed of the next training; None: no further one.
-        cpu: (kernel, limits) -> CPU seconds that each training may take, asked before the first one.
-    """
-
-    entry: str = ENTRY
-    next_seed: Callable[[AccuracyDraw, Sequence[Attempt]], int | None] = next_seed
-    cpu: Callable[[StudentKernel, Limits], float] = lambda kernel, limits: limits.learn_cpu
-    test_cpu: float = math.inf
-
-
-LAB4 = Way()
-
-
-def run(kernel: StudentKernel, draw: AccuracyDraw, limits: Limits, way: Way = LAB4) -> tuple[list[Attempt], str, str]:
+def run(
+    kernel: StudentKernel, exercise: TrainedExercise, draw: AccuracyDraw, limits: Limits
+) -> tuple[list[Attempt], str, str]:
     """Train once, and after a near miss with further seeds.
 
     Returns:
@@ -53,22 +30,27 @@ def run(kernel: StudentKernel, draw: AccuracyDraw, limits: Limits, way: Way = LA
         first one counts.
     """
     attempts: list[Attempt] = []
-    status, reason, cpu = OK, "", way.cpu(kernel, limits)
-    while status == OK and (seed := way.next_seed(draw, attempts)) is not None:
+    status, reason = OK, ""
+    cpu = exercise.cpu_seconds(limits.learn_cpu, kernel.cpu_time() - kernel.cpu_of_start)
+    while status == OK and (seed := exercise.next_seed(draw, attempts)) is not None:
 
         def train(nonce: str, seed: int = seed) -> bytes:
             return request_training(draw.train_images, draw.train_labels, seed, nonce)
 
-        sent = kernel.put(way.entry, train, 1, limits.learn, cpu)
-        trained, tested = sent.answers.get(0), None
-        if sent.status == OK and trained is not None and trained.status == "ok":
+        request = kernel.put(exercise.entry, train, 1, limits.learn, cpu)
+        trained, tested = request.answers.get(0), None
+        if request.status == OK and trained is not None and trained.status == "ok":
             # Only now do the test images come into the kernel, and their labels never do.
-            sent = kernel.put(
-                way.entry, lambda nonce: request_logits(draw.test_images, nonce), 1, limits.probe, way.test_cpu
+            request = kernel.put(
+                exercise.entry,
+                lambda nonce: request_logits(draw.test_images, nonce),
+                1,
+                limits.probe,
+                exercise.test_cpu_seconds,
             )
-            tested = sent.answers.get(0)
-        if attempts and sent.status in (TIMED_OUT, *GONE):
+            tested = request.answers.get(0)
+        if attempts and request.status in (TIMED_OUT, *GONE):
             break
         attempts.append(Attempt(seed, trained, tested))
-        status, reason = sent.status, sent.error
+        status, reason = request.status, request.error
     return attempts, status, reason

@@ -10,23 +10,22 @@ from pathlib import Path
 
 import torch
 
-from autograder.exams.lab4.accuracy_exam import version
-from autograder.judging.training_attempt import Attempt
+from autograder.judging.trained_exercise import Attempt
 from autograder.labs.training_draw import AccuracyDraw
 from autograder.storage.atomic_files import write_atomically
 from vitedu.probe import serialization
 from vitedu.probe.case import Answer
 
 
-def key(notebook_hash: str, draw: AccuracyDraw, variant: int | str, exam: str = "") -> str:
+def key(notebook_hash: str, draw: AccuracyDraw, variant: int | str, exam: str) -> str:
     """The name under which a submission's trained answers are kept.
 
     Args:
         notebook_hash: of the rebuilt notebook that was trained.
-        exam: digest of what decides a training; "": that of Lab 4's accuracy exam.
+        exam: digest of what decides a training.
     """
     environment = [torch.__version__, platform.python_version(), platform.system(), platform.machine()]
-    parts = [notebook_hash, exam or version(), draw.id, str(variant), environment]
+    parts = [notebook_hash, exam, draw.id, str(variant), environment]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""The judge of the accuracy exam: from logits and weights to points.
+"""The judge of the accuracy exam: from logits and weights to points. Lab 4's exam module points to it.
 
 It sees answers only, and what it trains itself is our own code. Kernels are the examiner's affair:
 it sends the requests of vitedu.training_exams, and hands over what came back as `Attempt`s.
@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from autograder.judging.check_weights import same_model
 from autograder.judging.reference_answers import AppliedMisconceptions, Reference
-from autograder.judging.training_attempt import Attempt
+from autograder.judging.trained_exercise import Attempt, Outcome
 from autograder.judging.verdict import ERROR, FOR_REVIEW, GRADED, NOT_ANSWERED, Diagnosis
 from autograder.labs.training_draw import ATTEMPTS, AccuracyDraw
 from autograder.sanitize import untrusted
@@ -25,25 +24,6 @@ from vitedu.training_exams.recipe import CLASSES, TARGETS, TEST, TIERS, learn, l
 NEAR_MISS = 0.02  # so close below a tier, two more seeds are tried
 MARGIN = 0.05  # by how much an accuracy may fall short of our own model with the same mistake in it
 BEFORE = ("build_model", "train_one_epoch")  # the exercises whose answers are at work in the exam
-
-
-@dataclass
-class Outcome:
-    """What the judge decided.
-
-    Attributes:
-        points: out of `len(TIERS)`; 0 while it waits for review.
-        accuracy: of the attempt that counts; None when no logits came.
-        notes: sentences for the student.
-        would_be: points if a reviewer finds the model right.
-    """
-
-    points: float
-    status: str
-    accuracy: float | None = None
-    notes: list[str] = field(default_factory=list)
-    diagnoses: list[Diagnosis] = field(default_factory=list)
-    would_be: float = 0.0
 
 
 def needs_rerun(accuracy: float | None, tiers: Mapping[str, float] = TIERS) -> bool:
@@ -79,12 +59,12 @@ def without_logits(attempts: Sequence[Attempt], exercise: str) -> Outcome:
     errors = [answer.error for answer in answers if answer.status == "error"]
     if errors:
         kind, message = errors[0].get("type", ""), untrusted.text(errors[0].get("message", ""), 300)
-        told = f"{kind}: {message}" if message else kind
+        note = f"{kind}: {message}" if message else kind
     elif answers:
-        told = f"What came back are no finite logits of {TEST} images."
+        note = f"What came back are no finite logits of {TEST} images."
     else:
-        told = "No trained model came back."
-    return Outcome(0.0, ERROR, notes=[told])
+        note = "No trained model came back."
+    return Outcome(0.0, ERROR, notes=[note])
 
 
 def _logits(tested: Answer | None) -> Tensor | None:
@@ -97,10 +77,10 @@ def _logits(tested: Answer | None) -> Tensor | None:
     return logits if bool(torch.isfinite(logits).all()) else None
 
 
-def _for_review(outcome: Outcome, why: str, would_be: float) -> Outcome:
+def _for_review(outcome: Outcome, reason: str, would_be: float) -> Outcome:
     """An outcome about which a person decides."""
     outcome.would_be, outcome.points, outcome.status = float(would_be), 0.0, FOR_REVIEW
-    outcome.notes.append(f"A person looks at this: {why}.")
+    outcome.notes.append(f"A person looks at this: {reason}.")
     return outcome
 
 
@@ -150,28 +130,29 @@ class AccuracyExam:
     ) -> Outcome:
         reached, points = tier(accuracy), float(points_of(accuracy))
         right = round(accuracy * TEST)
-        told = f"{right} of {TEST} hidden images right ({accuracy:.1%}): {reached or 'below bronze'}."
-        outcome = Outcome(points, GRADED, accuracy, [told])
+        note = f"{right} of {TEST} hidden images right ({accuracy:.1%}): {reached or 'below bronze'}."
+        outcome = Outcome(points, GRADED, accuracy, [note])
         mistakes = tuple(entry for entry in wrong if entry[0] == "build_model")
         if points < len(TIERS) and wrong and self._explains(draw, accuracy, wrong):
             outcome.diagnoses = self._carried(wrong)
-            told = "With the same mistake in it, our own model does no better"
+            note = "With the same mistake in it, our own model does no better"
             costly = tuple(entry for entry in wrong if self.reference.lab.points(entry[0]) > 0)
             if costly and (costly == wrong or self._explains(draw, accuracy, costly)):
                 outcome.points = float(len(TIERS))
-                outcome.notes.append(f"{told}: it has cost its points.")
+                outcome.notes.append(f"{note}: it has cost its points.")
             else:  # it may have cost points in an earlier lab; planted here, it would excuse everything for nothing
-                why = f"{told}; whether it has cost points elsewhere is not known here"
-                return _for_review(outcome, why, len(TIERS))
+                reason = f"{note}; whether it has cost points elsewhere is not known here"
+                return _for_review(outcome, reason, len(TIERS))
         elif points and earned.get("train_one_epoch") == 0:
             return _for_review(outcome, "nothing was right in train_one_epoch, which has trained this model", points)
         if outcome.points == 0:
             return outcome  # nothing hangs on how these logits were made
-        state = {k.removeprefix("state."): t for k, t in attempt.tested.tensors.items() if k.startswith("state.")}
+        tensors = attempt.tested.tensors if attempt.tested is not None else {}
+        state = {k.removeprefix("state."): t for k, t in tensors.items() if k.startswith("state.")}
         applicable = ((), mistakes) if mistakes else ((),)
-        applied, why = same_model(self.reference, state, draw.test_images, _logits(attempt.tested), applicable)
+        applied, reason = same_model(self.reference, state, draw.test_images, tensors["logits"], applicable)
         if applied is None:
-            return _for_review(outcome, untrusted.text(why, 300), outcome.points)
+            return _for_review(outcome, untrusted.text(reason, 300), outcome.points)
         elif applied and not outcome.diagnoses:
             outcome.diagnoses = self._carried(applied)
         return outcome
@@ -189,8 +170,8 @@ class AccuracyExam:
         ours = self._with_mistakes(draw, wrong, draw.seeds[0]) if wrong and answers else 1.0
         if isinstance(ours, float):
             return outcome
-        why = f"A person looks at this: with the same mistake in it, our own training ends in a {ours}, too."
-        notes = [*outcome.notes, why]
+        reason = f"A person looks at this: with the same mistake in it, our own training ends in a {ours}, too."
+        notes = [*outcome.notes, reason]
         return Outcome(0.0, FOR_REVIEW, None, notes, self._carried(wrong), would_be=float(len(TIERS)))
 
     def _explains(self, draw: AccuracyDraw, accuracy: float, wrong: AppliedMisconceptions) -> bool:
@@ -213,8 +194,8 @@ class AccuracyExam:
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # wrong ideas make torch warn
-                    targets = [namespace[name] for name in TARGETS]
-                    model, _ = learn(*targets, draw.train_images, draw.train_labels, seed)
+                    make_model, train_one_epoch = (namespace[name] for name in TARGETS)
+                    model, _ = learn(make_model, train_one_epoch, draw.train_images, draw.train_labels, seed)
                     logits = logits_of(model, draw.test_images)
                 hits = int((logits.argmax(1) == draw.test_labels).sum())
                 reached: float | str = hits / TEST if bool(logits.isfinite().all()) else "NaN"

@@ -93,11 +93,11 @@ def same_model(
         state: the trained weights by state_dict key, from an untrusted process.
         images: uint8 (n, C, H, W).
         logits: (n, classes), finite.
-        contexts: ideas to be put in place in our own model: none of them, and those that this
+        applicable: ideas to be put in place in our own model: none of them, and those that this
             student's earlier exercises were judged to hold.
 
     Returns:
-        The first such context, or None and why not. Never raises for anything in `state`.
+        The first of them, or None and why not. Never raises for anything in `state`.
     """
     reason = ""
     for applied in applicable:
@@ -143,10 +143,12 @@ def _maker(namespace: Mapping[str, Any], found: Sizes, with_idea: bool) -> Maker
     def own(heads: int, pool: str) -> nn.Module:
         head_dim = found.inner // heads
         rest = {"head_dim": head_dim, "qkv_bias": found.qkv_bias, "pool": pool}
-        return namespace["VisionTransformer"](*common, heads, found.mlp_dim, **rest)
+        model: nn.Module = namespace["VisionTransformer"](*common, heads, found.mlp_dim, **rest)
+        return model
 
     def idea(heads: int, _: str) -> nn.Module:
-        return namespace["build_model"](*common, heads, found.mlp_dim)
+        model: nn.Module = namespace["build_model"](*common, heads, found.mlp_dim)
+        return model
 
     return idea if with_idea else own
 

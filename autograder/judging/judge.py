@@ -173,18 +173,17 @@ def _best_reading(
     if waiting is not None:
         return waiting
 
-    best: _Interpretation | None = None
+    readings = []
     for applied, (convention, marks) in read.items():
         if any(earlier.get(id) != idea for id, idea in applied):
             continue  # a convention that nobody has seen there: good for being right, not for being named
-        whole, per_case = [], [[] for _ in cases]
+        whole: list[str] = []
+        per_case: list[list[str]] = [[] for _ in cases]
         if not all(marks) and any(f.status not in ("undone", "missing", "silent") for f in found):
             whole, per_case = _explained(reference, exercise, variant, applied, found, marks, tolerances)
         # Paired for the points, not for the name: an error alone explains nothing.
-        reading = _Interpretation(applied, convention, counting(marks, applied, convention), whole, per_case)
-        if best is None or _rank(reading) > _rank(best):
-            best = reading
-    return best
+        readings.append(_Interpretation(applied, convention, counting(marks, applied, convention), whole, per_case))
+    return max(readings, key=_rank)
 
 
 def _explained(

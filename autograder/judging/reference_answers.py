@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from functools import cached_property, lru_cache
 from pathlib import Path
 from types import CodeType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -32,6 +32,7 @@ from vitedu.probe.serialization import WireError
 AppliedMisconceptions = tuple[
     tuple[str, str], ...
 ]  # ((exercise id, idea), ...): what stands in earlier cells, see Exercise
+Remembered = TypeVar("Remembered")
 KEPT = 4096  # answers of this many (exercise, variant, code) triples stay in memory
 
 
@@ -172,7 +173,7 @@ def differ(some: Sequence[Expected], others: Sequence[Expected]) -> bool:
     )
 
 
-def _remember(store: OrderedDict[Any, Any], key: Any, compute: Any) -> Any:
+def _remember(store: OrderedDict[Any, Remembered], key: Any, compute: Callable[[], Remembered]) -> Remembered:
     """The stored value of a key, computed when missing; the oldest leaves when there are too many."""
     if key not in store:
         store[key] = compute()

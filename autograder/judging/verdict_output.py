@@ -13,7 +13,9 @@ def verdict_output(verdict: Verdict) -> NotebookNode:
     """A display_data output with the verdict as HTML and as text, marked as ours."""
     card = verdict_card(verdict)
     data = {"text/plain": feedback_card.text(card), "text/html": feedback_card.html(card)}
-    return new_output("display_data", data=data, metadata={"vitedu": {"verdict": True}})
+    marked = {"vitedu": {"verdict": True}}
+    output: NotebookNode = new_output("display_data", data=data, metadata=marked)  # type: ignore[no-untyped-call]
+    return output
 
 
 def verdict_card(verdict: Verdict) -> feedback_card.Card:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from autograder.errors import UserError
 from autograder.labs.variants import Variant
@@ -72,7 +73,7 @@ class Exercise:
     Attributes:
         id: also the grade_id of its solution cell.
         conventions: accepted beside that of the model answer.
-        trained: a model is trained, and there are no cases, see execution/training_exams.py.
+        trained: a model is trained, and there are no cases, see judging/trained_exercise.py.
         library: names of library functions and classes that do the exercise's work; using one
             costs nothing and earns a remark.
     """
@@ -83,7 +84,7 @@ class Exercise:
     alternatives: tuple[Alternative, ...]
     library: tuple[str, ...] = ()
     conventions: tuple[Convention, ...] = ()
-    trained: bool = False
+    trained: ClassVar[bool] = False
 
     def code(self, idea: str, model: str) -> str:
         """What stands in the cell under an idea, given what the model answer has there."""

@@ -32,7 +32,7 @@ class Variant:
 
     def normal(self, *shape: int, scale: float = 1.0) -> Tensor:
         """Normal values with standard deviation `scale`."""
-        return (torch.randn(*shape, generator=self._generator) * scale).double()
+        return (torch.randn(shape, generator=self._generator) * scale).double()
 
     def mask(self, *shape: int) -> Tensor:
         """A boolean mask; every row of the last dimension has a True and a False."""

@@ -177,5 +177,5 @@ def _matrix(expected: Tensor, got: Tensor) -> tuple[list[int], list[int], Tensor
     place, start = worst[:-2], []
     for at, size in zip(worst[-2:], expected.shape[-2:], strict=True):
         start.append(max(0, min(at - LARGEST // 2, size - LARGEST)))
-    window = (*place, *(slice(first, first + LARGEST) for first in start))
+    window: tuple[Any, ...] = (*place, *(slice(first, first + LARGEST) for first in start))
     return place, start, expected[window], got[window]

@@ -82,7 +82,7 @@ class _TensorStore:
 
 
 def _key(data: Tensor) -> Any:
-    return data.dtype, data.shape, hashlib.sha256(data.reshape(-1).view(torch.uint8).numpy()).digest()
+    return data.dtype, data.shape, hashlib.sha256(data.reshape(-1).view(torch.uint8).numpy().tobytes()).digest()
 
 
 def save(path: Path, exercises: Mapping[str, Fingerprint], source: str = "") -> None:
@@ -194,7 +194,7 @@ def _case(data: dict[str, Any], tensors: dict[str, Tensor]) -> Case:
 
 
 # What most answers have in common; only what differs from it is written down.
-COMMON = {
+COMMON: dict[str, Any] = {
     "status": "ok", "kind": "Tensor", "error": "", "message": "", "integers": [], "keys": [[], [], []],
     "repeatable": True, "changed": [], "values": {},
 }  # fmt: skip

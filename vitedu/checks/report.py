@@ -93,13 +93,11 @@ def _best(
     fingerprint: fingerprint_file.Fingerprint, found: Sequence[ComparableAnswer], tolerances: Sequence[float]
 ) -> tuple[list[ComparableAnswer], list[bool]]:
     """The accepted answers, of all conventions, that most cases equal, and which cases these are."""
-    best: tuple[list[ComparableAnswer], list[bool]] | None = None
+    readings = []
     for expected in (fingerprint.expected, *fingerprint.others):
         cases = zip(found, expected, fingerprint.cases, tolerances, strict=True)
-        rights = [is_correct(f, e, case, t) for f, e, case, t in cases]
-        if best is None or sum(rights) > sum(best[1]):
-            best = expected, rights
-    return best
+        readings.append((expected, [is_correct(f, e, case, t) for f, e, case, t in cases]))
+    return max(readings, key=lambda reading: sum(reading[1]))
 
 
 def _todo(where: str, objects: Mapping[str, Any]) -> str:
@@ -158,8 +156,8 @@ def _pictured(
 def _arguments(target: Any) -> list[str]:
     """Names of the positional arguments of a function, or of a class's forward."""
     try:
-        if inspect.isclass(target):
-            return list(inspect.signature(target.forward).parameters)[1:]
-        return list(inspect.signature(target).parameters)
+        is_class = inspect.isclass(target)
+        names = list(inspect.signature(target.forward if is_class else target).parameters)
+        return names[1:] if is_class else names
     except (AttributeError, TypeError, ValueError):
         return []

@@ -52,7 +52,8 @@ class Dataset:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of an image."""
-        return tuple(self.train.tensors[0].shape[1:])
+        channels, height, width = self.train.tensors[0].shape[1:]
+        return channels, height, width
 
     def gallery(self, count: int = 9) -> Picture:
         """The first training images with their classes; with three channels in their own colours."""
@@ -84,12 +85,15 @@ def load(
             raise DataError(f"expected a number of {which} images from 1 on, found {number}")
     if seed < 0:
         raise DataError(f"expected a seed from 0 on, found {seed}")
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     if name in GENERATED:
         return _generated(name, train, test, seed)
     if name == "digits":
         images, labels = digits()
         sets = _split(images, labels, seed)
-        classes, mean, std = tuple("0123456789"), (MEAN,), (STD,)
+        classes = tuple("0123456789")
+        mean, std = (MEAN,), (STD,)
     elif name in ("fashion-mnist", "cifar10") or name.startswith("folder:"):
         from vitedu.data import downloads  # torchvision takes a second to import
 
@@ -105,8 +109,9 @@ def load(
         mean, std = _normalise(sets)
     else:
         raise DataError(f"expected one of {', '.join(NAMES)} as the name of a data set, found {name!r}")
-    parts = [_some(*sets[0], train, "training", seed), _some(*sets[1], test, "test", seed)]
-    return Dataset(name, *(TensorDataset(*part) for part in parts), classes, mean, std)
+    train_set = TensorDataset(*_some(*sets[0], train, "training", seed))
+    test_set = TensorDataset(*_some(*sets[1], test, "test", seed))
+    return Dataset(name, train_set, test_set, classes, mean, std)
 
 
 def digits() -> tuple[Tensor, Tensor]:
@@ -157,8 +162,8 @@ def fit_to(data: Dataset, image: tuple[int, int, int], classes: int) -> Dataset:
     def per_channel(numbers: tuple[float, ...]) -> tuple[float, ...]:
         return numbers if len(numbers) == channels else (sum(numbers) / len(numbers),) * channels
 
-    parts = (fitted(*part.tensors) for part in (data.train, data.test))
-    return Dataset(data.name, *parts, data.classes[:classes], per_channel(data.mean), per_channel(data.std))
+    train, test = (fitted(*part.tensors) for part in (data.train, data.test))
+    return Dataset(data.name, train, test, data.classes[:classes], per_channel(data.mean), per_channel(data.std))
 
 
 def _generated(name: str, train: int | None, test: int | None, seed: int) -> Dataset:
@@ -168,8 +173,8 @@ def _generated(name: str, train: int | None, test: int | None, seed: int) -> Dat
     function, classes, usual = GENERATED[name]
     streams = np.random.default_rng(seed).spawn(2)
     sizes = (train or usual, test or GENERATED_TEST)
-    parts = (TensorDataset(*function(n, stream)) for n, stream in zip(sizes, streams, strict=True))
-    return Dataset(name, *parts, classes, (MEAN,) * 3, (STD,) * 3)
+    train_set, test_set = (TensorDataset(*function(n, stream)) for n, stream in zip(sizes, streams, strict=True))
+    return Dataset(name, train_set, test_set, classes, (MEAN,) * 3, (STD,) * 3)
 
 
 def _split(images: Tensor, labels: Tensor, seed: int) -> list[tuple[Tensor, Tensor]]:

@@ -24,7 +24,8 @@ from torchvision.transforms import functional as transforms
 from vitedu.data.errors import DataError
 from vitedu.progress import progress
 
-SETS = {"fashion-mnist": FashionMNIST, "cifar10": CIFAR10}
+Kind = type[FashionMNIST] | type[CIFAR10]
+SETS: dict[str, Kind] = {"fashion-mnist": FashionMNIST, "cifar10": CIFAR10}
 OFFLINE = 'load("digits") and load("pairs") need no network'
 PATIENCE = 30  # seconds without an answer until there is no network
 NETWORK = (URLError, ConnectionError, TimeoutError, http.client.HTTPException)
@@ -111,7 +112,7 @@ def _read(images: ImageFolder, size: int) -> Images:
     return found, torch.tensor(images.targets)
 
 
-def _unreachable(name: str, kind: type, root: Path) -> DataError:
+def _unreachable(name: str, kind: Kind, root: Path) -> DataError:
     """Why a set could not be had: a damaged file, or else no network."""
     for path, md5 in _files(kind, root):
         if path.exists() and not check_integrity(path, md5):
@@ -122,7 +123,7 @@ def _unreachable(name: str, kind: type, root: Path) -> DataError:
     return DataError(f"{name} is not in {root} and could not be downloaded: no network, or no answer. {OFFLINE}.")
 
 
-def _files(kind: type, root: Path) -> Iterator[tuple[Path, str]]:
+def _files(kind: Kind, root: Path) -> Iterator[tuple[Path, str]]:
     """The files of a set that torchvision knows an md5 of."""
     if issubclass(kind, FashionMNIST):
         yield from ((root / kind.__name__ / "raw" / name, md5) for name, md5 in kind.resources)
@@ -132,7 +133,7 @@ def _files(kind: type, root: Path) -> Iterator[tuple[Path, str]]:
         yield from ((root / kind.base_folder / name, md5) for name, md5 in listed)
 
 
-def _unpacked(kind: type, root: Path) -> bool:
+def _unpacked(kind: Kind, root: Path) -> bool:
     """Whether Fashion-MNIST's files lie there unpacked; torchvision then reads them and compares no md5."""
     return issubclass(kind, FashionMNIST) and all(path.with_suffix("").exists() for path, _ in _files(kind, root))
 

@@ -13,7 +13,7 @@ SIDE = 32  # height and width in pixels
 MEAN, STD = 0.5, 0.25  # images are given as (pixel - MEAN) / STD, with pixels from 0 to 1
 PALETTE = ((0.85, 0.25, 0.20), (0.20, 0.65, 0.30), (0.20, 0.40, 0.85))
 Floats = NDArray[np.float32]
-Colours = Sequence[Sequence[float]]
+Colours = Sequence[Sequence[float]] | Floats
 Seed = int | np.random.Generator
 
 

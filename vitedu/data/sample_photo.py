@@ -19,7 +19,10 @@ PATCH = 32  # side of a patch in pixels
 def pagoda() -> Tensor:
     """A photo of a pagoda by a lake that scikit-learn brings along: (3, 416, 640), values 0 to 1."""
     # Its load_sample_image reads the same file, but to import that function takes a second.
-    path = Path(str(find_spec("sklearn").origin)).parent / "datasets" / "images" / "china.jpg"
+    library = find_spec("sklearn")
+    if library is None:
+        raise ImportError("This photo comes with scikit-learn, which is not installed.")
+    path = Path(str(library.origin)).parent / "datasets" / "images" / "china.jpg"
     photo = torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1) / 255
     return photo[:, : photo.shape[1] // PATCH * PATCH, : photo.shape[2] // PATCH * PATCH]
 

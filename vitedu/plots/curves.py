@@ -46,7 +46,7 @@ def by_epoch(runs: Mapping[str, Mapping[str, Sequence[float]]], unit: str = "epo
         lower.set(ylim=(0, 1.02), xlabel=unit)
         for axes in (upper, lower):
             axes.grid(axis="y", color="#dddddd", linewidth=0.6)
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.locator_params(axis="x", integer=True)
         sentences.append(f"{title}: {_course(run, unit, lower)}")
     panels[0].set_ylabel("loss")
     panels[len(runs)].set_ylabel("accuracy")
@@ -147,7 +147,8 @@ def confusions(matrices: Mapping[str, Any], names: Sequence[str]) -> Picture:
         for i, j in counts.nonzero().tolist():
             colour = "white" if shares[i, j] > 0.6 else INK
             axes.text(j, i, f"{counts[i, j]:g}", ha="center", va="center", fontsize=9, color=colour)
-        turned = {} if max(map(len, names)) < 3 else {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+        short = max(map(len, names)) < 3
+        turned: dict[str, Any] = {} if short else {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
         axes.set_xticks(range(size), names, **turned)
         axes.set_yticks(range(size), names if axes is panels[0] else [])
         axes.set(title=title, xlabel="predicted class")

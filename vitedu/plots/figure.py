@@ -48,7 +48,7 @@ def new_figure(width: float, height: float, columns: int = 1, rows: int = 1) -> 
     from matplotlib import rc_context
     from matplotlib.figure import Figure  # not pyplot: the notebook's own figures stay untouched
 
-    style = {
+    style: dict[Any, Any] = {
         "font.size": 10.5, "axes.titlesize": 11, "text.color": INK, "axes.labelcolor": INK,
         "axes.spines.top": False, "axes.spines.right": False,
     }  # fmt: skip

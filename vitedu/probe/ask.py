@@ -113,7 +113,7 @@ def _call(
     target: Callable[..., Any],
     case: FunctionCase | ModuleCase,
     dtype: torch.dtype,
-    parameters: dict[str, Tensor],
+    parameters: Mapping[str, Tensor],
     **about: Any,
 ) -> Answer:
     def inputs(gradients: bool) -> tuple[list[Any], dict[str, Any]]:
@@ -135,8 +135,8 @@ def _call(
 
     args, kwargs = inputs(case.gradients)
     fresh = [_arranged(_fresh(a), case) for a in args]
-    out = target(*fresh, **{name: _fresh(value) for name, value in kwargs.items()})
-    if not any_dtype and type(out).__module__ == "numpy" and getattr(out, "ndim", 0):
+    out: Any = target(*fresh, **{name: _fresh(value) for name, value in kwargs.items()})
+    if not any_dtype and type(out).__module__ == "numpy" and getattr(out, "ndim", False):
         return Answer("ok", type(out).__name__, **about)  # no tensor, where one is asked for
     tensors |= _named("again", again) | _named("out", out)
     if case.gradients and isinstance(out, Tensor) and out.requires_grad and out.is_floating_point():
@@ -144,8 +144,8 @@ def _call(
         leaves = {n: v for n, v in leaves.items() if isinstance(v, Tensor) and v.requires_grad} | parameters
         # A fixed, uneven weighting: a plain sum of a softmax's rows has no gradient at all.
         weighting = torch.cos(torch.arange(out.numel(), dtype=out.dtype, device=out.device)).view(out.shape)
-        found = torch.autograd.grad((out * weighting).sum(), list(leaves.values()), allow_unused=True)
-        found = {name: g for name, g in zip(leaves, found, strict=True) if g is not None}
+        gradients = torch.autograd.grad((out * weighting).sum(), list(leaves.values()), allow_unused=True)
+        found = {name: g for name, g in zip(leaves, gradients, strict=True) if g is not None}
         tensors |= {f"grad.{name}": _like(g, case.weights.get(name), name in loose) for name, g in found.items()}
     return Answer("ok", type(out).__name__, tensors=tensors, **about)
 
@@ -163,7 +163,7 @@ def _module(
     actual = {plain(key): key for key in module.state_dict()}
     state = {key: module.state_dict()[name] for key, name in actual.items()}
     late = {key for key, tensor in state.items() if lazies([tensor])}  # they take the size of what is loaded
-    parameters = {plain(name) for name, _ in module.named_parameters()}
+    learnable = {plain(name) for name, _ in module.named_parameters()}
     fits = {
         key: key in late
         or state[key].shape == wanted.shape
@@ -180,7 +180,7 @@ def _module(
             if not fits[key]
         )[:MAX_KEYS],
     }
-    buffers = [key for key in about["extra"] if key not in parameters]
+    buffers = [key for key in about["extra"] if key not in learnable]
     about["aside"] = f"{buffers[0]} is a buffer: register it with persistent=False" if buffers else unusual_eps(module)
     if about["extra"] or about["misshapen"]:  # a parameter without a value would answer at random
         return Answer("ok", type(module).__name__, **about)
@@ -230,7 +230,7 @@ def _named(name: str, value: Any) -> dict[str, Tensor]:
     elif isinstance(value, Mapping):
         pairs = [(key, value[key]) for key in list(value)[:16] if isinstance(key, str) and len(key) < 40]
     else:
-        found = as_tensor(value)
-        return {} if found is None else {name: found}
+        single = as_tensor(value)
+        return {} if single is None else {name: single}
     found = {f"{name}.{key}": as_tensor(v) for key, v in pairs}
     return {key: t for key, t in found.items() if t is not None}

@@ -295,12 +295,12 @@ def to_json(case: Case, prefix: str, tensors: dict[str, Tensor]) -> dict[str, An
 
 def from_json(sent: Mapping[str, Any], tensors: dict[str, Tensor]) -> Case:
     """The case of `to_json`, without name and scoring."""
-    values = {
+    values: dict[str, Any] = {
         name: serialization.restore(value, tensors) if isinstance(value, dict) else _tuples(value)
         for name, value in sent.items()
         if name != "kind"
     }
-    positional = {name: tuple(values[name].values()) for name in ("args", "init") if name in values}
+    positional: dict[str, Any] = {name: tuple(values[name].values()) for name in ("args", "init") if name in values}
     return KINDS[sent["kind"]](name="", **values | positional)
 
 

@@ -7,6 +7,7 @@ student's kernel. Weights come with the question, so it does not matter how it w
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -88,11 +89,15 @@ class StubEncoder(nn.Module):
         inputs_embeds: Tensor | None = None, output_hidden_states: bool = False, return_dict: bool = True, **_: Any,
     ) -> Output | tuple[Any, ...]:  # fmt: skip
         """Word numbers (B, T) or vectors (B, T, D) -> an output whose last_hidden_state is (B, T, D)."""
-        if (input_ids is None) == (inputs_embeds is None):
+        if input_ids is not None and inputs_embeds is None:
+            if input_ids.ndim != 2:
+                shape = tuple(input_ids.shape)
+                raise ValueError(f"expected numbers of words (B, T) as input_ids, got the shape {shape}")
+            x = self.words(input_ids)
+        elif input_ids is None and inputs_embeds is not None:
+            x = inputs_embeds
+        else:
             raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
-        if inputs_embeds is None and input_ids.ndim != 2:
-            raise ValueError(f"expected numbers of words (B, T) as input_ids, got the shape {tuple(input_ids.shape)}")
-        x = self.words(input_ids) if inputs_embeds is None else inputs_embeds
         places = torch.arange(x.shape[1], device=x.device)
         x = x + self.positions(places)
         weights = (places + 1).to(x.dtype).expand(x.shape[:2])
@@ -104,4 +109,4 @@ class StubEncoder(nn.Module):
         return Output(output) if return_dict else tuple(output.values())
 
 
-KINDS = {"bert": bert, "stand-in": StubEncoder}
+KINDS: dict[str, Callable[..., nn.Module]] = {"bert": bert, "stand-in": StubEncoder}

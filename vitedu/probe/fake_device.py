@@ -20,11 +20,18 @@ ABSENT = "the device to use is the one that was given, not another one"
 
 
 class FakeDeviceTensor(Tensor):
-    """A tensor that computes with its like only, until `.to(device)` or `.cpu()` brings it here."""
+    """A tensor that computes with its like only, until `.to(device)` or `.cpu()` brings it here.
+
+    Attributes:
+        here: what it holds, on the CPU.
+    """
+
+    here: Tensor
 
     @staticmethod
     def __new__(cls, here: Tensor) -> FakeDeviceTensor:
-        made = Tensor._make_wrapper_subclass(cls, here.size(), strides=here.stride(), dtype=here.dtype, device="meta")
+        meta = torch.device("meta")
+        made = Tensor._make_wrapper_subclass(cls, here.size(), strides=here.stride(), dtype=here.dtype, device=meta)
         made.here = here
         return made
 
@@ -43,7 +50,9 @@ class FakeDeviceTensor(Tensor):
             return func(*args, **kwargs)
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]  # torch declares it without func
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         kwargs = dict(kwargs or {})
         name = func.overloadpacket.__name__
         if name == "copy_" and not isinstance(args[0], cls):  # into a tensor that is here

@@ -24,13 +24,14 @@ def as_tensor(value: Any) -> Tensor | None:
         return value
     if isinstance(value, np.ndarray):
         return torch.from_numpy(value.copy())
-    if isinstance(value, (numbers.Real, np.bool_)):
-        whole = isinstance(value, (numbers.Integral, np.bool_))
-        return torch.tensor(int(value) if whole else float(value), dtype=torch.int64 if whole else torch.float64)
+    if isinstance(value, (numbers.Integral, np.bool_)):
+        return torch.tensor(int(value), dtype=torch.int64)
+    if isinstance(value, numbers.Real):
+        return torch.tensor(float(value), dtype=torch.float64)
     if isinstance(value, (list, tuple)) and value and len(value) <= 1024:
-        parts = [as_tensor(v) for v in value]
-        if all(p is not None and p.ndim == 0 for p in parts):
-            return torch.stack([p.detach().double().cpu() for p in parts])
+        parts = [part for part in map(as_tensor, value) if part is not None and part.ndim == 0]
+        if len(parts) == len(value):
+            return torch.stack([part.detach().double().cpu() for part in parts])
     return None
 
 

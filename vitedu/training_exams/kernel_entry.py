@@ -65,8 +65,8 @@ def _train(seed: int, tensors: Mapping[str, Tensor], namespace: Mapping[str, Any
     _trained.clear()
     if not all(name in namespace for name in TARGETS):
         return Answer("missing")
-    targets = [namespace[name] for name in TARGETS]
-    _trained["model"], history = learn(*targets, tensors["images"], tensors["labels"], seed)
+    make_model, train_one_epoch = (namespace[name] for name in TARGETS)
+    _trained["model"], history = learn(make_model, train_one_epoch, tensors["images"], tensors["labels"], seed)
     found = {f"history.{name}": torch.tensor(values, dtype=torch.float64) for name, values in history.items()}
     return Answer("ok", "history", tensors=found)
 

@@ -14,7 +14,7 @@ from vitedu.probe.case import ModuleCase
 
 def head_weights(variant: Variant, dim: int, width: int) -> dict[str, torch.Tensor]:
     """Random weights and biases for the three layers."""
-    shapes = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for name in ("to_q", "to_k", "to_v"):
         shapes |= {f"{name}.weight": (width, dim), f"{name}.bias": (width,)}
     return variant.weights(shapes)

@@ -20,10 +20,10 @@ def einsum_cases(variant: Variant) -> list[FunctionCase]:
         return FunctionCase(name, "multi_head_attention_einsum", (x, *into, out), **options)
 
     cases = [case("five different sizes, with gradients", *variant.sizes(5, 2, 7), gradients=True)]
-    (dim,), rest = variant.sizes(1, 8, 9), variant.sizes(4, 2, 6)
-    cases.append(case("tokens wider than a head", *rest[:2], dim, *rest[2:]))
-    (width,), rest = variant.sizes(1, 8, 9), variant.sizes(4, 2, 6)
-    cases.append(case("heads wider than a token", *rest, width))
+    (dim,), (batch, tokens, heads, width) = variant.sizes(1, 8, 9), variant.sizes(4, 2, 6)
+    cases.append(case("tokens wider than a head", batch, tokens, dim, heads, width))
+    (width,), (batch, tokens, dim, heads) = variant.sizes(1, 8, 9), variant.sizes(4, 2, 6)
+    cases.append(case("heads wider than a token", batch, tokens, dim, heads, width))
     cases.append(case("one sample alone", 1, *variant.sizes(4, 2, 7)))
     return cases
 

@@ -31,7 +31,7 @@ def block_cases(variant: Variant) -> list[ModuleCase]:
     # Small tokens tell an eps of 1e-5 from 1e-6, so that the later exercises can follow.
     name = "queries, keys, and values without bias, small tokens"
     cases.append(case(name, *sizes(), scale=0.1, init_kwargs={"qkv_bias": False}))
-    half = {"init_kwargs": {"dropout": 0.5}}
+    half: dict[str, Any] = {"init_kwargs": {"dropout": 0.5}}
     cases.append(case("dropout 0.5 in eval mode: nothing is dropped", *sizes(), **half))
     name = "dropout 0.0 in training mode: nothing is dropped"
     cases.append(case(name, *sizes(), init_kwargs={"dropout": 0.0}, train=True))

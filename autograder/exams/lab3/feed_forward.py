@@ -24,10 +24,10 @@ def forward_cases(variant: Variant) -> list[ModuleCase]:
         return [batch, tokens, dim, hidden]
 
     half = {"dropout": 0.5}
-    (dim,), (hidden,), rest = variant.sizes(1, 6, 8), variant.sizes(1, 4, 5), variant.sizes(2, 2, 3)
-    cases = [case("a narrow hidden layer, with gradients", *rest, dim, hidden, gradients=True)]
-    (dim,), (hidden,), rest = variant.sizes(1, 4, 6), variant.sizes(1, 9, 12), variant.sizes(2, 2, 3)
-    cases.append(case("a wide hidden layer", *rest, dim, hidden))
+    (dim,), (hidden,), (batch, tokens) = variant.sizes(1, 6, 8), variant.sizes(1, 4, 5), variant.sizes(2, 2, 3)
+    cases = [case("a narrow hidden layer, with gradients", batch, tokens, dim, hidden, gradients=True)]
+    (dim,), (hidden,), (batch, tokens) = variant.sizes(1, 4, 6), variant.sizes(1, 9, 12), variant.sizes(2, 2, 3)
+    cases.append(case("a wide hidden layer", batch, tokens, dim, hidden))
     cases.append(case("one sample alone", 1, *variant.sizes(3, 2, 9)))
     cases.append(case("dropout 0.5 in eval mode: nothing is dropped", *sizes(), init_kwargs=half))
     zero = {"dropout": 0.0}

@@ -31,7 +31,8 @@ def count_cases(variant: Variant) -> list[FunctionCase]:
     a, b, c = variant.sizes(3, 2, 9)
     a, c = sorted((a, c))  # so that what is frozen and what is not are never equally many
     frozen = (("body", "Linear", (a, b)), ("norm", "LayerNorm", (b,)), ("head", "Linear", (b, c)))
-    count, cold = "count_parameters", {"model": frozen, "frozen": ("body", "norm.bias")}
+    count = "count_parameters"
+    cold: dict[str, Any] = {"model": frozen, "frozen": ("body", "norm.bias")}
     cases = [
         FunctionCase("layers of several kinds", count, model=plain, any_dtype=True),
         FunctionCase("a model with buffers", count, model=batch_norm, any_dtype=True),

@@ -9,10 +9,13 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
 
-from autograder.labs.exam import Exercise
+from autograder.judging.accuracy import AccuracyExam, next_seed
+from autograder.judging.reference_answers import Reference
+from autograder.judging.trained_exercise import Attempt, Earlier, Earned, Outcome, TrainedExercise
 from autograder.labs.training_draw import ATTEMPTS, AccuracyDraw, Generators, Images, drawn
 from vitedu.data import drawing
 from vitedu.data.exam_images import exam_images
@@ -45,4 +48,13 @@ def version() -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-EXERCISE = Exercise(ID, lambda draw: [], (), (), trained=True)
+def _judge(
+    reference: Reference, draw: AccuracyDraw, attempts: Sequence[Attempt], earlier: Earlier, earned: Earned
+) -> Outcome:
+    return AccuracyExam(reference).judge(draw, attempts, earlier, earned)
+
+
+EXERCISE = TrainedExercise(
+    ID, draw=draw, version=version, entry="training_exams.kernel_entry.answer_learn", next_seed=next_seed,
+    judge=_judge, tiers=len(recipe.TIERS),
+)  # fmt: skip

@@ -22,7 +22,7 @@ def model_cases(variant: Variant) -> list[ModuleCase]:
         init, _, inner = vision_transformer.vit_init(variant, (grid, grid), depth)
         return _asked(variant, name, init, inner, grid, **options)
 
-    half = {"init_kwargs": {"dropout": 0.5}}
+    half: dict[str, Any] = {"init_kwargs": {"dropout": 0.5}}
     heads = 4  # what the function takes when nothing is said, as 32, 8, 3, and 6
     dim = heads * variant.sizes(1, 2, 3)[0]
     depth, hidden = variant.sizes(1, 2, 3)[0], variant.sizes(1, 13, 19)[0]

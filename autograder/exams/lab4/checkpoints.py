@@ -32,7 +32,8 @@ def checkpoint_cases(variant: Variant) -> list[ScenarioCase]:
         )  # fmt: skip
 
     def small() -> tuple:
-        return small_net(variant, *variant.sizes(3, 2, 5))
+        features, hidden, classes = variant.sizes(3, 2, 5)
+        return small_net(variant, features, hidden, classes)
 
     adam = (("lr", rate(variant, 2, 9)),)
     momentum = (("lr", rate(variant, 5, 20)), ("momentum", 0.9))

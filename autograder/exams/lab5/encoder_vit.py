@@ -41,7 +41,7 @@ def encoder_cases(variant: Variant) -> list[ModuleCase]:
         init, weights = (patch, channels, classes, line), model_weights(variant, patch, channels, classes, line)
         return ModuleCase(name, "EncoderViT", (images,), init=init, weights=weights, loose=("cls_token",), **options)
 
-    half = {"dropout": 0.5, "train": True, "scoring": Scoring(random=True)}
+    half: dict[str, Any] = {"dropout": 0.5, "train": True, "scoring": Scoring(random=True)}
     return [
         case("a stand-in for the encoder, with gradients", "stand-in", gradients=True),
         case("a BERT, with gradients", "bert", gradients=True),

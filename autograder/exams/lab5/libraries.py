@@ -29,9 +29,9 @@ def libraries_cases(variant: Variant) -> list[ScenarioCase]:
     for target, library in (("to_torchvision", "torchvision"), ("to_timm", "timm")):
 
         def case(
-            name: str, grid: int, depth: int, target: str = target, library: str = library, **asked: Any
+            name: str, grid: int, depth: int, target: str = target, library: str = library, **options: Any
         ) -> ScenarioCase:
-            config = drawn_config(variant, grid, depth) | asked
+            config = drawn_config(variant, grid, depth) | options
             if config["head_dim"]:
                 config["head_dim"] = config["dim"] // config["num_heads"]
             if isinstance(config["image_size"], tuple):

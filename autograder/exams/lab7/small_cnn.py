@@ -29,7 +29,7 @@ def cnn_weights(variant: Variant, channels: int, classes: int, width: int) -> di
         weights[f"norm{i}.bias"] = variant.normal(outside, scale=0.5)
         weights[f"norm{i}.running_mean"] = variant.normal(outside, scale=0.5)
         weights[f"norm{i}.running_var"] = 0.5 + variant.normal(outside).abs()
-        weights[f"norm{i}.num_batches_tracked"] = variant.normal(()).abs().long() + 1
+        weights[f"norm{i}.num_batches_tracked"] = variant.normal().abs().long() + 1
         inside = outside
     return weights | variant.weights({"head.weight": (classes, 4 * width), "head.bias": (classes,)})
 

@@ -6,7 +6,7 @@ The photo comes with scikit-learn; nothing is downloaded.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -82,14 +82,14 @@ def photo_causal(attention: Callable[..., Tensor], place: tuple[int, int] = (6, 
 def _draw_photo(axes: Axes, title: str, weights: Tensor | None = None) -> None:
     """The photo in patches; with weights (h, w) pale, and the bluer a patch the larger its weight."""
     height, width = pagoda().shape[1:]
-    look = {"extent": (0, width, height, 0), "interpolation": "nearest"}
+    look: dict[str, Any] = {"extent": (0, width, height, 0), "interpolation": "nearest"}
     if weights is None:
         axes.imshow(_coarse(5).permute(1, 2, 0).numpy(), **look)
     else:
         axes.imshow(_coarse(8).mean(0).numpy(), cmap="gray", vmin=-1.5, vmax=1.15, **look)
         strength = (weights / weights.max()).clamp(0, 1).numpy()
         axes.imshow(0 * strength + 0.9, cmap=WEIGHTS, vmin=0, vmax=1, alpha=strength, **look)
-    lines = {"color": "white", "linewidth": 0.5}
+    lines: dict[str, Any] = {"color": "white", "linewidth": 0.5}
     axes.vlines(range(0, width + 1, PATCH), 0, height, **lines)
     axes.hlines(range(0, height + 1, PATCH), 0, width, **lines)
     axes.set(title=title, xticks=[], yticks=[], xlim=(0, width), ylim=(height, 0))

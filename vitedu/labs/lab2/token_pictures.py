@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -43,8 +44,8 @@ def feature_maps(embedding_class: Callable[..., nn.Module], patch_size: int = 4)
     for axes, name, pattern, feature in zip(panels, names, filters, tokens.T, strict=True):
         signed = bool(pattern.min() < 0)
         top = feature.abs().max().item()
-        look = {"cmap": "RdBu", "vmin": -top, "vmax": top} if signed else {"cmap": "gray", "vmin": 0, "vmax": top}
-        axes.imshow(feature.view(h, w).numpy(), interpolation="nearest", **look)
+        look: dict[str, Any] = {"cmap": "RdBu", "vmin": -top} if signed else {"cmap": "gray", "vmin": 0}
+        axes.imshow(feature.view(h, w).numpy(), interpolation="nearest", vmax=top, **look)
         bare(axes, f"feature {names.index(name)}: {name}")
         inset = axes.inset_axes((0.0, 0.0, 0.2, 0.33))
         inset.imshow((pattern.movedim(0, -1).numpy() + 1) / 2, interpolation="nearest")
@@ -57,7 +58,7 @@ def feature_maps(embedding_class: Callable[..., nn.Module], patch_size: int = 4)
     return finish(figure, alt)
 
 
-def token_stages(embedding_class: Callable[..., nn.Module], number: int = 1, dim: int = 8) -> Picture:
+def token_stages(embedding_class: Callable[..., Any], number: int = 1, dim: int = 8) -> Picture:
     """A digit's tokens before and after class token and positions are there, with random weights.
 
     Args:
@@ -86,7 +87,7 @@ def token_stages(embedding_class: Callable[..., nn.Module], number: int = 1, dim
         rows(axes, ["class" if n < 0 else n for n in range(-1, 16)], "patch" if axes is panels[0] else "")
         axes.set(title=title, xlim=(0, dim), ylim=(17, 0), xlabel=f"{dim} features", aspect="auto")
         axes.spines[:].set_visible(False)
-    panels[0].set_yticks([n + 1.5 for n in range(16)], range(16))
+    panels[0].set_yticks([n + 1.5 for n in range(16)], [str(n) for n in range(16)])
     same = "all alike" if all(torch.equal(tokens[n + 1], tokens[1]) for n in empty) else "all different"
     alt = (
         f"Tables of 16 patch embeddings, 17 positions and the 17 tokens that come out. Patches {empty} have no ink: "
@@ -106,11 +107,11 @@ def position_similarity(positions: Tensor, height: int, width: int) -> Picture:
     similar = F.cosine_similarity(positions[:, None], positions[None], dim=-1)
     figure, (axes,) = new_figure(6.0, 5.2)
     for (y, x), row in zip(itertools.product(range(height), range(width)), similar, strict=True):
-        look = {"cmap": "viridis", "vmin": similar.min().item(), "vmax": 1, "interpolation": "nearest"}
+        look: dict[str, Any] = {"cmap": "viridis", "vmin": similar.min().item(), "vmax": 1, "interpolation": "nearest"}
         shown = axes.imshow(row.view(height, width).numpy(), extent=(x + 0.05, x + 0.95, y + 0.95, y + 0.05), **look)
     axes.set(xlim=(0, width), ylim=(height, 0), xlabel="column of the patch", ylabel="row of the patch")
-    axes.set_xticks([x + 0.5 for x in range(width)], range(width))
-    axes.set_yticks([y + 0.5 for y in range(height)], range(height))
+    axes.set_xticks([x + 0.5 for x in range(width)], [str(x) for x in range(width)])
+    axes.set_yticks([y + 0.5 for y in range(height)], [str(y) for y in range(height)])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     figure.colorbar(shown, ax=axes, shrink=0.8, label="cosine similarity")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -53,12 +53,13 @@ def full_attention(attention_maps: Maps, model: nn.Module, images: Tensor) -> Te
     first once, in a batch in which every image stands T times: attention does not mind the order
     of the tokens once their places are added.
     """
-    count = model.embedding.position.shape[-2]  # T
+    embedding: Any = model.embedding
+    count = embedding.position.shape[-2]  # T
     order = torch.arange(count).repeat(count, 1)
     order[:, 0], order[range(count), range(count)] = torch.arange(count), 0  # token i and the class token swap
     order = order.repeat_interleave(len(images), dim=0)  # (T B, T)
     every = torch.arange(len(order))[:, None]
-    handle = model.embedding.register_forward_hook(lambda _, __, tokens: tokens[every, order])
+    handle = embedding.register_forward_hook(lambda _, __, tokens: tokens[every, order])
     try:
         others = attention_maps(model, images.repeat(count, 1, 1, 1))  # (T B, depth, H, T - 1)
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 ATTENTION, NETWORK, CLASS, PATCH = COLOURS[0], COLOURS[2], COLOURS[1], "#9ecae1"
 SIDE = 2.3  # how far right of the stream a branch runs
-LINE = {"color": INK, "linewidth": 1.5, "solid_capstyle": "round"}
+LINE: dict[str, Any] = {"color": INK, "linewidth": 1.5, "solid_capstyle": "round"}
 
 
 # --- the block ------------------------------------------------------------------------------------

@@ -67,6 +67,8 @@ class Problem:
     def make_model(self, weights: Mapping[str, Tensor]) -> toy_models.SmallModel:
         """The case's model (at least two layers) with these weights, in the mode in which it is to be found."""
         model = toy_models.build(self.case.model, weights, self.case.frozen, self.dtype)
+        if not isinstance(model, toy_models.SmallModel):
+            raise TypeError("expected at least two layers, got one")
         return model.train(self.given.get("mode", "train") == "train")
 
     def make_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:

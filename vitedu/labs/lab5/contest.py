@@ -84,6 +84,6 @@ def picture(found: Rates) -> Picture:
             sentences.append(f"{name} in {part} {median(values):,.0f}")
         axes.set_yticks(range(len(names)), names if axes is panels[0] else [])
         axes.set(title=part, xlabel="images per second", xlim=(0, None), ylim=(len(names) - 0.4, -0.6))
-        axes.xaxis.get_major_locator().set_params(nbins=4)
+        axes.locator_params(axis="x", nbins=4)
         axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     return finish(figure, f"Images per second, a dot for each round and a line at the median: {', '.join(sentences)}.")

@@ -5,6 +5,8 @@ All are made from a configuration, small and with random weights; nothing is dow
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from transformers.models.bert.configuration_bert import BertConfig
@@ -18,9 +20,11 @@ from transformers.models.modernbert.modeling_modernbert import ModernBertModel
 
 from vitedu.plots.anatomy import Table
 
-SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 8, "pad_token_id": 0}
+SIZES: dict[str, Any] = {
+    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 8, "pad_token_id": 0,
+}  # fmt: skip
 WORDLESS = {"bos_token_id": None, "eos_token_id": None, "cls_token_id": None, "sep_token_id": None}
-ENCODERS = {
+ENCODERS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "BertModel": (BertModel, BertConfig, {"intermediate_size": 64, "max_position_embeddings": 32}),
     "DistilBertModel": (DistilBertModel, DistilBertConfig, {"hidden_dim": 64, "max_position_embeddings": 32}),
     "ModernBertModel": (ModernBertModel, ModernBertConfig, {"intermediate_size": 64} | WORDLESS),
@@ -49,7 +53,8 @@ def compared(tokens: int = 9) -> Table:
 def experiments(encoder: nn.Module, tokens: int = 9) -> tuple[bool, bool, bool, bool]:
     """Whether there is a pooler; whether the last token sees the order of those before it; whether token 0 hears
     of token 4, and token 4 of token 0."""
-    x = torch.randn(1, tokens, encoder.config.hidden_size, generator=torch.Generator().manual_seed(1))
+    config: Any = encoder.config
+    x = torch.randn(1, tokens, config.hidden_size, generator=torch.Generator().manual_seed(1))
     output = encoder(inputs_embeds=x)
 
     def change(changed: Tensor, place: int) -> bool:

@@ -37,7 +37,8 @@ def loaders(target: Callable[..., Any], given: dict, dtype: torch.dtype, namespa
         pair = target(pictures, marks(1), marks(2), given["batch_size"], given["val_fraction"], seed)
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise TypeError(f"expected (train, val), got {type(pair).__name__}")
-        return pair
+        train, val = pair
+        return train, val
 
     train, val = made(seed)
     first, second = (_epoch(train) for _ in range(2))

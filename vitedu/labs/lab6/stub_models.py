@@ -8,6 +8,7 @@ torchvision, `blocks.11`, `head` and `head_dist` as in timm. There is no attenti
 from __future__ import annotations
 
 import importlib
+from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +60,14 @@ class TokenStub(nn.Module):
         self.blocks = nn.Sequential(*(Block(dim, drop if i + 1 < DEPTH else 0.0) for i in range(DEPTH)))
         self.norm = nn.LayerNorm((dim,))
         self.head = nn.Linear(dim, classes)
+
+    @abstractmethod
+    def forward_features(self, images: Tensor) -> Tensor:
+        """Images (B, 3, 4, 4) -> tokens (B, T, D)."""
+
+    @abstractmethod
+    def forward_head(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Tokens (B, T, D) -> logits (B, C), or two of them."""
 
     def tokens(self, images: Tensor) -> Tensor:
         """Images (B, 3, 4, 4) -> patch tokens (B, 4, D)."""

@@ -18,7 +18,7 @@ from vitedu.data.errors import DataError
 from vitedu.progress import progress
 
 LIBRARIES = "timm is not installed; `pip install timm` brings it, and everything else in this notebook works without."
-IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+IMAGENET: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 FUNCTIONS = ("make_transforms", "make_loaders", "replace_head", "trainable_parameters", "fine_tune")
 History = dict[str, list[float]]
 
@@ -104,7 +104,7 @@ def study(
 def table(rows: Sequence[Row]) -> str:
     """The report's table: the best validation accuracy, the training accuracy of that epoch, seconds of an epoch."""
     head = ("model", "type", "trainable", "val acc.", "train acc.", "s/epoch train", "val")
-    lines = [head]
+    lines: list[tuple[str, ...]] = [head]
     for row in rows:
         accuracies = row.history["val_accuracy"]
         best = accuracies.index(max(accuracies))
@@ -155,7 +155,7 @@ def report_model(name: str, pretrained: bool = False, **sizes: Any) -> nn.Module
         import timm
     except ImportError as error:
         raise ImportError(LIBRARIES) from error
-    model = timm.create_model(TIMM[name], pretrained=pretrained, **sizes)
+    model: Any = timm.create_model(TIMM[name], pretrained=pretrained, **sizes)
     if hasattr(model, "set_distilled_training"):
         model.set_distilled_training(True)  # a tuple of two logits while it trains
     return model

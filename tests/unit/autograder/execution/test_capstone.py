@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,17 +16,16 @@ from torch import Tensor, nn
 from autograder.authoring.build import source_notebook
 from autograder.exams.lab4 import accuracy_exam
 from autograder.exams.lab7 import capstone_exam
-from autograder.execution import training_exams, training_runs
+from autograder.execution import training_runs
 from autograder.execution.examiner import examine
 from autograder.execution.limits import Limits
-from autograder.execution.student_kernel import StudentKernel
+from autograder.execution.student_kernel import TIMED_OUT, Run, StudentKernel
 from autograder.execution.submission_task import Task
-from autograder.execution.training_exams import EXAMS
 from autograder.execution.training_store import key
 from autograder.judging import capstone as capstone_judge
 from autograder.judging.reference_answers import Reference
-from autograder.judging.training_attempt import Attempt
-from autograder.judging.verdict import ERROR, GRADED, NOT_ANSWERED, TIMED_OUT, Verdict
+from autograder.judging.trained_exercise import Attempt
+from autograder.judging.verdict import ERROR, GRADED, NOT_ANSWERED, Verdict
 from autograder.labs.lab import find_lab, without_marks
 from autograder.labs.training_draw import AccuracyDraw
 from vitedu.checks.validate import CheckFailed
@@ -63,9 +64,9 @@ def test_its_version_changes_with_the_budget_and_not_with_a_threshold(monkeypatc
 
 def test_stored_answers_of_the_two_exams_have_different_names():
     draw = AccuracyDraw("id", *(torch.zeros(1),) * 4, (1,))
-    assert len({key("hash", draw, 3), key("hash", draw, 3, capstone_exam.version())}) == 2
-    assert key("hash", draw, 3) == key("hash", draw, 3, accuracy_exam.version())
-    assert [exam.tiers for exam in EXAMS.values()] == [3, 4]
+    exams = [accuracy_exam.EXERCISE, capstone_exam.EXERCISE]
+    assert len({key("hash", draw, 3, exam.version()) for exam in exams}) == 2
+    assert [exam.tiers for exam in exams] == [3, 4]
 
 
 # --- the clock ---
@@ -133,35 +134,42 @@ def test_without_logits(answers, status, note):
 
 def test_further_seeds_are_for_near_misses():
     near = draw_with(LOGITS, LEAST[2] - 0.01)
-    assert (
-        training_exams.CAPSTONE.next_seed(near, []) == 5
-        and training_exams.CAPSTONE.next_seed(near, [attempt(LOGITS)]) == 6
-    )
-    assert training_exams.CAPSTONE.next_seed(draw_with(LOGITS, LEAST[3]), [attempt(LOGITS)]) is None
-    assert training_exams.CAPSTONE.next_seed(draw_with(LOGITS, LEAST[0] - 0.1), [attempt(LOGITS)]) is None
+    next_seed = capstone_exam.EXERCISE.next_seed
+    assert next_seed(near, []) == 5 and next_seed(near, [attempt(LOGITS)]) == 6
+    assert next_seed(draw_with(LOGITS, LEAST[3]), [attempt(LOGITS)]) is None
+    assert next_seed(draw_with(LOGITS, LEAST[0] - 0.1), [attempt(LOGITS)]) is None
 
 
 # --- the budget ---
 
 
-class FakeTimes:
-    """A kernel that has computed for so many seconds."""
+class FakeKernel:
+    """A kernel that has computed for so many seconds, and notes how many more a request gets."""
 
     def __init__(self, seconds: float) -> None:
-        self.cpu_of_start, self.seconds = 3.0, seconds
+        self.cpu_of_start, self.seconds, self.given = 3.0, seconds, math.nan
 
     def cpu_time(self) -> float:
         return self.cpu_of_start + self.seconds
 
+    def put(self, entry, make, messages, seconds, cpu_seconds) -> Run:
+        self.given = cpu_seconds
+        return Run(TIMED_OUT)
+
+
+def cut_off(seconds: float, **limits) -> float:
+    """CPU seconds that a training gets in a kernel that has computed for `seconds`."""
+    kernel, draw = FakeKernel(seconds), draw_with(LOGITS.clone(), 0.5)
+    training_runs.run(kernel, capstone_exam.EXERCISE, draw, Limits(**limits))
+    return kernel.given
+
 
 def test_what_was_computed_before_counts_beyond_what_is_free():
-    whole = training_exams.GRACE * BUDGET
-    limits = Limits()
-    assert training_exams.capstone_seconds(FakeTimes(0.0), limits) == whole
-    assert training_exams.capstone_seconds(FakeTimes(training_exams.FREE), limits) == whole
-    assert training_exams.capstone_seconds(FakeTimes(training_exams.FREE + 6), limits) == pytest.approx(whole - 6)
-    assert training_exams.capstone_seconds(FakeTimes(1000.0), limits) == 1.0
-    assert training_exams.capstone_seconds(FakeTimes(0.0), Limits(learn_cpu=4.0)) == 4.0
+    whole = capstone_exam.GRACE * BUDGET
+    assert cut_off(0.0) == whole and cut_off(capstone_exam.FREE) == whole
+    assert cut_off(capstone_exam.FREE + 6) == pytest.approx(whole - 6)
+    assert cut_off(1000.0) == 1.0
+    assert cut_off(0.0, learn_cpu=4.0) == 4.0
 
 
 def notebook(**replaced: str) -> NotebookNode:
@@ -187,15 +195,15 @@ LYING = LINEAR.replace("    return", "    clock.seconds = 1e9\n    while clock.l
 
 @pytest.mark.parametrize("code", [ENDLESS, LYING], ids=["endless", "sets its clock back"])
 def test_who_goes_on_is_cut_off_from_outside(code, tmp_path, monkeypatch):
-    monkeypatch.setattr(training_exams, "BUDGET", 2.0)  # outside; in the kernel the clock still says 20
+    monkeypatch.setattr(capstone_exam, "BUDGET", 2.0)  # outside; in the kernel the clock still says 20
     verdict = sit(notebook(capstone=code), tmp_path)
     assert (verdict.status, verdict.points) == (TIMED_OUT, 0.0)
     assert "s of CPU time" in verdict.reason and not list(tmp_path.iterdir())
 
 
 def test_training_while_it_is_tested_is_cut_off(monkeypatch):
-    way = training_exams.CAPSTONE
-    monkeypatch.setattr(training_exams, "CAPSTONE", training_runs.Way(way.entry, way.next_seed, test_cpu=1.0))
+    hurried = (replace(e, test_cpu_seconds=1.0) if e.trained else e for e in LAB.exercises)
+    monkeypatch.setitem(vars(LAB), "exercises", tuple(hurried))
     late = (
         "class Late(nn.Module):\n    def forward(self, images):\n        while True:\n            pass\n\n\n"
         "def capstone(images, labels, clock):\n    return Late()"
@@ -222,7 +230,7 @@ def test_a_training_is_kept_and_judged_again_without_another_one(tmp_path, monke
 def test_neither_labels_nor_entropy_enter_the_kernel(monkeypatch):
     sent, draws, run = [], [], training_runs.run
     monkeypatch.setattr(
-        training_runs, "run", lambda kernel, draw, *rest: draws.append(draw) or run(kernel, draw, *rest)
+        training_runs, "run", lambda kernel, exam, draw, limits: draws.append(draw) or run(kernel, exam, draw, limits)
     )
     put = StudentKernel.put
 

@@ -65,7 +65,7 @@ def test_neither_labels_nor_entropy_enter_the_kernel(reference, monkeypatch):
     monkeypatch.setattr(StudentKernel, "put", lambda self, entry, make, *_, **__: sent.append(make("nonce")) or stop())
     run = training_runs.run
     monkeypatch.setattr(
-        training_runs, "run", lambda kernel, draw, limits: draws.append(draw) or run(kernel, draw, limits)
+        training_runs, "run", lambda kernel, exam, draw, limits: draws.append(draw) or run(kernel, exam, draw, limits)
     )
 
     def stop():

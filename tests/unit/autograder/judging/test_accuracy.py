@@ -19,7 +19,7 @@ from autograder.judging import accuracy as module
 from autograder.judging.accuracy import MARGIN, NEAR_MISS, AccuracyExam, accuracy_of, needs_rerun, next_seed
 from autograder.judging.check_weights import same_model
 from autograder.judging.reference_answers import Reference
-from autograder.judging.training_attempt import Attempt
+from autograder.judging.trained_exercise import Attempt
 from autograder.judging.verdict import ERROR, FOR_REVIEW, GRADED, NOT_ANSWERED
 from autograder.labs.exam import Exercise, Misconception, changed
 from autograder.labs.lab import Lab, all_labs, solution_cells
@@ -424,7 +424,7 @@ def test_garbage_never_raises_and_earns_nothing(reference, images, honest):
 
 def test_stored_answers_come_back(tmp_path, honest, images):
     draw = with_labels(images, honest, 1.0)
-    name = training_store.key("notebook", draw, 3)
+    name = training_store.key("notebook", draw, 3, "exam")
     attempts = [honest, Attempt(6, error("ValueError", "x"), None)]
     assert training_store.load(tmp_path / "trained", name) is None
     training_store.store(tmp_path / "trained", name, attempts)
@@ -441,12 +441,12 @@ def test_stored_answers_come_back(tmp_path, honest, images):
 
 def test_the_key_of_stored_answers(images, honest, monkeypatch):
     draw = with_labels(images, honest, 1.0)
-    keys = {training_store.key("a", draw, 3), training_store.key("b", draw, 3), training_store.key("a", draw, 4)}
-    keys.add(training_store.key("a", dataclasses.replace(draw, id="other"), 3))
+    first = ("a", draw, 3, "exam")
+    others = (("b", draw, 3, "exam"), ("a", draw, 4, "exam"), ("a", draw, 3, "newer"))
+    keys = {training_store.key(*parts) for parts in (first, *others)}
+    keys.add(training_store.key("a", dataclasses.replace(draw, id="other"), 3, "exam"))
     monkeypatch.setattr(torch, "__version__", "9.9")
-    keys.add(training_store.key("a", draw, 3))
-    monkeypatch.setattr(training_store, "version", lambda: "newer")
-    keys.add(training_store.key("a", draw, 3))
+    keys.add(training_store.key(*first))
     assert len(keys) == 6
 
 

@@ -21,10 +21,8 @@ X, Y = torch.tensor([[1.0], [2.0], [-1.0]]).double(), torch.tensor([0, 1, 0])
 
 
 def case(script: str, target: str = "f", **kwargs) -> Case:
-    problem = {"x": X, "y": Y, "batches": (2, 1), "options": (("lr", 0.5),)}
-    return ScenarioCase(
-        "", target, scenario=f"lab4.{script}", model=LAYERS, weights=WEIGHTS, parameters=problem | kwargs
-    )
+    problem = {"x": X, "y": Y, "batches": (2, 1), "options": (("lr", 0.5),)} | kwargs
+    return ScenarioCase("", target, scenario=f"lab4.{script}", model=LAYERS, weights=WEIGHTS, parameters=problem)
 
 
 def run(function, asked: Case, **namespace) -> dict[str, torch.Tensor]:
@@ -214,8 +212,8 @@ def test_a_problem_travels_whole():
     asked = case("fit", epochs=2, val_x=X, val_y=Y, val_batches=(3,))
     header, tensors = serialization.unpack(request([asked], "float64", "n"))
     (found,) = read_cases(header, tensors)
-    assert (found.script, found.model, found.kwargs["batches"]) == ("lab4.fit", LAYERS, (2, 1))
-    assert recording.pairs(found.kwargs["options"]) == {"lr": 0.5}
+    assert (found.scenario, found.model, found.parameters["batches"]) == ("lab4.fit", LAYERS, (2, 1))
+    assert recording.pairs(found.parameters["options"]) == {"lr": 0.5}
     assert found.names == ("f",)
 
 
