@@ -17,7 +17,7 @@ from torch import Tensor
 from autograder.judging.reference_answers import Reference
 from autograder.labs.lab import find_lab
 from vitedu.checks.check import when_ready
-from vitedu.data import sample_photo
+from vitedu.data import sample_digit, sample_photo
 from vitedu.labs.lab2 import patch_pictures, token_pictures
 from vitedu.plots.figure import Picture
 
@@ -120,7 +120,7 @@ def test_features_are_dot_products_with_the_patterns(answers):
 
 
 def test_photo_and_digits():
-    photo, digit = sample_photo.small_photo(), sample_photo.digit(1)
+    photo, digit = sample_photo.small_photo(), sample_digit.digit(1)
     assert photo.shape == (1, 3, 96, 160) and 0 <= photo.min() < 0.1 and 0.9 < photo.max() <= 1
     assert digit.shape == (1, 1, 8, 8) and digit.max() == 16 and torch.equal(digit, digit.round())
     assert digit.dtype == photo.dtype == torch.float32

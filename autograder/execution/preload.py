@@ -32,10 +32,10 @@ def modules_of(source: Path) -> list[str]:
         if path in read or not path.is_file():
             continue
         read.add(path)
-        for name in _imported(path):
+        for name in map(_defining, _imported(path)):
             found[name] = None
-            if name.startswith("vitedu."):
-                ahead.append(_file_of(name))
+            if name.startswith("vitedu.") and (file := _file_of(name)).name != "__init__.py":
+                ahead.append(file)
     # Optimizers load this when they are first used; it takes longer than everything else.
     return [*found, *(["torch._dynamo"] if any("optim" in cell for cell in _run(source)) else [])]
 
@@ -44,6 +44,20 @@ def _file_of(module: str) -> Path:
     """The file of one of vitedu's modules; a package's is its `__init__.py`."""
     place = LIBRARY.joinpath(*module.split(".")[1:])
     return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+
+
+def _defining(name: str) -> str:
+    """A name that one of vitedu's packages passes on, such as vitedu.data.load, becomes the module that defines it.
+
+    What else such a package imports is loaded with it; what that imports when it is called may never be needed.
+    """
+    package, _, last = name.rpartition(".")
+    passes_on = _file_of(package) if package.startswith("vitedu.") else LIBRARY / "none"
+    if passes_on.name == "__init__.py" and not (passes_on.parent / f"{last}.py").exists():
+        for node in ast.walk(ast.parse(passes_on.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and last in [alias.name for alias in node.names]:
+                return node.module
+    return name
 
 
 def _run(source: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""A photo and a handwritten digit that come with scikit-learn: nothing is downloaded."""
+"""A photo that comes with scikit-learn: nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -12,20 +12,6 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-
-def small_photo() -> Tensor:
-    """The photo of the pagoda as a batch of one: (1, 3, 96, 160), 16 levels from 0 to 1."""
-    photo = pagoda()[None, :, :384]
-    return (F.avg_pool2d(photo, 4) * 15).round() / 15
-
-
-def digit(number: int) -> Tensor:
-    """One of scikit-learn's handwritten digits: (1, 1, 8, 8), whole numbers from 0 (black) to 16."""
-    from sklearn.datasets import load_digits
-
-    return torch.from_numpy(load_digits().images[number]).float()[None, None]
-
-
 PATCH = 32  # side of a patch in pixels
 
 
@@ -36,3 +22,9 @@ def pagoda() -> Tensor:
     path = Path(str(find_spec("sklearn").origin)).parent / "datasets" / "images" / "china.jpg"
     photo = torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1) / 255
     return photo[:, : photo.shape[1] // PATCH * PATCH, : photo.shape[2] // PATCH * PATCH]
+
+
+def small_photo() -> Tensor:
+    """The photo of the pagoda as a batch of one: (1, 3, 96, 160), 16 levels from 0 to 1."""
+    photo = pagoda()[None, :, :384]
+    return (F.avg_pool2d(photo, 4) * 15).round() / 15

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitedu.data.sample_photo import digit, small_photo
+from vitedu.data.sample_digit import digit
+from vitedu.data.sample_photo import small_photo
 from vitedu.plots.figure import COLOURS, INK, Picture, bare, expect, finish, new_figure, rows, show
 
 if TYPE_CHECKING:

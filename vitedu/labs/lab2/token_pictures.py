@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vitedu.data.sample_photo import digit, small_photo
+from vitedu.data.sample_digit import digit
+from vitedu.data.sample_photo import small_photo
 from vitedu.plots.figure import INK, Picture, bare, expect, finish, new_figure, rows
 
 TOKENS = "RdBu_r"  # of features: blue below zero, red above
