@@ -25,10 +25,11 @@ demo-all: $(READY) sandbox ## the same for every lab that there is
 lab: $(READY) ## open JupyterLab on the students' notebooks
 	$(BIN)/jupyter lab --ServerApp.root_dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
-check: $(READY) ## style, formatting, and the layers that no import may cross
+check: $(READY) ## style, formatting, types, and the layers that no import may cross
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check -q . || { echo "run: $(BIN)/ruff format ." >&2; exit 1; }
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 # COVERAGE counts the lines that the tests' own processes run (not workers and kernels), and takes half as long again.
 test: $(READY) sandbox check ## the checks, then the tests; COVERAGE=1: print lines covered, DURATIONS=1: note times

@@ -175,7 +175,8 @@ def release(source: NotebookNode, lab: Lab) -> NotebookNode:
 def fingerprints(lab: Lab) -> dict[str, fingerprint_file.Fingerprint]:
     """Expected facts of the model answers and misconceptions for the public questions."""
     reference = Reference(lab)
-    found, before = {}, []
+    found: dict[str, fingerprint_file.Fingerprint] = {}
+    before: list[Exercise] = []
     for exercise in lab.exercises:
         if exercise.trained:  # its rehearsal needs no fingerprint
             continue

@@ -156,7 +156,7 @@ class _Bench:
     def __init__(self, lab: Lab, exercise: Exercise, draws: list[Variant], proof: Proof) -> None:
         self.lab, self.exercise, self.draws, self.proof = lab, exercise, draws, proof
         self.reference = Reference(lab)
-        self.roles = ("setup", "solution")
+        self.roles: tuple[str, ...] = ("setup", "solution")
 
     def define(self, replaced: dict[str, str]) -> None:
         """Run the lab's cells with some solution cells replaced; from the second time on, only these."""
@@ -224,7 +224,9 @@ class _Bench:
         for m in self.exercise.misconceptions:
             self.proof.misconceptions += 1
             verdicts = list(self.judged(m.code))
-            self.proof.caught += self.check(m.id, iter(verdicts), lambda v: v.points < 1.0, "gets full marks")
+            self.proof.caught += self.check(
+                m.id, iter(verdicts), lambda v: v.points is not None and v.points < 1.0, "gets full marks"
+            )
             self.proof.named += self.check(m.id, iter(verdicts), named_as(m.id), "is not named as itself")
         self.check("the released stub", self.judged(self.stub()), unanswered, "is not 'not answered' with 0 points")
 

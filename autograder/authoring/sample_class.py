@@ -121,7 +121,7 @@ def _class_of(lab: Lab) -> list[Student]:
 
 def _defined(code: str) -> str:
     """The first function or class that a cell defines."""
-    return re.search(r"^(?:def|class) (\w+)", code, re.MULTILINE)[1]
+    return re.findall(r"^(?:def|class) (\w+)", code, re.MULTILINE)[0]
 
 
 def _written(lab: Lab) -> Codes:

@@ -141,7 +141,7 @@ def _call(
     tensors |= _named("again", again) | _named("out", out)
     if case.gradients and isinstance(out, Tensor) and out.requires_grad and out.is_floating_point():
         leaves = {str(i): a for i, a in enumerate(args)} | kwargs
-        leaves = {n: v for n, v in leaves.items() if isinstance(v, Tensor) and v.requires_grad} | parameters
+        leaves = {n: v for n, v in leaves.items() if isinstance(v, Tensor) and v.requires_grad} | dict(parameters)
         # A fixed, uneven weighting: a plain sum of a softmax's rows has no gradient at all.
         weighting = torch.cos(torch.arange(out.numel(), dtype=out.dtype, device=out.device)).view(out.shape)
         gradients = torch.autograd.grad((out * weighting).sum(), list(leaves.values()), allow_unused=True)
