@@ -32,6 +32,7 @@ def contracts(folder: Path) -> subprocess.CompletedProcess[str]:
         ("autograder/sandbox/seccomp.py", "import vitedu.probe.serialization", "the sandbox knows neither exams"),
         ("vitedu/probe/recording.py", "import vitedu.labs.lab4.scenarios", "the layers of vitedu"),
         ("autograder/judging/judge.py", "import autograder.grading.grade_class", "the layers of autograder"),
+        ("autograder/execution/limits.py", "import autograder.exams.lab7.capstone_exam", "what runs and judges exams"),
     ],
 )
 def test_an_import_upwards_turns_the_check_red(tmp_path, module, line, contract):
