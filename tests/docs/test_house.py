@@ -37,6 +37,7 @@ def contracts(folder: Path) -> subprocess.CompletedProcess[str]:
         ),
         ("vitedu/probe/recording.py", "import vitedu.labs.lab4.scenarios", "the layers of vitedu"),
         ("autograder/judging/judge.py", "import autograder.grading.grade_class", "the layers of autograder"),
+        ("autograder/execution/limits.py", "import autograder.exams.lab7.capstone_exam", "what runs and judges exams"),
     ],
 )
 def test_an_import_upwards_turns_the_check_red(tmp_path, module, line, contract):

@@ -26,7 +26,7 @@ import base64, sys, threading, time
 import torch
 from IPython.display import HTML, clear_output, display, publish_display_data
 from vitedu.probe import serialization
-from vitedu.probe.case import Answer, pack_answer, FunctionCase
+from vitedu.probe.case import Answer, pack_answer
 kernel = get_ipython().kernel
 
 def forge(kind, content, parent=None):
