@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from nbformat import NotebookNode
 
-from autograder.execution import training_runs, training_store
+from autograder.execution import training_runs, training_store, traps
 from autograder.execution.notebook_cells import Cells
 from autograder.execution.student_kernel import (
     DIED,
@@ -125,7 +125,7 @@ class _NotebookExamination:
     def __init__(self, task: Task, notebook: NotebookNode, reference: Reference, trainings_dir: Path | None) -> None:
         self.notebook, self.lab, self.reference, self.limits = notebook, reference.lab, reference, task.limits
         self.student, self.secret, self.trainings_dir = task.student, task.secret, trainings_dir
-        self.cells = Cells(notebook, task.limits, task.sandbox, task.template, self._open)
+        self.cells = Cells(notebook, task.limits, task.sandbox, task.template, self._open, traps)
         self.done = Examination(outputs=self.cells.outputs, seconds=self.cells.seconds)
         self._better: list[str] = []  # sentences about exercises that were better when they were asked again
         self.named: dict[str, str] = {}  # exercise -> the idea found in it, see labs.exam.Exercise

@@ -6,12 +6,11 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
-from autograder.execution import traps
 from autograder.execution.limits import Limits
 from autograder.execution.own_cells import SLOW, Trail, definitions, is_own, name_of, needed
 from autograder.execution.student_kernel import DIED, GONE, OK, TIMED_OUT, KernelStartError, Run, StudentKernel
@@ -26,6 +25,18 @@ ASKED_TO_END = "SystemExit: this would end the kernel"  # see sandbox/guest/kern
 
 Attempt = Callable[[], tuple[Any, Run]]  # runs a cell, or puts an exam: what came of it, and how it ended
 Found = tuple[Any, Run, float]  # the same, and its seconds
+
+
+class TrapFinder(Protocol):
+    """Who finds out whether another cell's trap ended a cell, see traps.py, which is one."""
+
+    def ends(self, run: Run, /) -> bool:
+        """Whether it ended in a way in which a trap may end it."""
+
+    def without(
+        self, cells: Cells, index: int, attempt: Attempt, run: Run, costly: bool = False, place: int | None = None, /
+    ) -> Found | None:
+        """What comes of it without the trap; None: it has none."""
 
 
 class Cells:
@@ -47,13 +58,20 @@ class Cells:
         convicted: cells were left out because of a trap.
         blamed: own cells that were reduced because a kernel ended, or they hung.
         is_open: whether an exercise was asked and has points left to earn.
+        traps: finds cells that end others.
         trials: seconds that are left for trials, see traps.py; in one, `quick` are those of a cell or probe.
     """
 
     def __init__(
-        self, notebook: NotebookNode, limits: Limits, sandbox: bool, template: str, is_open: Callable[[str], bool]
+        self,
+        notebook: NotebookNode,
+        limits: Limits,
+        sandbox: bool,
+        template: str,
+        is_open: Callable[[str], bool],
+        traps: TrapFinder,
     ) -> None:
-        self.is_open = is_open
+        self.is_open, self.traps = is_open, traps
         self.notebook, self.limits, self.sandbox, self.template = notebook, limits, sandbox, template
         self.seconds = dict.fromkeys(("start", "cells", "probes", "judge", "replays"), 0.0)
         self.outputs: dict[int, list[NotebookNode]] = {}
@@ -132,7 +150,7 @@ class Cells:
                 return TIMED_OUT
             if (ended := self.replay(index)) is None:
                 return OK
-            if traps.without(self, ended, partial(self._play_again, ended), Run(DIED)) is None:
+            if self.traps.without(self, ended, partial(self._play_again, ended), Run(DIED)) is None:
                 self._leave_out(ended, "ended the kernel when it was run again")
         return TIMED_OUT
 
@@ -187,7 +205,7 @@ class Cells:
     def _outlives(self, place: int, waits: Mapping[int, float]) -> bool:
         """Run a cell again; whether the kernel lasts, for some seconds longer where that was asked."""
         run = self.play(place)
-        if self.on_trial and traps.ends(run):
+        if self.on_trial and self.traps.ends(run):
             return False
         pause = min(waits.get(place, 0.0), self._pauses)
         if not pause or not self.alive:
@@ -244,8 +262,8 @@ class Cells:
         if self._is_lost(run) and self._culprit(place):
             return None
         hurried = run.status == TIMED_OUT and not full  # there was no time left: no wonder
-        if traps.ends(run) and not hurried and not is_own(self.notebook.cells[index]):
-            better = traps.without(self, index, attempt, run, costly, place)
+        if self.traps.ends(run) and not hurried and not is_own(self.notebook.cells[index]):
+            better = self.traps.without(self, index, attempt, run, costly, place)
             if better is not None:
                 self.deadline += 0.0 if costly else taken
                 return better

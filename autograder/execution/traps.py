@@ -11,15 +11,12 @@ from __future__ import annotations
 import math
 import re
 import time
-from typing import TYPE_CHECKING
 
+from autograder.execution.notebook_cells import Attempt, Cells, Found
 from autograder.execution.own_cells import OWN, acts, definitions, is_own
 from autograder.execution.student_kernel import ERROR, GONE, INTERRUPTED, TIMED_OUT, Run
 from autograder.labs.lab import EXAMS
 from autograder.submission.cell_order import INDIRECT, answers, runs
-
-if TYPE_CHECKING:
-    from autograder.execution.notebook_cells import Attempt, Cells, Found
 
 ROUNDS = 3  # as many cells are looked for, one after the other; then all that are suspected are left out
 # What a trap is made of, for those that do not shut again when they are tried.

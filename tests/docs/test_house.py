@@ -36,6 +36,7 @@ def contracts(folder: Path) -> subprocess.CompletedProcess[str]:
             "the sandbox knows neither exams",
         ),
         ("vitedu/probe/recording.py", "import vitedu.labs.lab4.scenarios", "the layers of vitedu"),
+        ("autograder/execution/notebook_cells.py", "import autograder.execution.traps", "no circle in any folder"),
         ("autograder/judging/judge.py", "import autograder.grading.grade_class", "the layers of autograder"),
         ("autograder/execution/limits.py", "import autograder.exams.lab7.capstone_exam", "what runs and judges exams"),
     ],
