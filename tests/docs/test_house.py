@@ -49,7 +49,10 @@ def test_an_import_upwards_turns_the_check_red(tmp_path, module, line, contract)
         file.write(f"\n{line}\n")
     done = contracts(tmp_path)
     broken = [text for text in done.stdout.splitlines() if text.endswith("BROKEN")]
-    assert done.returncode == 1 and len(broken) == 1 and broken[0].startswith(contract), done.stdout
+    # An import upwards closes a circle, too, where what is above imports this.
+    others = [text for text in broken if not text.startswith(("no circle", contract))]
+    assert done.returncode == 1 and not others, done.stdout
+    assert any(text.startswith(contract) for text in broken), done.stdout
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: str(path.relative_to(ROOT)))
