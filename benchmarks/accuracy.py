@@ -100,7 +100,7 @@ def table(results: list[dict[str, Any]]) -> str:
         if not first:
             continue
         caught = "" if id == MODEL else ", ".join(_caught(find(id), max(first) < bronze)) or "nothing yet"
-        mark = "*" if id in VISIBLE else ""
+        mark = " *" if id in VISIBLE else ""
         numbers = [f"{value:.3f}" for value in (min(first), median(first), max(first))]
         rows.append([f"{id}{mark}", len(first), *numbers, tier(max(first)) or "-", caught])
     heads = ["variant", "seeds", "min", "median", "max", "best tier", "caught by"]

@@ -111,6 +111,7 @@ class _ClassGrading:
 
     def __init__(self, course: Course, lab: Lab, api: NbGraderAPI) -> None:
         self.course, self.lab, self.api = course, lab, api
+        _ = course.secret  # first of all: where its file is damaged, nothing else matters
         _check_gradebook(course, lab)
         examine = Examine(config=api.config)
         try:

@@ -190,6 +190,7 @@ def test_only_what_the_lab_and_the_grader_import_makes_a_submission_stale(tmp_pa
 def test_what_the_grader_imports_is_listed():
     known = metadata.packages_distributions()
     files = Path(autograder.execution.grade_one.__file__).parent.glob("*.py")
-    imported = {name.partition(".")[0] for path in files for name in _imported(path)} - set(sys.stdlib_module_names)
+    texts = [path.read_text(encoding="utf-8") for path in files]
+    imported = {name.partition(".")[0] for text in texts for name in _imported(text)} - set(sys.stdlib_module_names)
     wanted = {known[name][0].lower().replace("_", "-") for name in imported & known.keys()} - {"vitedu", "distributed"}
     assert wanted <= set(code_version.GRADER)

@@ -179,7 +179,7 @@ def test_an_error_that_a_mistake_leads_to_counts_beside_right_numbers(norms):
 
 def test_answers_by_chance_count_only_beside_right_numbers(norms):
     exercise, draw, given = held(norms, "FeedForward")
-    (random_case,) = [i for i, case in enumerate(norms.cases(exercise, draw)) if case.random]
+    (random_case,) = [i for i, case in enumerate(norms.cases(exercise, draw)) if case.scoring.random]
     noise = [  # another with each call, as an answer by chance is
         CaseAnswer(Answer("ok", "Tensor", tensors={"out": torch.rand_like(t), "again": torch.rand_like(t)}))
         for t in (reply.answer.tensors["out"] for reply in given)
