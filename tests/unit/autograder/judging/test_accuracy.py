@@ -494,8 +494,8 @@ def runs(variant: str, *accuracies: float) -> list[dict]:
 def test_the_table_of_the_benchmark():
     results = runs(bench.MODEL, GOLD, 1.0, GOLD) + runs("no-step", 0.1, 0.2) + runs("no-mlp", 0.1, BRONZE)
     shown = bench.table(results)
-    line = {row.split()[0]: row for row in shown.split("\n") if row.strip()}
-    assert "accuracy" in line["no-step"] and "0.100  0.150  0.200" in line["no-step"]
+    line = {row.split()[0]: " ".join(row.split()) for row in shown.split("\n") if row.strip()}
+    assert "accuracy" in line["no-step"] and "0.100 0.150 0.200" in line["no-step"]
     assert "accuracy" not in line["no-mlp"] and "bronze" in line["no-mlp"]
     assert f"{GOLD - BRONZE:+.3f} above bronze" in shown and f"{BRONZE - 0.2:+.3f} below bronze" in shown
     assert "gold on 3 of 3 seeds" in shown
