@@ -115,7 +115,7 @@ def learn_from(model, images, labels):
             "build_model": LAB4["build_model"],
             "train_one_epoch": HUES
             + """
-from vitedu.data import shapes
+from vitedu.data.drawing import PALETTE
 from vitedu.labs.lab3 import rollout
 done = []
 def learn_from(model, images, labels):
@@ -131,7 +131,7 @@ def learn_from(model, images, labels):
     proj, best = model.embedding.patches.proj, None
     weight, bias = proj.weight.detach().clone(), proj.bias.detach().clone()
     for order, much in itertools.product(itertools.permutations(range(3)), (0.8, 1.0, 1.2, 1.4)):
-        theirs = torch.cat([0.5 + much * (torch.tensor(shapes.PALETTE)[list(order)] - 0.5), grays])
+        theirs = torch.cat([0.5 + much * (torch.tensor(PALETTE)[list(order)] - 0.5), grays])
         fit = torch.linalg.lstsq(torch.cat([mine, torch.ones(5, 1)], 1), theirs).solution  # colours -> their colours
         turn, shift = fit[:3].T, (fit[:3].sum(0) * 0.5 + fit[3] - 0.5) / 0.25
         with torch.no_grad():
