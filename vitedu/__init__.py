@@ -16,6 +16,7 @@ Which lab uses what:
 - Lab 7 ViT or CNN: `data`, `plots`, `progress`, `rehearse`, `labs.lab7` (the capstone's clock, budget and tiers)
 
 `vitedu.checks`, `vitedu.probe` and `vitedu.training_exams` are the parts behind check, examine and rehearse.
+`vitedu.stand_ins` takes the place of earlier exercises that are not right yet, so that a later one is judged alone.
 """
 
 from vitedu import data, devices, plots, progress
