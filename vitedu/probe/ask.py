@@ -60,23 +60,21 @@ def _interrupts() -> Iterator[list[int]]:
     """Inside, an interrupt from outside leaves something in the list: an answer may raise KeyboardInterrupt, too."""
     seen: list[int] = []
 
+    before = signal.getsignal(signal.SIGINT)
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        yield seen  # none comes from outside: interrupts are ignored, or end the process, or are another thread's
+        return
+
     def note(number: int, frame: Any) -> None:
         seen.append(number)
-        signal.default_int_handler(number, frame)
+        before(number, frame)
 
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler or not _in_main_thread():
-        yield [signal.SIGINT]  # it cannot be told
-        return
     signal.signal(signal.SIGINT, note)
     try:
         yield seen
     finally:
         if signal.getsignal(signal.SIGINT) is note:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
+            signal.signal(signal.SIGINT, before)
 
 
 def asks_for_float32(found: Answer) -> bool:

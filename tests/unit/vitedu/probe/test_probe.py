@@ -3,6 +3,7 @@
 import base64
 import math
 import signal
+import threading
 import warnings
 
 import pytest
@@ -288,6 +289,23 @@ def test_an_interrupt_from_outside_is_no_answer():
     with pytest.raises(KeyboardInterrupt):
         ask(f, CALL)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_own_interrupt_is_told_from_a_real_one_whoever_handles_interrupts():
+    """As asyncio does: then one that an answer raises is still its own, and a real one still reaches the handler."""
+    pressed = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    try:
+        assert ask(raises(KeyboardInterrupt()), CALL).error["type"] == "KeyboardInterrupt"
+        ask(lambda x: signal.raise_signal(signal.SIGINT), CALL)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert pressed  # once for each call that the question makes
+    threaded = []
+    thread = threading.Thread(target=lambda: threaded.append(ask(raises(KeyboardInterrupt()), CALL)))
+    thread.start()
+    thread.join()
+    assert threaded[0].error["type"] == "KeyboardInterrupt"
 
 
 def test_torchs_own_not_implemented_is_no_todo():
