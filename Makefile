@@ -56,7 +56,7 @@ verify: $(READY) ## prove the exams on all variants of three secrets: wrong idea
 
 proofs: $(READY) ## what CI proves beside the tests: exams on fewer variants, solution notebooks, environment.yml
 	$(BIN)/pytest -m long -n 2
-	$(BIN)/autograder verify --secrets 1 --variants 4 --carried 1
+	$(BIN)/autograder verify --secrets 1 --variants 4 --pairs 1
 
 bench-accuracy: $(READY) ## the accuracy exam on fresh seeds: right code and every broken variant (half an hour and more)
 	$(BIN)/python benchmarks/accuracy.py

@@ -61,8 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--secrets", type=int, choices=(1, 2, 3), default=3, help="how many (default 3)")
     several = range(1, 17)
     command.add_argument("--variants", type=int, choices=several, default=16, metavar="N", help="of each (default 16)")
-    carried = "variants for carried-over mistakes (default: all)"
-    command.add_argument("--carried", type=_count, default=48, metavar="N", help=carried)
+    paired = "variants for pairs of an earlier exercise's stand-in and this one (default: all)"
+    command.add_argument("--pairs", type=_count, default=48, metavar="N", help=paired)
     command.set_defaults(run=_verify)
 
     command = commands.add_parser("new-exercise", help="write the skeleton of an exercise: cells, exam and test")
@@ -131,7 +131,7 @@ def _verify(args: argparse.Namespace) -> int:
     if args.json:  # a file that cannot be written shows now, not after minutes
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.open("a").close()
-    proofs = verify(chosen, args.workers, args.secrets, args.variants, args.carried)
+    proofs = verify(chosen, args.workers, args.secrets, args.variants, args.pairs)
     print(alternatives(proofs))
     print(table(proofs))
     if args.json:

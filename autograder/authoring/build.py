@@ -16,7 +16,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from itertools import product
 from pathlib import Path
 
 import nbformat
@@ -28,20 +27,17 @@ from nbgrader.apps import NbGraderAPI
 from traitlets.config import Config
 
 from autograder.authoring.exercise_table import README, with_table
+from autograder.authoring.fingerprints import fingerprints
 from autograder.course import configure
 from autograder.errors import UserError
-from autograder.judging.reference_answers import Reference, differ
+from autograder.judging.reference_answers import Reference
 from autograder.labs.course_files import require_clone
-from autograder.labs.exam import Exercise
 from autograder.labs.lab import ROOT, Cell, Lab, all_labs, find_lab
-from autograder.labs.variants import Variant
 from autograder.storage.atomic_files import write_atomically
 from vitedu.checks import fingerprint_file
-from vitedu.probe.comparison import Expected
 
 RELEASE = ROOT / "notebooks"
 FINGERPRINTS = ROOT / "vitedu" / "checks" / "fingerprints"
-PUBLIC = b"public"  # the secret of the questions that every student's notebook holds
 
 
 def source_hash(lab: Lab) -> str:
@@ -50,8 +46,9 @@ def source_hash(lab: Lab) -> str:
 
 
 def exam_hash(lab: Lab) -> str:
-    """Hash of what the fingerprints are built from: the text and the exams."""
+    """Hash of what the fingerprints are built from: the text, the exams and the stand-ins."""
     exams = sorted((ROOT / "autograder" / "exams").joinpath(lab.key).rglob("*.py"))
+    exams += (ROOT / "vitedu" / "stand_ins").glob(f"{lab.key}.py")
     return hashlib.sha256(lab.text.encode() + b"".join(path.read_bytes() for path in exams)).hexdigest()
 
 
@@ -172,56 +169,6 @@ def release(source: NotebookNode, lab: Lab) -> NotebookNode:
         return nbformat.read(root / "release" / lab.assignment / f"{lab.notebook}.ipynb", as_version=4)
 
 
-def fingerprints(lab: Lab) -> dict[str, fingerprint_file.Fingerprint]:
-    """Expected facts of the model answers and misconceptions for the public questions."""
-    reference = Reference(lab)
-    found: dict[str, fingerprint_file.Fingerprint] = {}
-    before: list[Exercise] = []
-    for exercise in lab.exercises:
-        if exercise.trained:  # its rehearsal needs no fingerprint
-            continue
-        variant = Variant(PUBLIC, exercise.id, "public")
-        expected = reference.model(exercise, variant)
-        named = {
-            m.id: fingerprint_file.StoredMisconception(
-                m.idea, m.question, reference.misconception(exercise, variant, m.id)
-            )
-            for m in exercise.misconceptions
-        }
-        # An earlier exercise's mistake that shows here: right code must not be blamed for it.
-        for earlier in before:
-            for m in earlier.misconceptions:
-                carried = reference.model(exercise, variant, ((earlier.id, m.id),))
-                if differ(carried, expected):
-                    named[f"{earlier.id}: {m.id}"] = fingerprint_file.StoredMisconception(
-                        m.idea, m.question, carried, earlier.id
-                    )
-        others = _under_other_conventions(reference, exercise, variant, before)
-        found[exercise.id] = fingerprint_file.Fingerprint(
-            reference.cases(exercise, variant),
-            [e.answer for e in expected],
-            named,
-            [[e.answer for e in o] for o in others],
-        )
-        before.append(exercise)
-    return found
-
-
-def _under_other_conventions(
-    reference: Reference, exercise: Exercise, variant: Variant, before: list[Exercise]
-) -> list[list[Expected]]:
-    """The model answers under every set of conventions, here and in earlier exercises, where they differ."""
-    answers = [reference.model(exercise, variant)]
-    choices = [[None, *((e.id, f"~{c.id}") for c in e.conventions)] for e in before]
-    for chosen in product(*choices):
-        applied = tuple(entry for entry in chosen if entry is not None)
-        for convention in ("", *(c.id for c in exercise.conventions)):
-            answer = reference.model(exercise, variant, applied, convention)
-            if all(differ(answer, known) for known in answers):
-                answers.append(answer)
-    return answers[1:]
-
-
 def build(lab: Lab, anew: bool = False) -> list[str]:
     """Build what is older than its source; each file is replaced only when it is whole.
 
@@ -246,7 +193,7 @@ def build(lab: Lab, anew: bool = False) -> list[str]:
     student = release(nb, lab)  # first of all: it may refuse
     if no_fingerprints:
         # Before the notebook runs: its checks read them.
-        fingerprint_file.save(path, fingerprints(lab), source=exam_hash(lab))
+        fingerprint_file.save(path, fingerprints(Reference(lab)), source=exam_hash(lab))
         made.append("fingerprints")
     if no_solution:
         execute(nb, lab.source.parent)

@@ -8,6 +8,7 @@ right answer that loses a point.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
@@ -21,19 +22,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tqdm import tqdm
 
 from autograder.authoring.new_exercise import left_to_write
+from autograder.authoring.null_answers import NULLS, nearly_right
 from autograder.errors import UserError
 from autograder.execution.examiner import ask_exercise
 from autograder.execution.limits import Limits
 from autograder.execution.student_kernel import OK, StudentKernel
-from autograder.judging.judge import CaseAnswer, judge
-from autograder.judging.reference_answers import Reference, differ
-from autograder.judging.verdict import FOR_REVIEW, GRADED, NOT_ANSWERED, Verdict
+from autograder.judging.judge import ALONE, CaseAnswer, Circumstances, judge
+from autograder.judging.reference_answers import Reference
+from autograder.judging.verdict import GRADED, NOT_ANSWERED, Verdict
 from autograder.labs.exam import Exercise
 from autograder.labs.lab import STUB, Lab, all_labs, find_lab, without_marks
 from autograder.labs.variants import VARIANTS, Variant
 from autograder.reporting.terminal_table import format_table
 from vitedu.probe.ask import ask
-from vitedu.probe.case import Answer, Case, to_json
+from vitedu.probe.case import Case, to_json
 
 SECRETS = (b"verify: first", b"verify: second", b"verify: third")
 SECONDS = 120.0  # a probe's limit here; generous, because this machine may be busy
@@ -45,10 +47,8 @@ class Proof:
     """What was shown of one exam; numbers count codes, each over all `draws`.
 
     Attributes:
-        carried: (earlier misconception, this exercise) pairs in which the later answer changes,
-            and which cost points once.
-        for_review: those of them in which the mistake leaves only errors or NaN on some draw, so
-            that a person decides about the later exercise.
+        pairs: earlier exercises that a code of this one may call, and that have a stand-in; in pairs_hold, right code
+            gets full marks with it all the same, and wrong code is caught and named.
         operations: the tensor operations that each alternative calls.
         problems: one sentence for each thing that is not as it must be.
     """
@@ -61,9 +61,8 @@ class Proof:
     accepted: int = 0
     nulls: int = 0
     nulls_refused: int = 0
-    carried: int = 0
-    carried_free: int = 0
-    for_review: int = 0
+    pairs: int = 0
+    pairs_hold: int = 0
     draws: int = 0
     operations: dict[str, list[str]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -88,14 +87,14 @@ def exams(names: Iterable[str]) -> list[tuple[Lab, Exercise]]:
 
 def verify(
     chosen: list[tuple[Lab, Exercise]], workers: int = 2, secrets: int = len(SECRETS), variants: int = VARIANTS,
-    carried: int = VARIANTS * len(SECRETS),
+    paired: int = VARIANTS * len(SECRETS),
 ) -> list[Proof]:  # fmt: skip
     """Prove some exams on the variants of some secrets, several at a time, with a progress bar.
 
     Args:
         variants: of each secret.
-        carried: carried-over mistakes are tried on this many variants at most: there are many pairs of an earlier
-            mistake and a later exercise, and they take most of the time.
+        paired: pairs of a stand-in and a later exercise, and conventions of wrong ideas, are tried on this many
+            variants at most: they take most of the time.
     """
     tasks = list(dict.fromkeys((lab.assignment, exercise.id) for lab, exercise in chosen))
     proofs = {}
@@ -104,7 +103,7 @@ def verify(
         workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
     ) as pool:
         draws = {task: all_draws(task[1], secrets, variants) for task in tasks}
-        waiting = {pool.submit(prove, *task, draws[task], carried): task for task in reversed(tasks)}
+        waiting = {pool.submit(prove, *task, draws[task], paired): task for task in reversed(tasks)}
         for done in tqdm(as_completed(waiting), total=len(tasks), desc="exams proven", unit="exam"):
             proofs[waiting[done]] = done.result()
     return [proofs[task] for task in tasks]
@@ -116,13 +115,13 @@ def all_draws(exercise_id: str, secrets: int = len(SECRETS), variants: int = VAR
 
 
 def prove(
-    assignment: str, exercise_id: str, draws: list[Variant] | None = None, carried: int = VARIANTS * len(SECRETS)
+    assignment: str, exercise_id: str, draws: list[Variant] | None = None, paired: int = VARIANTS * len(SECRETS)
 ) -> Proof:
     """Prove one exam.
 
     Args:
         draws: the variants to use; None: all of three secrets.
-        carried: as many of them, at most, for carried-over mistakes.
+        paired: as many of them, at most, for pairs of a stand-in and this exercise.
     """
     lab = find_lab(assignment)
     exercise = lab.exercise(exercise_id)
@@ -137,8 +136,9 @@ def prove(
         bench.right_answers()
         bench.wrong_answers()
         bench.no_answers()
-        bench.draws = draws[:carried]
-        bench.carried_answers()
+        bench.draws = draws[:paired]
+        bench.other_conventions()
+        bench.with_stand_ins()
     proof.operations = {a.name: operations(bench.reference, exercise, draws[0], a.code) for a in exercise.alternatives}
     names = list(proof.operations)
     for i, name in enumerate(names):
@@ -167,13 +167,14 @@ class _Bench:
                 if run.status != OK:
                     self.proof.problems.append(f"the cell {cell.grade_id} ended with {run.status}: {run.error}")
 
-    def judged(self, code: str, earlier: dict[str, str] | None = None) -> Iterator[Verdict]:
-        """The verdicts on a code, one a draw."""
+    def judged(self, code: str, around: Circumstances = ALONE) -> Iterator[Verdict]:
+        """The verdicts on a code, one a draw; the next draw confirms what is named."""
         run = self.kernel.run(code, SECONDS)
         if run.status != OK:
             self.proof.problems.append(f"a code for {self.exercise.id} ended with {run.status}: {run.error}")
-        for variant, replies, status in self.answers():
-            yield self.judge(variant, replies, earlier or {}, status)
+        found = list(self.answers())
+        for (variant, replies, status), second in zip(found, found[1:] + found[:1], strict=True):
+            yield self.judge(variant, replies, around, status, second[:2])
 
     def answers(self) -> Iterator[tuple[Variant, list[CaseAnswer], str]]:
         """The kernel's replies and how they ended, one a draw; as many are asked at once as a question can hold."""
@@ -190,11 +191,12 @@ class _Bench:
                 yield variant, [next(left) for _ in of_draw], GRADED if run.status == OK else run.status
 
     def judge(
-        self, variant: Variant, replies: list[CaseAnswer], earlier: dict[str, str], status: str = GRADED
-    ) -> Verdict:
+        self, variant: Variant, replies: list[CaseAnswer], around: Circumstances = ALONE, status: str = GRADED,
+        common: tuple[Variant, list[CaseAnswer]] | None = None,
+    ) -> Verdict:  # fmt: skip
         """One verdict, out of one point."""
         verdict = Verdict(self.exercise.id, f"exam-{self.exercise.id}", status, 0.0, 1.0)
-        return judge(self.reference, self.exercise, variant, replies, earlier, verdict)
+        return judge(self.reference, self.exercise, variant, replies, verdict, around, common)
 
     def check(self, what: str, verdicts: Iterator[Verdict], good: Callable[[Verdict], bool], words: str) -> bool:
         """Whether all verdicts are good; else one problem that names the draws."""
@@ -213,7 +215,7 @@ class _Bench:
         for name, code in [("the model answer", model), *conventions, *others]:
             if code == model and name != "the model answer":
                 self.proof.problems.append(f"{name!r} does not change the model answer")
-            full = self.check(name, self.judged(code), lambda v: v.points == 1.0 and not v.diagnoses, "loses points")
+            full = self.check(name, self.judged(code), full_marks, "loses points")
             self.proof.accepted += full and (name, code) in others
         self.proof.alternatives = len(self.exercise.alternatives)
         if self.proof.alternatives < 6:
@@ -242,7 +244,6 @@ class _Bench:
                 self.judge(
                     variant,
                     [CaseAnswer(null(r.answer, case)) for r, case in zip(replies, self.cases(variant), strict=True)],
-                    {},
                 )
                 for variant, replies in zip(self.draws, answers, strict=True)
             )
@@ -251,28 +252,46 @@ class _Bench:
                 f"the null answer {name!r}", verdicts, lambda v: v.points == 0.0, "earns points"
             )
 
-    def carried_answers(self) -> None:
-        """A mistake of an earlier exercise that shows in this one costs nothing here, and is named as carried."""
+        nearly = (
+            self.judge(variant, [CaseAnswer(nearly_right(r.answer)) for r in replies], common=(variant, replies))
+            for variant, replies in zip(self.draws, answers, strict=True)
+        )
+        self.check("the model answer times 1.0001", nearly, lambda v: not v.diagnoses, "is told a wrong idea")
+
+    def other_conventions(self) -> None:
+        """Every misconception is named under every convention, too, but where the convention takes it away."""
+        for m in self.exercise.misconceptions:
+            for convention in self.exercise.conventions:
+                if (code := convention.applied(m.code)) != m.code:
+                    what = f"{m.id} under the convention {convention.id}"
+                    self.check(what, self.judged(code), named_or_right(m.id), "is not named as itself")
+
+    def with_stand_ins(self) -> None:
+        """With a stand-in for an earlier exercise right code is right, and every wrong idea is caught and named."""
         exercises = list(self.lab.exercises)
+        others = [*(a.code for a in self.exercise.alternatives), *(m.code for m in self.exercise.misconceptions)]
+        words = set(re.findall(r"\w+", "\n".join([self.model(), *others])))
         for earlier in exercises[: exercises.index(self.exercise)]:
-            for idea in (*(m.id for m in earlier.misconceptions), *(f"~{c.id}" for c in earlier.conventions)):
-                if not self._shows(earlier, idea):
-                    continue
-                self.define({earlier.id: self.reference.code(earlier.id, idea)})
-                verdicts = list(self.judged(self.model(), earlier={earlier.id: idea}))
-                self.proof.carried += 1
-                self.proof.for_review += any(verdict.status == FOR_REVIEW for verdict in verdicts)
-                what = f"right code here, after {idea} in {earlier.id},"
-                self.proof.carried_free += self.check(what, iter(verdicts), carried_as(idea), "loses points again")
+            if not words & set(self.lab.stand_in_names(earlier.id)):
+                continue
+            own = self.reference.code(earlier.id)
+            self.define({earlier.id: f"{own}\n\n{self.lab.stand_in(earlier.id)}"})
+            self.proof.pairs += 1
+            self.proof.pairs_hold += self._holds(Circumstances(stand_ins=(earlier.id,)), earlier.id)
         self.define({})
 
-    def _shows(self, earlier: Exercise, id: str) -> bool:
-        """Whether an earlier misconception changes this exercise's answer."""
-        variant = self.draws[0]
-        return differ(
-            self.reference.model(self.exercise, variant),
-            self.reference.model(self.exercise, variant, ((earlier.id, id),)),
-        )
+    def _holds(self, around: Circumstances, earlier: str) -> bool:
+        """Whether the exam does all that it must with this stand-in."""
+        model, known = self.model(), len(self.proof.problems)
+        rights = [("the model answer", model), *((a.name, a.code) for a in self.exercise.alternatives)]
+        rights += [(c.name, c.applied(model)) for c in self.exercise.conventions]
+        for name, code in rights:
+            self.check(f"{name}, with a stand-in for {earlier},", self.judged(code, around), full_marks, "loses points")
+        for m in self.exercise.misconceptions:
+            verdicts, what = list(self.judged(m.code, around)), f"{m.id}, with a stand-in for {earlier},"
+            self.check(what, iter(verdicts), lambda v: v.points is not None and v.points < 1.0, "gets full marks")
+            self.check(what, iter(verdicts), named_as(m.id), "is not named as itself")
+        return len(self.proof.problems) == known
 
     def cases(self, variant: Variant) -> list[Case]:
         """The exercise's cases on a draw."""
@@ -295,55 +314,20 @@ def named_as(id: str) -> Callable[[Verdict], bool]:
     return lambda verdict: [d.misconception for d in verdict.diagnoses if d.whole] == [id]
 
 
-def carried_as(id: str) -> Callable[[Verdict], bool]:
-    """Whether a verdict takes no points for this earlier misconception, and says so.
+def named_or_right(id: str) -> Callable[[Verdict], bool]:
+    """The same, or that nothing is wrong."""
+    named = named_as(id)
+    return lambda verdict: named(verdict) or full_marks(verdict)
 
-    A verdict for review takes none either: a person decides.
-    """
-    named = [] if id.startswith("~") else [id]  # a convention is no mistake: there is nothing to say about it
 
-    def carried(verdict: Verdict) -> bool:
-        free = verdict.points == 1.0 or (verdict.status == FOR_REVIEW and bool(named))
-        return free and [d.misconception for d in verdict.diagnoses if d.carried] == named
-
-    return carried
+def full_marks(verdict: Verdict) -> bool:
+    """Whether a verdict takes no points and names nothing."""
+    return verdict.points == 1.0 and not verdict.diagnoses
 
 
 def unanswered(verdict: Verdict) -> bool:
     """Whether a verdict says "not answered", without points and without a diagnosis."""
     return verdict.points == 0.0 and verdict.status == NOT_ANSWERED and not verdict.diagnoses
-
-
-def _filled(fill: Callable[[torch.Tensor, Case], torch.Tensor]) -> Callable[[Answer, Case], Answer]:
-    """A null answer: the model's form, with every number replaced."""
-
-    def null(answer: Answer, case: Case) -> Answer:
-        tensors = {
-            name: value if name.startswith("after.") else fill(value, case) for name, value in answer.tensors.items()
-        }
-        return Answer("ok", answer.kind or "Tensor", tensors=tensors)
-
-    return null
-
-
-def _echo(value: torch.Tensor, case: Case) -> torch.Tensor:
-    inputs = [t for t in case.inputs().values() if t.is_floating_point()]
-    alike = [t for t in inputs if t.shape == value.shape]
-    return (alike or inputs or [value * 0])[0]
-
-
-NULLS = {
-    "zeros": _filled(lambda t, case: torch.zeros_like(t)),
-    "ones": _filled(lambda t, case: torch.ones_like(t)),
-    "uniform": _filled(lambda t, case: torch.full_like(t, 1 / t.shape[-1] if t.ndim else 0.5)),
-    "echo of an input": _filled(_echo),
-    "noise": _filled(lambda t, case: torch.rand(t.shape, dtype=torch.float64)),  # another with each call
-    "empty": _filled(lambda t, case: t.new_empty(0)),
-    "NaN": _filled(lambda t, case: torch.full(t.shape, float("nan"), dtype=torch.float64)),
-    "ValueError": lambda answer, case: Answer(
-        "error", error={"type": "ValueError", "message": "", "where": "", "integers": list(case.scoring.raises or ())}
-    ),
-}
 
 
 def operations(reference: Reference, exercise: Exercise, variant: Variant, code: str) -> list[str]:
@@ -372,13 +356,12 @@ def table(proofs: list[Proof]) -> str:
         "alternatives",
         "accepted",
         "nulls refused",
-        "carried once",
-        "for review",
+        "with stand-ins",
         "draws",
     )
     rows = [
         (p.exam, str(p.misconceptions), str(p.caught), str(p.named), str(p.alternatives), str(p.accepted),
-         f"{p.nulls_refused} of {p.nulls}", f"{p.carried_free} of {p.carried}", str(p.for_review), str(p.draws))
+         f"{p.nulls_refused} of {p.nulls}", f"{p.pairs_hold} of {p.pairs}", str(p.draws))
         for p in proofs
     ]  # fmt: skip
     problems = [f"{p.exam}: {problem}" for p in proofs for problem in p.problems]

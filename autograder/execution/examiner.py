@@ -5,17 +5,18 @@ from __future__ import annotations
 import ast
 import math
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from nbformat import NotebookNode
 
-from autograder.execution import training_runs, training_store, traps
+from autograder.execution import stand_ins, training_runs, training_store, traps
+from autograder.execution.examination import ENDINGS, Examination, new_verdict
 from autograder.execution.notebook_cells import Cells
 from autograder.execution.student_kernel import (
-    DIED,
     GONE,
     INTERRUPTED,
     NO_MEMORY,
@@ -27,12 +28,13 @@ from autograder.execution.student_kernel import (
     StudentKernel,
 )
 from autograder.execution.submission_task import Task
-from autograder.judging.judge import CaseAnswer, judge, signature
+from autograder.judging.judge import CaseAnswer, Circumstances, judge, signature
 from autograder.judging.reference_answers import Reference
-from autograder.judging.trained_exercise import TrainedExercise
+from autograder.judging.trained_exercise import Attempt, TrainedExercise
 from autograder.judging.verdict import ERROR, GRADED, NOT_ANSWERED, NOT_GRADED, CaseVerdict, Verdict
 from autograder.labs.exam import Exercise
 from autograder.labs.lab import EXAMS
+from autograder.labs.training_draw import AccuracyDraw
 from autograder.labs.variants import Variant, variant_of
 from autograder.submission.advice import advice, undefined, unknown_name
 from autograder.submission.bindings import defined, used
@@ -40,34 +42,7 @@ from autograder.submission.cell_order import again, answer_to
 from vitedu.probe.ask import asks_for_float32
 from vitedu.probe.case import Case
 
-ENDINGS = {
-    DIED: "the kernel died while this was examined",
-    TIMED_OUT: "there was no answer in time",
-    OUT_OF_MEMORY: "it took more memory than there is for a notebook",
-}
 COMMON = "common"  # the variant that is the same for all; it earns no points
-
-
-@dataclass
-class Examination:
-    """What came of one notebook.
-
-    Attributes:
-        outputs: of each code cell that ran, by its place in the notebook.
-        seconds: by stage: start, cells, probes, judge, replays.
-        cpu: CPU seconds of the student's code, in all kernels together; what a kernel takes to start is left out.
-        trained: names of the files with trained answers that it used or wrote.
-        fallback_reason: why a kernel was not forked from the template, though there is one.
-        notes: sentences about cells that were stopped or left out, and exercises that were better further below.
-    """
-
-    verdicts: list[Verdict] = field(default_factory=list)
-    outputs: dict[int, list[NotebookNode]] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    cpu: float = 0.0
-    trained: list[str] = field(default_factory=list)
-    fallback_reason: str = ""
-    notes: list[str] = field(default_factory=list)
 
 
 def examine(task: Task, notebook: NotebookNode, reference: Reference, trainings_dir: Path | None = None) -> Examination:
@@ -76,16 +51,14 @@ def examine(task: Task, notebook: NotebookNode, reference: Reference, trainings_
     Args:
         trainings_dir: folder in which trained answers are kept, so that a regrade need not train again.
     """
-    return _NotebookExamination(task, notebook, reference, trainings_dir).run()
-
-
-def unexamined(notebook: NotebookNode, reason: str) -> Examination:
-    """What comes of a notebook in which nothing can be graded: no score until a person has looked, and no kernel."""
-    examination = Examination()
-    for cell in notebook.cells:
-        if cell.metadata.vitedu.role in EXAMS:
-            examination.verdicts.append(_verdict(cell, NOT_GRADED, None, reason))
-    return examination
+    first = NotebookExamination(task, notebook, reference, trainings_dir)
+    done = first.run()
+    stood = stand_ins.needed(reference.lab, done.verdicts)
+    if stood and first.cells.kernel is not None:
+        again = NotebookExamination(task, notebook, reference, trainings_dir, first, stood)
+        stand_ins.merge(done, again.run(), stood)
+        first.judge_trainings_anew()
+    return done
 
 
 def ask_exercise(kernel: StudentKernel, cases: list[Case], seconds: float) -> tuple[list[CaseAnswer], Run]:
@@ -119,23 +92,38 @@ def library_remarks(source: str, library: tuple[str, ...]) -> list[str]:
     ]
 
 
-class _NotebookExamination:
-    """The examination of one notebook, with the kernel it is in and the time that it has left."""
+class NotebookExamination:
+    """The examination of one notebook, with the kernel it is in and the time that it has left.
 
-    def __init__(self, task: Task, notebook: NotebookNode, reference: Reference, trainings_dir: Path | None) -> None:
-        self.notebook, self.lab, self.reference, self.limits = notebook, reference.lab, reference, task.limits
+    Args:
+        first, stood: an earlier examination of the same notebook, and the exercises that were not right in it. A
+            stand-in runs behind each of them, and the later exercises are asked again.
+    """
+
+    def __init__(
+        self, task: Task, notebook: NotebookNode, reference: Reference, trainings_dir: Path | None,
+        first: NotebookExamination | None = None, stood: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        self.lab, self.reference, self.limits, self.stood = reference.lab, reference, task.limits, tuple(stood)
         self.student, self.secret, self.trainings_dir = task.student, task.secret, trainings_dir
-        self.cells = Cells(notebook, task.limits, task.sandbox, task.template, self._open, traps)
-        self.done = Examination(outputs=self.cells.outputs, seconds=self.cells.seconds)
+        self.asked, spent = {exercise.id for exercise in self.lab.exercises}, 0.0
+        if first is not None:
+            notebook = stand_ins.notebook_with(notebook, self.lab, self.stood, first.cells.reduced)
+            self.asked, spent = stand_ins.asked_again(self.lab, first.done.verdicts, self.stood), first.cells.spent
+            self.limits = replace(task.limits, notebook=task.limits.again)
+        self.notebook, self.is_first = notebook, first is None
+        self.cells: Cells = Cells(notebook, self.limits, task.sandbox, task.template, self._open, traps, spent)
+        self.done: Examination = Examination(outputs=self.cells.outputs, seconds=self.cells.seconds)
         self._better: list[str] = []  # sentences about exercises that were better when they were asked again
         self.named: dict[str, str] = {}  # exercise -> the idea found in it, see labs.exam.Exercise
+        self._trained: dict[str, tuple[AccuracyDraw, list[Attempt]]] = {}  # what came of trainings
 
     def run(self) -> Examination:
         """Go through the notebook from top to bottom."""
         try:
             self.cells.start()
         except KernelStartError as error:
-            for cell in self._exams():
+            for cell in self._exams() if self.is_first else ():
                 self._add(cell, status=NOT_GRADED, points=None, reason=str(error))
             return self.done
         try:
@@ -143,10 +131,12 @@ class _NotebookExamination:
                 if cell.cell_type != "code" or cell.metadata.vitedu.role == "display":
                     continue
                 if cell.metadata.vitedu.role in EXAMS:
-                    self._examine(index, cell)
+                    if cell.metadata.vitedu.exercise in self.asked:
+                        self._examine(index, cell)
                 else:
                     self.cells.run(index)
-                    self._ask_again(index, cell)
+                    if self.is_first:
+                        self._ask_again(index, cell)
         finally:
             self.cells.leave()
         self.done.cpu, self.done.fallback_reason = self.cells.cpu, self.cells.fallback_reason
@@ -158,7 +148,7 @@ class _NotebookExamination:
 
     def _open(self, exercise: str) -> bool:
         """Whether an exercise was asked and has points left to earn."""
-        found = [verdict for verdict in self.done.verdicts if verdict.exercise == exercise]
+        found = [verdict for verdict in self.done.verdicts if verdict.exercise == exercise and self.is_first]
         return any(v.points is not None and v.points < v.max_points for v in found)
 
     def _ask_again(self, index: int, cell: NotebookNode) -> None:
@@ -210,13 +200,14 @@ class _NotebookExamination:
             self._add(cell, status=NOT_GRADED, points=None, reason=str(error))
             return
         status, problem = (GRADED, "") if run.status in (OK, ERROR) else (run.status, run.error)
-        probed = time.monotonic()
+        common = self._ask_common(index, place, exercise) if status not in ENDINGS else None
+        started = time.monotonic()
         failure, reason = self.cells.failures.get(exercise.id, ("", ""))
         reason = reason or problem or ENDINGS.get(status, "")
         verdict = self._add(cell, status=status, points=0.0, reason=reason)
         verdict.variant = int(variant.key[2])
         verdict.remarks += library_remarks(answer_to(self.notebook, exercise.id), exercise.library)
-        judge(self.reference, exercise, variant, replies, self.named, verdict)
+        judge(self.reference, exercise, variant, replies, verdict, self._around(exercise), common)
         errors = [r.answer.error for r in replies if r.answer is not None and r.answer.status == "error"]
         if verdict.status == ERROR and errors and all(NO_MEMORY.search(f"{e['type']} {e['message']}") for e in errors):
             verdict.status = OUT_OF_MEMORY
@@ -225,10 +216,18 @@ class _NotebookExamination:
         verdict.remarks += self._advice(verdict, index)
         if verdict.idea:
             self.named[exercise.id] = verdict.idea
-        verdict.seconds = {"probe": taken, "judge": time.monotonic() - probed}
+        whole = any(diagnosis.whole for diagnosis in verdict.diagnoses)
+        if common and verdict.status == GRADED and not whole and not all(c.right for c in verdict.cases):
+            verdict.signature = signature(common[1], self.reference.cases(exercise, common[0]))
+        verdict.seconds = {"probe": taken, "judge": time.monotonic() - started}
         self.done.seconds["probes"] += verdict.seconds["probe"]
         self.done.seconds["judge"] += verdict.seconds["judge"]
-        self._ask_common(index, place, exercise, verdict)
+
+    def _around(self, exercise: Exercise) -> Circumstances:
+        """What stands in the cells before this exercise's."""
+        conventions = {id: found for id, idea in self.named.items() if (found := idea.partition("~")[2])}
+        right = {id: found for id, found in conventions.items() if self.named[id].startswith("~")}
+        return Circumstances(right, stand_ins.before(self.lab, exercise, self.stood))
 
     def _ask(self, index: int, place: int, exercise: str, cases: list[Case]) -> tuple[list[CaseAnswer], Run, float]:
         """Put the cases of an exam, as `_attempt` runs a cell; how that ended, with why, and its seconds.
@@ -301,16 +300,8 @@ class _NotebookExamination:
         if held is None or status in ENDINGS:
             verdict.status, verdict.reason = status, problem or ENDINGS[status]
         else:
-            earned = {v.exercise: v.points for v in self.done.verdicts}
-            outcome = exercise.judge(self.reference, draw, held, self.named, earned)
-            verdict.status, verdict.diagnoses = outcome.status, outcome.diagnoses
-            verdict.points = round(verdict.max_points * outcome.points / exercise.tiers, 2)
-            verdict.reason = outcome.notes[0].rstrip(".") if outcome.status == ERROR else ""
-            verdict.cases = [
-                CaseVerdict("accuracy on hidden images", outcome.points == exercise.tiers, 1.0, note)
-                for note in outcome.notes[:1]
-            ]
-            verdict.remarks += outcome.notes[1:]
+            self._trained[exercise.id] = draw, held
+            self._judge_trained(exercise, verdict)
         failure, reason = self.cells.failures.get(exercise.id, ("", ""))
         if verdict.status == NOT_ANSWERED and failure:
             verdict.status, verdict.reason = failure, reason
@@ -318,23 +309,45 @@ class _NotebookExamination:
         self.done.seconds["probes"] += verdict.seconds["probe"]
         self.done.seconds["judge"] += verdict.seconds["judge"]
 
-    def _ask_common(self, index: int, place: int, exercise: Exercise, verdict: Verdict) -> None:
-        """Put the variant common to the class, so that equal unexplained answers can be grouped."""
-        if not self.cells.alive or self.cells.left(1) <= 0 or verdict.status in ENDINGS:
-            return
-        cases = self.reference.cases(exercise, Variant(self.secret, exercise.id, COMMON))
+    def _judge_trained(self, exercise: TrainedExercise, verdict: Verdict) -> None:
+        draw, held = self._trained[exercise.id]
+        earned = {v.exercise: v.points for v in self.done.verdicts}
+        outcome = exercise.judge(self.reference, draw, held, self.named, earned)
+        verdict.status, verdict.diagnoses = outcome.status, outcome.diagnoses
+        verdict.points = round(verdict.max_points * outcome.points / exercise.tiers, 2)
+        verdict.reason = outcome.notes[0].rstrip(".") if outcome.status == ERROR else ""
+        verdict.cases = [
+            CaseVerdict("accuracy on hidden images", outcome.points == exercise.tiers, 1.0, note)
+            for note in outcome.notes[:1]
+        ]
+        verdict.remarks += outcome.notes[1:]
+
+    def judge_trainings_anew(self) -> None:
+        """Judge trainings again, now that all that is known of the exercises before them is there."""
+        self.named = {verdict.exercise: verdict.idea for verdict in self.done.verdicts if verdict.idea}
+        for verdict in self.done.verdicts:
+            exercise = self.lab.exercise(verdict.exercise)
+            if isinstance(exercise, TrainedExercise) and exercise.id in self._trained and not verdict.stand_ins:
+                if verdict.points is not None and verdict.points < verdict.max_points:
+                    verdict.remarks = []
+                    self._judge_trained(exercise, verdict)
+
+    def _ask_common(self, index: int, place: int, exercise: Exercise) -> tuple[Variant, list[CaseAnswer]] | None:
+        """Put the variant common to the class: it confirms ideas, and groups equal unexplained answers."""
+        if not self.cells.alive or self.cells.left(1) <= 0:
+            return None
+        variant = Variant(self.secret, exercise.id, COMMON)
+        cases = self.reference.cases(exercise, variant)
         try:
             found = self.cells.settle(index, lambda: self._put(index, cases), self.limits.probe, place=place)
         except KernelStartError:  # the next exam tries again, and tells
-            return
+            return None
         if found is None:
-            return
+            return None
         replies, run, taken = found
         self.done.seconds["probes"] += taken
         self.cells.deaths += run.status in GONE
-        wrong = any(not case.right for case in verdict.cases)
-        if wrong and not verdict.diagnoses and verdict.status == GRADED:
-            verdict.signature = signature(replies, cases)
+        return variant, replies
 
     def _advice(self, verdict: Verdict, index: int) -> list[str]:
         """What to do about an error in this exercise that comes from elsewhere: a file, or another cell."""
@@ -353,14 +366,6 @@ class _NotebookExamination:
         return list(dict.fromkeys(found))[:3]
 
     def _add(self, cell: NotebookNode, status: str, points: float | None, reason: str) -> Verdict:
-        verdict = _verdict(cell, status, points, reason)
+        verdict = new_verdict(cell, status, points, reason)
         self.done.verdicts.append(verdict)
         return verdict
-
-
-def _verdict(cell: NotebookNode, status: str, points: float | None, reason: str) -> Verdict:
-    """A verdict on an exam's cell."""
-    return Verdict(
-        exercise=cell.metadata.vitedu.exercise, grade_id=cell.metadata.nbgrader.grade_id, status=status,
-        points=points, max_points=float(cell.metadata.nbgrader.get("points", 0)), reason=reason,
-    )  # fmt: skip

@@ -20,7 +20,8 @@ import nbformat
 from nbformat import NotebookNode
 
 from autograder.execution.code_version import sources
-from autograder.execution.examiner import examine, unexamined
+from autograder.execution.examination import unexamined
+from autograder.execution.examiner import examine
 from autograder.execution.preload import PACKAGES, modules_of
 from autograder.execution.submission_task import OWN, Executed, Refused, Task
 from autograder.judging.reference_answers import Reference, one_thread

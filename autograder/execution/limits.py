@@ -20,6 +20,7 @@ class Limits(ResourceLimits):
     Attributes:
         cell, probe: of one cell, and of one exercise's probe.
         notebook: of all cells and probes of a notebook, replays included, but for the student's own cells.
+        again: of the second run of a notebook, in which stand-ins take the place of what was not right.
         own: of the cells that students have added, and of those to play in.
         learn, learn_cpu: of one training of the accuracy exam: wall time, and CPU time.
         replays: how often a fresh kernel replays the cells after a probe has ended one. Cells that do are left out
@@ -36,6 +37,7 @@ class Limits(ResourceLimits):
     cell: float = 60.0
     probe: float = 30.0
     notebook: float = 300.0
+    again: float = 120.0
     own: float = 300.0
     learn: float = 900.0
     learn_cpu: float = CPU_SECONDS
@@ -56,5 +58,10 @@ class Limits(ResourceLimits):
         Args:
             trainings: how many there may be.
         """
-        kernels = 2 * self.start * (self.replays + 3)
-        return 2 * (self.notebook + self.own) + kernels + trainings * (self.learn + self.probe) + JUDGE
+        kernels = 4 * self.start * (self.replays + 3)
+        return (
+            2 * (self.notebook + self.again + 2 * self.own)
+            + kernels
+            + 2 * trainings * (self.learn + self.probe)
+            + JUDGE
+        )

@@ -45,6 +45,7 @@ class Cells:
     Attributes:
         seconds: by stage: start, cells, probes, judge, replays.
         cpu: CPU seconds of the student's code, in all kernels together; what a kernel takes to start is left out.
+        spent: CPU seconds of the kernels that are gone, those of an earlier examination included.
         outputs: of each code cell that ran, by its place.
         fallback_reason: why a kernel was not forked from the template, though there is one.
         notes: sentences about what was stopped or left out, each with its cell.
@@ -70,6 +71,7 @@ class Cells:
         template: str,
         is_open: Callable[[str], bool],
         traps: TrapFinder,
+        spent: float = 0.0,
     ) -> None:
         self.is_open, self.traps = is_open, traps
         self.notebook, self.limits, self.sandbox, self.template = notebook, limits, sandbox, template
@@ -84,7 +86,7 @@ class Cells:
         self.deadline = 0.0
         self._counted: StudentKernel | None = None  # whose CPU time is in `_spent`
         self._tried: StudentKernel | None = None  # in which the last cell was run for the first time
-        self._spent = 0.0  # CPU seconds of the kernels that are gone
+        self.spent = spent
         self.trail = Trail(0)
         self.own_left, self.own_cpu = limits.own, limits.cpu / 2
         self._pauses = PAUSES
@@ -114,9 +116,9 @@ class Cells:
         """
         started = time.monotonic()
         try:
-            self.kernel = StudentKernel(self.limits, self.sandbox, self._spent, self.template)
+            self.kernel = StudentKernel(self.limits, self.sandbox, self.spent, self.template)
         except KernelStartError:
-            self.kernel = StudentKernel(self.limits, self.sandbox, self._spent)
+            self.kernel = StudentKernel(self.limits, self.sandbox, self.spent)
         self.fallback_reason = self.fallback_reason or self.kernel.fallback_reason
         self.trail = Trail(self.kernel.tasks())
         self.seconds["start"] += time.monotonic() - started
@@ -130,7 +132,7 @@ class Cells:
         self.kernel.close()
         self._counted = self.kernel
         taken = self.kernel.cpu_time()
-        self._spent += taken
+        self.spent += taken
         self.cpu += max(0.0, taken - self.kernel.cpu_of_start)
 
     def left(self, most: float) -> float:
@@ -166,7 +168,7 @@ class Cells:
     def no_cpu(self) -> bool:
         """Whether all the CPU time of the notebook is used up."""
         running = self.kernel.cpu_time() if self.kernel is not None and self.kernel is not self._counted else 0.0
-        return self._spent + running >= self.limits.cpu
+        return self.spent + running >= self.limits.cpu
 
     def replay(self, index: int, waits: Mapping[int, float] | None = None) -> int | None:
         """Run the cells before this one in a fresh kernel; what an own cell has made necessary, own time pays.
@@ -286,7 +288,7 @@ class Cells:
         there when the last one died is to blame.
         """
         waits = self.trail.waits()
-        if not waits or self._pauses <= 0 or self.left(1) <= 0 or self._spent >= self.limits.cpu:
+        if not waits or self._pauses <= 0 or self.left(1) <= 0 or self.spent >= self.limits.cpu:
             return False
         ended = self.replay(index, waits)
         if ended is None:  # no cell has; but an answer that was asked earlier may have, which is not asked again

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from autograder.judging.check_weights import same_model
-from autograder.judging.reference_answers import AppliedMisconceptions, Reference
+from autograder.judging.reference_answers import AppliedIdeas, Reference
 from autograder.judging.trained_exercise import Attempt, Outcome
 from autograder.judging.verdict import ERROR, FOR_REVIEW, GRADED, NOT_ANSWERED, Diagnosis
 from autograder.labs.training_draw import ATTEMPTS, AccuracyDraw
@@ -23,7 +23,7 @@ from vitedu.training_exams.recipe import CLASSES, TARGETS, TEST, TIERS, learn, l
 
 NEAR_MISS = 0.02  # so close below a tier, two more seeds are tried
 MARGIN = 0.05  # by how much an accuracy may fall short of our own model with the same mistake in it
-BEFORE = ("build_model", "train_one_epoch")  # the exercises whose answers are at work in the exam
+BEFORE = ("train_one_epoch",)  # the exercises whose mistakes are at work in the exam, and cost their points there
 
 
 def needs_rerun(accuracy: float | None, tiers: Mapping[str, float] = TIERS) -> bool:
@@ -89,7 +89,7 @@ class AccuracyExam:
 
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
-        self._reached: dict[tuple[str, AppliedMisconceptions, int], float | str] = {}
+        self._reached: dict[tuple[str, AppliedIdeas, int], float | str] = {}
 
     def judge(
         self,
@@ -125,39 +125,28 @@ class AccuracyExam:
         draw: AccuracyDraw,
         accuracy: float,
         attempt: Attempt,
-        wrong: AppliedMisconceptions,
+        wrong: AppliedIdeas,
         earned: Mapping[str, float | None],
     ) -> Outcome:
         reached, points = tier(accuracy), float(points_of(accuracy))
         right = round(accuracy * TEST)
         note = f"{right} of {TEST} hidden images right ({accuracy:.1%}): {reached or 'below bronze'}."
         outcome = Outcome(points, GRADED, accuracy, [note])
-        mistakes = tuple(entry for entry in wrong if entry[0] == "build_model")
         if points < len(TIERS) and wrong and self._explains(draw, accuracy, wrong):
             outcome.diagnoses = self._carried(wrong)
             note = "With the same mistake in it, our own model does no better"
-            costly = tuple(entry for entry in wrong if self.reference.lab.points(entry[0]) > 0)
-            if costly and (costly == wrong or self._explains(draw, accuracy, costly)):
-                outcome.points = float(len(TIERS))
-                outcome.notes.append(f"{note}: it has cost its points.")
-            else:  # it may have cost points in an earlier lab; planted here, it would excuse everything for nothing
-                reason = f"{note}; whether it has cost points elsewhere is not known here"
-                return _for_review(outcome, reason, len(TIERS))
+            outcome.points = float(len(TIERS))
+            outcome.notes.append(f"{note}: it has cost its points.")
         elif points and earned.get("train_one_epoch") == 0:
             return _for_review(outcome, "nothing was right in train_one_epoch, which has trained this model", points)
         if outcome.points == 0:
             return outcome  # nothing hangs on how these logits were made
         tensors = attempt.tested.tensors if attempt.tested is not None else {}
         state = {k.removeprefix("state."): t for k, t in tensors.items() if k.startswith("state.")}
-        applicable = ((), mistakes) if mistakes else ((),)
-        applied, reason = same_model(self.reference, state, draw.test_images, tensors["logits"], applicable)
-        if applied is None:
-            return _for_review(outcome, untrusted.text(reason, 300), outcome.points)
-        elif applied and not outcome.diagnoses:
-            outcome.diagnoses = self._carried(applied)
-        return outcome
+        reason = same_model(self.reference, state, draw.test_images, tensors["logits"])
+        return _for_review(outcome, untrusted.text(reason, 300), outcome.points) if reason else outcome
 
-    def _without_logits(self, draw: AccuracyDraw, attempts: Sequence[Attempt], wrong: AppliedMisconceptions) -> Outcome:
+    def _without_logits(self, draw: AccuracyDraw, attempts: Sequence[Attempt], wrong: AppliedIdeas) -> Outcome:
         """No training ended with logits: not answered, or an error.
 
         Where our own training with the student's earlier mistakes ends without logits, too, nothing can show
@@ -174,7 +163,7 @@ class AccuracyExam:
         notes = [*outcome.notes, reason]
         return Outcome(0.0, FOR_REVIEW, None, notes, self._carried(wrong), would_be=float(len(TIERS)))
 
-    def _explains(self, draw: AccuracyDraw, accuracy: float, wrong: AppliedMisconceptions) -> bool:
+    def _explains(self, draw: AccuracyDraw, accuracy: float, wrong: AppliedIdeas) -> bool:
         """Whether these mistakes make our own model miss the last tier, and this accuracy is no worse than that.
 
         Broken code is more at the mercy of the seed than right code is (without a softmax .56 to .91), so
@@ -186,7 +175,7 @@ class AccuracyExam:
                 return True
         return False
 
-    def _with_mistakes(self, draw: AccuracyDraw, applied: AppliedMisconceptions, seed: int) -> float | str:
+    def _with_mistakes(self, draw: AccuracyDraw, applied: AppliedIdeas, seed: int) -> float | str:
         """The accuracy of the model answer with these ideas in place, or the type of its error, or "NaN"."""
         if (draw.id, applied, seed) not in self._reached:
             reference = self.reference
@@ -204,6 +193,6 @@ class AccuracyExam:
             self._reached[draw.id, applied, seed] = reached
         return self._reached[draw.id, applied, seed]
 
-    def _carried(self, applied: AppliedMisconceptions) -> list[Diagnosis]:
+    def _carried(self, applied: AppliedIdeas) -> list[Diagnosis]:
         ideas = [(id, self.reference.lab.exercise(id).misconception(idea.partition("~")[0])) for id, idea in applied]
         return [Diagnosis(m.id, id, m.idea, m.question, carried=True) for id, m in ideas]

@@ -26,7 +26,9 @@ def escapes(reference: Reference, secret: bytes) -> list[str]:
             for m in exercise.misconceptions:
                 namespace = reference.namespace([(exercise.id, m.code)])
                 # Case by case: the first wrong one is enough, and most mistakes show at once.
-                if all(_right(namespace, c, e) for c, e in zip(cases, reference.model(exercise, variant), strict=True)):
+                if all(
+                    _right(namespace, c, e) for c, e in zip(cases, reference.answers(exercise, variant), strict=True)
+                ):
                     found.append(f"the misconception {m.id} of {exercise.id} on variant {number}")
     return found
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autograder.judging.reference_answers import AppliedMisconceptions, Reference
+from autograder.judging.reference_answers import Reference
 from vitedu.data.drawing import SIDE
 from vitedu.training_exams.recipe import CHANNELS, CLASSES, exam_settings, logits_of
 
@@ -80,49 +80,34 @@ def sizes(state: Mapping[str, Tensor]) -> Sizes:
     return found
 
 
-def same_model(
-    reference: Reference,
-    state: Mapping[str, Tensor],
-    images: Tensor,
-    logits: Tensor,
-    applicable: tuple[AppliedMisconceptions, ...] = ((),),
-) -> tuple[AppliedMisconceptions | None, str]:
-    """In which of the contexts our own model gives these logits with these weights.
+def same_model(reference: Reference, state: Mapping[str, Tensor], images: Tensor, logits: Tensor) -> str:
+    """Why our own model does not give these logits with these weights; "" where it does.
 
     Args:
         state: the trained weights by state_dict key, from an untrusted process.
         images: uint8 (n, C, H, W).
         logits: (n, classes), finite.
-        applicable: ideas to be put in place in our own model: none of them, and those that this
-            student's earlier exercises were judged to hold.
-
-    Returns:
-        The first of them, or None and why not. Never raises for anything in `state`.
     """
-    reason = ""
-    for applied in applicable:
-        try:
-            with exam_settings(seed=0):
-                for model in _models(reference, state, applied):
-                    if _close(model, images[:FEW], logits[:FEW]) and _close(model, images, logits):
-                        return applied, ""
-            reason = reason or "with these weights our own model gives other logits"
-        except MisfitError as error:
-            reason = reason or str(error)
-        except Exception as error:  # a wrong idea may fail to build with these sizes
-            reason = reason or f"our own model does not run with these weights ({type(error).__name__})"
-    return None, reason
+    try:
+        with exam_settings(seed=0):
+            for model in _models(reference, state):
+                if _close(model, images[:FEW], logits[:FEW]) and _close(model, images, logits):
+                    return ""
+        return "with these weights our own model gives other logits"
+    except MisfitError as error:
+        return str(error)
+    except Exception as error:  # weights that no model can have
+        return f"our own model does not run with these weights ({type(error).__name__})"
 
 
-def _models(reference: Reference, state: Mapping[str, Tensor], applied: AppliedMisconceptions) -> Iterator[nn.Module]:
+def _models(reference: Reference, state: Mapping[str, Tensor]) -> Iterator[nn.Module]:
     """Our own models that these weights fit: numbers of heads, pooling, LayerNorm's eps, kinds of GELU."""
     found = sizes(state)
-    namespace = reference.namespace([(exercise, reference.code(exercise, idea)) for exercise, idea in applied])
-    make = _maker(namespace, found, bool(applied))
+    make = _maker(reference.namespace([]), found)
     with torch.device("meta"):  # shapes only: nothing is allocated before they all agree
         weights = _fitted(state, make(found.heads()[0], "cls").state_dict())
     for eps, gelu in product((1e-5, 1e-6), ("none", "tanh")):
-        for heads, pool in product(reversed(found.heads()), ("cls",) if applied else ("cls", "mean")):
+        for heads, pool in product(reversed(found.heads()), ("cls", "mean")):
             model = make(heads, pool)
             for module in model.modules():
                 if isinstance(module, nn.LayerNorm):
@@ -133,24 +118,16 @@ def _models(reference: Reference, state: Mapping[str, Tensor], applied: AppliedM
             yield model
 
 
-def _maker(namespace: Mapping[str, Any], found: Sizes, with_idea: bool) -> Maker:
-    """Builds the model for a number of heads and a pooling.
-
-    An idea of the student's is in build_model, which knows no head_dim and no pooling.
-    """
+def _maker(namespace: Mapping[str, Any], found: Sizes) -> Maker:
+    """Builds the model for a number of heads and a pooling."""
     common = (SIDE, found.patch_size, CHANNELS, CLASSES, found.dim, found.depth)
 
-    def own(heads: int, pool: str) -> nn.Module:
-        head_dim = found.inner // heads
-        rest = {"head_dim": head_dim, "qkv_bias": found.qkv_bias, "pool": pool}
+    def make(heads: int, pool: str) -> nn.Module:
+        rest = {"head_dim": found.inner // heads, "qkv_bias": found.qkv_bias, "pool": pool}
         model: nn.Module = namespace["VisionTransformer"](*common, heads, found.mlp_dim, **rest)
         return model
 
-    def idea(heads: int, _: str) -> nn.Module:
-        model: nn.Module = namespace["build_model"](*common, heads, found.mlp_dim)
-        return model
-
-    return idea if with_idea else own
+    return make
 
 
 def _fitted(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -8,29 +8,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 import torch
 
-from autograder.judging.reference_answers import AppliedMisconceptions, Reference
-from autograder.judging.verdict import ERROR, FOR_REVIEW, GRADED, NOT_ANSWERED, CaseVerdict, Diagnosis, Verdict
-from autograder.labs.exam import Exercise
+from autograder.judging.naming import Named, name_ideas
+from autograder.judging.reference_answers import AppliedIdeas, Reference
+from autograder.judging.verdict import ERROR, GRADED, NOT_ANSWERED, CaseVerdict, Verdict
+from autograder.labs.exam import ALTERNATIVE, STAND_IN, Exercise
 from autograder.labs.variants import Variant
 from autograder.sanitize import untrusted
 from vitedu.checks import mismatch
 from vitedu.checks.report import FLOAT32
 from vitedu.probe.case import Answer, Case
-from vitedu.probe.comparison import (
-    LOOSE,
-    TOLERANCE,
-    ComparableAnswer,
-    Expected,
-    comparable,
-    explain,
-    is_correct,
-    is_same_answer,
-)
+from vitedu.probe.comparison import TOLERANCE, ComparableAnswer, Expected, comparable, is_correct
+from vitedu.probe.explanation import Answered
 
 
 @dataclass(frozen=True)
@@ -42,28 +35,39 @@ class CaseAnswer:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Circumstances:
+    """What stood in the earlier cells when an exercise was asked.
+
+    Attributes:
+        conventions: exercise id -> the convention under which it was found right.
+        stand_ins: the exercises that were not right, in whose place a stand-in was run.
+    """
+
+    conventions: Mapping[str, str] = field(default_factory=dict)
+    stand_ins: tuple[str, ...] = ()
+
+
 NO_ANSWER = Answer("silent")
-# Where an earlier mistake leaves nothing but errors or NaN to expect, `raise` would be full marks for anybody
-# who gave that earlier exercise away. Right code is not robbed either: somebody reads it.
-UNSEEN = "with the earlier mistake in place this cannot be seen to be right, so a person looks at it"
+ALONE = Circumstances()
 SCALAR = "Here plain numbers are asked for (.item() makes one of a tensor). It costs no points."
 
 
 @dataclass(frozen=True)
-class _Interpretation:
-    """The replies read with certain ideas in earlier exercises, and under a convention in this one.
+class _Reading:
+    """The answers held against one way of being right.
 
     Attributes:
-        unseen: nothing is wrong, but where these ideas leave only errors or NaN to expect, such a
-            reply shows nothing.
+        applied: what stands in earlier cells.
+        idea: what stands in this one: a convention, or an alternative that calls other earlier answers.
+        marks: which cases equal that.
+        earned: the same, without what counts only beside another case.
     """
 
-    applied: AppliedMisconceptions
-    convention: str
-    rights: list[bool]
-    whole: list[str]
-    per_case: list[list[str]]
-    unseen: bool = False
+    applied: AppliedIdeas
+    idea: str
+    marks: list[bool]
+    earned: list[bool]
 
 
 def judge(
@@ -71,45 +75,58 @@ def judge(
     exercise: Exercise,
     variant: Variant,
     replies: Sequence[CaseAnswer],
-    earlier: Mapping[str, str],
     verdict: Verdict,
+    around: Circumstances = ALONE,
+    common: tuple[Variant, Sequence[CaseAnswer]] | None = None,
 ) -> Verdict:
     """Decide on one exercise.
 
     Args:
         replies: one for each case of `variant`.
-        earlier: exercise id -> idea, as judged in this student's earlier exercises. Only such a
-            mistake can be carried over; it is never inferred from this exercise.
         verdict: what is known so far; its status stays when it already names a failure.
+        common: the variant common to the class and the replies to it: an idea is named only where they agree with it.
 
     Returns:
         The verdict with cases, points, status, diagnoses, and remarks.
     """
     cases = reference.cases(exercise, variant)
     found = [_comparable(reply, case) for reply, case in zip(replies, cases, strict=True)]
-    best = _best_reading(reference, exercise, variant, cases, replies, found, earlier)
-    model = reference.model(exercise, variant, best.applied, best.convention)
+    readings = _readings(reference, exercise, variant, cases, replies, found, around)
+    best = max(readings, key=lambda reading: _worth(reading, cases))  # of equals the first
+    model = _expected(reference, exercise, variant, best)
 
+    named = Named([], [[] for _ in cases])
+    if not all(best.marks) and any(f.status not in ("undone", "missing", "silent") for f in found):
+        for reading in _to_name_under(readings, cases):
+            answers = _answered(cases, replies, found, reading.marks)
+            second = _second(reference, exercise, common, reading)
+            tried = name_ideas(reference, exercise, reading.applied, reading.idea, variant, answers, second)
+            if tried.is_clear or _wholes(tried) > _wholes(named) or not named.diagnoses:
+                named = tried
+            if named.is_clear:
+                break
     verdict.cases = [
-        CaseVerdict(case.name, ok, case.scoring.share, "" if ok else _note(reply, f, e, case), matches)
-        for case, reply, f, e, ok, matches in zip(cases, replies, found, model, best.rights, best.per_case, strict=True)
+        CaseVerdict(case.name, ok, case.scoring.share, "" if ok else _note(reply, f, e, case), ids)
+        for case, reply, f, e, ok, ids in zip(cases, replies, found, model, best.earned, named.per_case, strict=True)
     ]
     shares = sum(case.scoring.share for case in cases)
-    earned = sum(case.scoring.share for case, ok in zip(cases, best.rights, strict=True) if ok)
+    earned = sum(case.scoring.share for case, ok in zip(cases, best.earned, strict=True) if ok)
     verdict.points = round(verdict.max_points * earned / shares, 2)
-    if verdict.status == GRADED and best.unseen:
-        verdict.points, verdict.status, verdict.reason = 0.0, FOR_REVIEW, UNSEEN
     if verdict.status == GRADED and earned == 0:
         states = {r.answer.status if r.answer else "error" if r.reason else "silent" for r in replies}
         verdict.status = NOT_ANSWERED if states <= {"undone", "missing"} else ERROR if states == {"error"} else GRADED
     if verdict.status == ERROR and not verdict.reason:
         verdict.reason = next(case.note for case in verdict.cases if not case.right)
-    verdict.diagnoses = _diagnoses(reference, exercise, best)
-    verdict.idea = "".join(best.whole[:1]) + (f"~{best.convention}" if best.convention else "")
+    verdict.diagnoses = named.diagnoses
+    convention = best.idea.partition("~")[2]
+    verdict.idea = "".join(d.misconception for d in named.diagnoses if d.whole) + (
+        f"~{convention}" if convention else ""
+    )
+    verdict.stand_ins = sorted(id for id, idea in best.applied if idea == STAND_IN)
     if any(reply.dtype == torch.float32 and (c.inputs() or c.weights) for reply, c in zip(replies, cases, strict=True)):
         verdict.remarks.append(FLOAT32)
     numbers = {"int": "Tensor", "float": "Tensor", "dict": "dict of tensors"}
-    if any(ok and numbers.get(e.answer.kind) == f.kind for ok, e, f in zip(best.rights, model, found, strict=True)):
+    if any(ok and numbers.get(e.answer.kind) == f.kind for ok, e, f in zip(best.earned, model, found, strict=True)):
         verdict.remarks.append(SCALAR)
     return verdict
 
@@ -129,106 +146,105 @@ def _comparable(reply: CaseAnswer, case: Case) -> ComparableAnswer:
     return comparable(reply.answer or NO_ANSWER, case, TOLERANCE[reply.dtype])
 
 
-def _best_reading(
+def _wholes(named: Named) -> int:
+    return sum(diagnosis.whole for diagnosis in named.diagnoses)
+
+
+def _answered(
+    cases: Sequence[Case],
+    replies: Sequence[CaseAnswer],
+    found: Sequence[ComparableAnswer],
+    marks: Sequence[bool],
+    draw: int = 0,
+) -> list[Answered]:
+    return [
+        Answered(case, f, ok, TOLERANCE[reply.dtype], draw)
+        for case, reply, f, ok in zip(cases, replies, found, marks, strict=True)
+    ]
+
+
+def _second(
+    reference: Reference, exercise: Exercise, common: tuple[Variant, Sequence[CaseAnswer]] | None, reading: _Reading
+) -> tuple[Variant, list[Answered]] | None:
+    """The answers to the common variant, read in the same way; None where it was not asked, or nothing came."""
+    if common is None or all(reply.answer is None for reply in common[1]):
+        return None
+    variant, replies = common
+    cases = reference.cases(exercise, variant)
+    found = [_comparable(reply, case) for reply, case in zip(replies, cases, strict=True)]
+    marks = _marks(_expected(reference, exercise, variant, reading), cases, replies, found)
+    return variant, _answered(cases, replies, found, marks, draw=1)
+
+
+def _readings(
     reference: Reference,
     exercise: Exercise,
     variant: Variant,
     cases: Sequence[Case],
     replies: Sequence[CaseAnswer],
     found: Sequence[ComparableAnswer],
-    earlier: Mapping[str, str],
-) -> _Interpretation:
-    """Read the answers as they are, then with each set of the student's earlier ideas in place."""
-    tolerances = [TOLERANCE[reply.dtype] for reply in replies]
+    around: Circumstances,
+) -> list[_Reading]:
+    """Hold the answers against every way of being right, up to one that all of them equal.
 
-    def rights(applied: AppliedMisconceptions, convention: str) -> list[bool]:
-        model = reference.model(exercise, variant, applied, convention)
-        return [
-            is_correct(f, e.answer, case, t) or bool(applied and is_same_answer(f, e.answer, t, nan=True))
-            for f, e, case, t in zip(found, model, cases, tolerances, strict=True)
-        ]
-
-    def counting(marks: list[bool], applied: AppliedMisconceptions, convention: str) -> list[bool]:
-        return _paired(marks, cases, reference.model(exercise, variant, applied, convention))
-
-    def unseen(marks: list[bool], applied: AppliedMisconceptions, convention: str) -> bool:
-        """Whether each reply is right, or shows no numbers where these ideas leave none to expect."""
-        model = reference.model(exercise, variant, applied, convention)
-        numberless = [f.status in ("ok", "error") and not _numbers(f) and not _numbers(e.answer)
-                      for f, e in zip(found, model, strict=True)]  # fmt: skip
-        return bool(applied) and all(ok or shows_none for ok, shows_none in zip(marks, numberless, strict=True))
-
-    waiting: _Interpretation | None = None
-    read: dict[AppliedMisconceptions, tuple[str, list[bool]]] = {}  # by applied ideas: the convention that fits best
-    for applied in _applicable(reference, earlier):
-        for convention in ("", *(c.id for c in exercise.conventions)):
-            marks = rights(applied, convention)
-            if applied not in read or sum(marks) > sum(read[applied][1]):
-                read[applied] = convention, marks
-            counted = counting(marks, applied, convention)
-            if all(counted):
-                return _Interpretation(applied, convention, counted, [], [[] for _ in cases])
-            if waiting is None and unseen(marks, applied, convention):
-                waiting = _Interpretation(applied, convention, counted, [], [[] for _ in cases], unseen=True)
-    if waiting is not None:
-        return waiting
-
-    readings = []
-    for applied, (convention, marks) in read.items():
-        if any(earlier.get(id) != idea for id, idea in applied):
-            continue  # a convention that nobody has seen there: good for being right, not for being named
-        whole: list[str] = []
-        per_case: list[list[str]] = [[] for _ in cases]
-        if not all(marks) and any(f.status not in ("undone", "missing", "silent") for f in found):
-            whole, per_case = _explained(reference, exercise, variant, applied, found, marks, tolerances)
-        # Paired for the points, not for the name: an error alone explains nothing.
-        readings.append(_Interpretation(applied, convention, counting(marks, applied, convention), whole, per_case))
-    return max(readings, key=_rank)
-
-
-def _explained(
-    reference: Reference,
-    exercise: Exercise,
-    variant: Variant,
-    applied: AppliedMisconceptions,
-    found: Sequence[ComparableAnswer],
-    marks: Sequence[bool],
-    tolerances: Sequence[float],
-) -> tuple[list[str], list[list[str]]]:
-    """The ideas behind wrong answers, as `explain` has them; where none fits exactly, loosely.
-
-    Most wrong answers are one idea through and through: then one wrong case leaves few that are asked for the others.
+    One way for all cases: to choose another for each would find wrong code right that follows none.
     """
-
-    def given(ids: list[str]) -> dict[str, list[Expected]]:
-        return {id: reference.misconception(exercise, variant, id, applied) for id in ids}
-
-    def gives(id: str) -> bool:
-        e = reference.misconception_of_case(exercise, variant, id, place, applied)
-        return is_same_answer(found[place], e.answer, tolerances[place], nan=True, nondeterministic=e.nondeterministic)
-
-    ids, place = [m.id for m in exercise.misconceptions], marks.index(False)
-    whole, per_case = explain(found, marks, given([id for id in ids if gives(id)]), tolerances)
-    if whole:
-        return whole, per_case
-    every = given(ids)
-    _, per_case = explain(found, marks, every, tolerances)
-    loosely, cases_loosely = explain(found, marks, every, [LOOSE] * len(found))
-    return loosely, [a or b for a, b in zip(per_case, cases_loosely, strict=True)]
+    readings: list[_Reading] = []
+    for applied in _applicable(around):
+        for idea in _ways(reference, exercise, bool(applied and applied[-1][1] == STAND_IN)):
+            expected = reference.answers(exercise, variant, idea, applied)
+            marks = _marks(expected, cases, replies, found)
+            readings.append(_Reading(applied, idea, marks, _paired(marks, cases, expected)))
+            if all(readings[-1].earned):
+                return readings
+    return readings
 
 
-def _applicable(reference: Reference, earlier: Mapping[str, str]) -> list[AppliedMisconceptions]:
-    """Every set of the earlier ideas, the small ones first; a mistake under each convention of its exercise."""
-    choices = []
-    for id, idea in earlier.items():
-        conventions = () if "~" in idea else reference.lab.exercise(id).conventions
-        choices.append([None, (id, idea), *((id, f"{idea}~{c.id}") for c in conventions)])
+def _to_name_under(readings: Sequence[_Reading], cases: Sequence[Case]) -> list[_Reading]:
+    """For everything that may stand in earlier cells the solution's best reading, under which ideas are looked for."""
+    best: dict[AppliedIdeas, _Reading] = {}
+    for reading in readings:
+        known = best.get(reading.applied)
+        if not reading.idea.startswith(ALTERNATIVE) and not all(reading.marks):
+            if known is None or _worth(reading, cases) > _worth(known, cases):
+                best[reading.applied] = reading
+    return sorted(best.values(), key=lambda reading: _worth(reading, cases), reverse=True)
+
+
+def _worth(reading: _Reading, cases: Sequence[Case]) -> tuple[float, int]:
+    earned = sum(case.scoring.share for case, ok in zip(cases, reading.earned, strict=True) if ok)
+    return earned, sum(reading.marks)
+
+
+def _ways(reference: Reference, exercise: Exercise, with_stand_ins: bool) -> list[str]:
+    """What right code may stand in the cell: the solution, and with stand-ins the alternatives that call others."""
+    ways = ["", *reference.calling(exercise)] if with_stand_ins else [""]
+    return [f"{way}{convention}" for way in ways for convention in ("", *(f"~{c.id}" for c in exercise.conventions))]
+
+
+def _applicable(around: Circumstances) -> list[AppliedIdeas]:
+    """What may stand in earlier cells: what the student's answers call, and what they do not."""
+    choices = [(None, (id, f"~{c}")) for id, c in around.conventions.items() if id not in around.stand_ins]
     sets = [tuple(entry for entry in chosen if entry is not None) for chosen in product(*choices)]
-    return sorted(sets, key=lambda applied: (len(applied), [earlier[id] != idea for id, idea in applied]))
+    sets.sort(key=len)
+    stand_ins = tuple((id, STAND_IN) for id in around.stand_ins)
+    return sets + ([(*chosen, *stand_ins) for chosen in sets] if stand_ins else [])
 
 
-def _rank(reading: _Interpretation) -> tuple[bool, int, int]:
-    return bool(reading.whole), sum(reading.rights), -len(reading.applied)
+def _expected(reference: Reference, exercise: Exercise, variant: Variant, reading: _Reading) -> list[Expected]:
+    return reference.answers(exercise, variant, reading.idea, reading.applied)
+
+
+def _marks(
+    expected: Sequence[Expected],
+    cases: Sequence[Case],
+    replies: Sequence[CaseAnswer],
+    found: Sequence[ComparableAnswer],
+) -> list[bool]:
+    return [
+        is_correct(f, e.answer, case, TOLERANCE[reply.dtype])
+        for f, e, case, reply in zip(found, expected, cases, replies, strict=True)
+    ]
 
 
 def _paired(rights: list[bool], cases: Sequence[Case], model: Sequence[Expected]) -> list[bool]:
@@ -248,27 +264,12 @@ def _numbers(answer: ComparableAnswer) -> bool:
     )
 
 
-def _diagnoses(reference: Reference, exercise: Exercise, reading: _Interpretation) -> list[Diagnosis]:
-    named = []
-    for earlier, idea in reading.applied:
-        id = idea.partition("~")[0]
-        if not id:
-            continue
-        m = reference.lab.exercise(earlier).misconception(id)
-        named.append(Diagnosis(m.id, earlier, m.idea, m.question, carried=True))
-    own = reading.whole[:1] or list(dict.fromkeys(ids[0] for ids in reading.per_case if ids))
-    for id in own:
-        m = exercise.misconception(id)
-        named.append(Diagnosis(m.id, exercise.id, m.idea, m.question, whole=bool(reading.whole)))
-    return named
-
-
 def signature(replies: Sequence[CaseAnswer], cases: Sequence[Case]) -> str:
     """A digest of the answers to the variant common to the class: equal mistakes give equal digests."""
     digest = hashlib.sha256()
     for reply, case in zip(replies, cases, strict=True):
         f = _comparable(reply, case)
-        digest.update(repr((f.status, f.error, f.message, f.keys, f.repeatable, f.changed)).encode())
+        digest.update(repr((f.status, f.error, f.where, f.message, f.keys, f.repeatable, f.changed)).encode())
         for name, value in sorted(f.values.items()):
             rounded = (value.double().nan_to_num() * 1e4).round().to(torch.int64)
             digest.update(repr((name, tuple(value.shape), rounded.flatten()[:4096].tolist())).encode())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from autograder.labs.exam import Exercise
+from autograder.labs.exam import ALTERNATIVE, STAND_IN, Exercise
 from autograder.labs.lab import Lab, without_marks
 from autograder.labs.variants import Variant
 from vitedu.checks.fingerprint_file import pack_expected, unpack_expected
@@ -29,10 +30,9 @@ from vitedu.probe.case import Case
 from vitedu.probe.comparison import TOLERANCE, Expected, comparable, is_same_answer
 from vitedu.probe.serialization import WireError
 
-AppliedMisconceptions = tuple[
-    tuple[str, str], ...
-]  # ((exercise id, idea), ...): what stands in earlier cells, see Exercise
+AppliedIdeas = tuple[tuple[str, str], ...]  # ((exercise id, idea), ...): what stands in earlier cells, see Exercise
 Remembered = TypeVar("Remembered")
+ALL = slice(None)
 KEPT = 4096  # answers of this many (exercise, variant, code) triples stay in memory
 
 
@@ -69,28 +69,36 @@ class Reference:
         """The cases of one variant."""
         return _remember(self._cases, (exercise.id, variant.key), lambda: list(exercise.cases(variant)))
 
-    def model(
-        self, exercise: Exercise, variant: Variant, applied: AppliedMisconceptions = (), convention: str = ""
+    def answers(
+        self,
+        exercise: Exercise,
+        variant: Variant,
+        idea: str = "",
+        applied: AppliedIdeas = (),
+        places: slice = ALL,
     ) -> list[Expected]:
-        """The model answer under a convention, with the ideas that are `applied` in earlier exercises."""
-        return self._expected(exercise, variant, (*applied, (exercise.id, f"~{convention}")) if convention else applied)
+        """What an idea gives, "" for the model answer, with the ideas that are `applied` in earlier exercises.
 
-    def misconception(
-        self, exercise: Exercise, variant: Variant, id: str, applied: AppliedMisconceptions = ()
-    ) -> list[Expected]:
-        """The answer of one misconception, with the ideas that are `applied` in earlier exercises."""
-        return self._expected(exercise, variant, (*applied, (exercise.id, id)))
+        Args:
+            places: of which cases. Those of a few, which cost less, are kept apart: so many would push whole lists out.
+        """
+        key = (exercise.id, variant.key, (*applied, (exercise.id, idea)) if idea else applied)
+        if places == ALL or key in self._answers:
+            whole = _remember(
+                self._answers,
+                key,
+                lambda: self._from_cache(key, lambda: self._given(exercise, variant, key[2], ALL)),
+            )
+            return whole[places]
+        part = (*key, places.start, places.stop)
+        return _remember(self._single, part, lambda: self._given(exercise, variant, key[2], places))
 
-    def misconception_of_case(
-        self, exercise: Exercise, variant: Variant, id: str, place: int, applied: AppliedMisconceptions = ()
-    ) -> Expected:
-        """The same for one case alone, which costs less."""
-        key = (exercise.id, variant.key, (*applied, (exercise.id, id)))
-        if key in self._answers:
-            return self._answers[key][place]
-        return _remember(
-            self._single, (*key, place), lambda: self._given(exercise, variant, key[2], slice(place, place + 1))
-        )[0]
+    def calling(self, exercise: Exercise) -> list[str]:
+        """The alternatives that may call earlier answers: with stand-ins they give numbers of their own."""
+        earlier = self.lab.exercises[: self.lab.exercises.index(exercise)]
+        names = {name for each in earlier for name in self.lab.stand_in_names(each.id)}
+        words = [set(re.findall(r"\w+", alternative.code)) for alternative in exercise.alternatives]
+        return [f"{ALTERNATIVE}{i}" for i, used in enumerate(words) if used & names]
 
     def namespace(self, codes: Sequence[tuple[str, str]]) -> dict[str, Any]:
         """The notebook's names after its cells ran with some solution cells replaced.
@@ -114,19 +122,11 @@ class Reference:
 
     def code(self, exercise: str, idea: str = "") -> str:
         """What stands in an exercise's cell under an idea."""
+        if idea == STAND_IN:
+            return self.lab.stand_in(exercise)
         return self.lab.exercise(exercise).code(idea, self._solutions[exercise])
 
-    def _expected(self, exercise: Exercise, variant: Variant, applied: AppliedMisconceptions) -> list[Expected]:
-        key = (exercise.id, variant.key, applied)
-        return _remember(
-            self._answers,
-            key,
-            lambda: self._from_cache(key, lambda: self._given(exercise, variant, applied, slice(None))),
-        )
-
-    def _given(
-        self, exercise: Exercise, variant: Variant, applied: AppliedMisconceptions, places: slice
-    ) -> list[Expected]:
+    def _given(self, exercise: Exercise, variant: Variant, applied: AppliedIdeas, places: slice) -> list[Expected]:
         """What the lab's own code gives for some of the cases."""
         tolerance, found = TOLERANCE[torch.float64], []
         with one_thread(), warnings.catch_warnings():

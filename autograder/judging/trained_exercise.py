@@ -75,6 +75,7 @@ class TrainedExercise(Exercise):
         cpu_seconds: (CPU seconds that the grader's limits allow, those that the kernel has used since it was ready) ->
             those that each training may take; asked before the first one.
         test_cpu_seconds: to look at the test images.
+        behind: exercises whose stand-ins can take their place while it trains.
     """
 
     cases: Callable[[Variant], Sequence[Case]] = _no_cases
@@ -89,3 +90,4 @@ class TrainedExercise(Exercise):
     tiers: int
     cpu_seconds: Callable[[float, float], float] = _limit
     test_cpu_seconds: float = math.inf
+    behind: tuple[str, ...] = ()

@@ -21,8 +21,8 @@ class CaseVerdict:
 
     Attributes:
         note: what was found instead, in words ("shape (2, 3): expected (2, 3, 5)").
-        matches: ids of the misconceptions whose answer to this case equals the student's; where one explains all
-            cases, some that do not may be left out.
+        matches: ids of the misconceptions that explain this case, and that no right case refutes; where one explains
+            all cases, the others are left out.
     """
 
     name: str
@@ -37,16 +37,32 @@ class Diagnosis:
     """A named idea.
 
     Attributes:
+        whole: it explains every wrong case, not only some of them.
+        confirmed: the answers to a second draw say so, too.
+        explained, wrong: how many cases it explains, of how many that are wrong; 0 where there are no cases.
         carried: it was marked in the earlier exercise `exercise`, and costs nothing here.
-        whole: it explains every case, not only some of them.
     """
 
     misconception: str
     exercise: str
     idea: str
     question: str
-    carried: bool = False
     whole: bool = True
+    confirmed: bool = True
+    explained: int = 0
+    wrong: int = 0
+    carried: bool = False
+
+    @property
+    def scope(self) -> str:
+        """What the idea explains, as the beginning of a sentence."""
+        equals = "equals" if self.confirmed else "probably equals"
+        return f"This {equals}" if self.whole else f"{self.share} this {equals}"
+
+    @property
+    def share(self) -> str:
+        """In how many cases it was found."""
+        return f"In {self.explained} of {self.wrong} wrong cases"
 
 
 @dataclass
@@ -57,6 +73,7 @@ class Verdict:
         points: None when the status is "not graded".
         remarks: things worth knowing that cost nothing.
         idea: what stands in the cell, as far as it was recognised; see labs.exam.Exercise.
+        stand_ins: exercises that were not right, in whose place a stand-in was run when this answer was found so.
         signature: digest of a wrong, unexplained answer to the variant common to the class.
         seconds: time of the probe and the judge by stage.
     """
@@ -71,6 +88,7 @@ class Verdict:
     remarks: list[str] = field(default_factory=list)
     reason: str = ""
     idea: str = ""
+    stand_ins: list[str] = field(default_factory=list)
     signature: str = ""
     variant: int | None = None
     seconds: dict[str, float] = field(default_factory=dict)

@@ -46,5 +46,4 @@ def _sentence(diagnosis: Diagnosis) -> str:
     idea = diagnosis.idea.rstrip(".")
     if diagnosis.carried:
         return f"Carried over from {diagnosis.exercise}, where it was marked; it costs nothing here: {idea}."
-    start = "This equals what comes out when" if diagnosis.whole else "In some cases this equals what comes out when"
-    return f"{start} {idea}."
+    return f"{diagnosis.scope} what comes out when {idea}."

@@ -14,6 +14,8 @@ from autograder.errors import UserError
 from autograder.labs.variants import Variant
 from vitedu.probe.case import Case
 
+STAND_IN, ALTERNATIVE = "=", "@"  # ideas, see Exercise
+
 
 @dataclass(frozen=True)
 class Misconception:
@@ -68,12 +70,14 @@ class Exercise:
     """One exercise that is examined.
 
     What stands in its cell is named by an *idea*: "" for the model answer, the id of a misconception,
-    "~" and the id of a convention, or both: "post-norm~eps-1e-6".
+    "~" and the id of a convention, or both: "post-norm~eps-1e-6"; "@3" for the fourth alternative, "=" for the
+    stand-in.
 
     Attributes:
         id: also the grade_id of its solution cell.
         conventions: accepted beside that of the model answer.
         trained: a model is trained, and there are no cases, see judging/trained_exercise.py.
+        stand_in: a cell to run in place of an answer that is not right, where it is not one of vitedu.stand_ins.
         library: names of library functions and classes that do the exercise's work; using one
             costs nothing and earns a remark.
     """
@@ -84,12 +88,16 @@ class Exercise:
     alternatives: tuple[Alternative, ...]
     library: tuple[str, ...] = ()
     conventions: tuple[Convention, ...] = ()
+    stand_in: str = ""
     trained: ClassVar[bool] = False
 
     def code(self, idea: str, model: str) -> str:
         """What stands in the cell under an idea, given what the model answer has there."""
-        misconception, _, convention = idea.partition("~")
-        code = self.misconception(misconception).code if misconception else model
+        other, _, convention = idea.partition("~")
+        if other.startswith(ALTERNATIVE):
+            code = self.alternatives[int(other.removeprefix(ALTERNATIVE))].code
+        else:
+            code = self.misconception(other).code if other else model
         return next(c for c in self.conventions if c.id == convention).applied(code) if convention else code
 
     def misconception(self, id: str) -> Misconception:

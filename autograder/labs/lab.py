@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -99,6 +100,25 @@ class Lab:
         known = ", ".join(e.id for e in self.exercises)
         raise UserError(f"{self.assignment} has no exam for the exercise {id!r}; its exams are {known}.")
 
+    def stand_in(self, exercise: str) -> str:
+        """A cell that stands in for an exercise's answer, see vitedu.stand_ins; "" where no other exercise calls it."""
+        if given := self.exercise(exercise).stand_in:
+            return given
+        names = self._stand_ins.get(exercise, ())
+        return f"from vitedu.stand_ins.{self.key} import {', '.join(names)}" if names else ""
+
+    def stand_in_names(self, exercise: str) -> tuple[str, ...]:
+        """What a stand-in defines."""
+        return self._stand_ins.get(exercise) or ((exercise,) if self.exercise(exercise).stand_in else ())
+
+    @cached_property
+    def _stand_ins(self) -> dict[str, tuple[str, ...]]:
+        name = f"vitedu.stand_ins.{self.key}"
+        if importlib.util.find_spec(name) is None:
+            return {}
+        found: dict[str, tuple[str, ...]] = importlib.import_module(name).STAND_INS
+        return found
+
     def points(self, exercise: str) -> float:
         """Points of an exercise, as its exam cell says; 0 for an extra, which is checked and not graded."""
         return next(cell.points for cell in self.cells if cell.role in EXAMS and cell.exercise == exercise)
@@ -149,6 +169,11 @@ def read_cells(path: Path) -> list[Cell]:
         points = float(meta.get("points", 0))
         cells.append(Cell(meta["grade_id"], role, cell.cell_type, cell.source, meta.get("exercise", ""), points))
     return cells
+
+
+def setup_cell(assignment: str, grade_id: str) -> str:
+    """Source of a cell that students are given."""
+    return next(cell.source for cell in Lab(assignment).cells if cell.grade_id == grade_id and cell.role == "setup")
 
 
 def solution_cells(assignment: str) -> dict[str, str]:

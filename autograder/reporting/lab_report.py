@@ -109,11 +109,14 @@ def _column(cell: Cell, graded: list[Submission]) -> dict[str, Any]:
 
 
 def misconceptions(graded: list[Submission]) -> list[CommonMisconception]:
-    """The named misconceptions, the most frequent first; a carried one counts where it was marked."""
+    """The named misconceptions, the most frequent first; a carried one counts where it was marked.
+
+    What explains some cases only does not count as what a student thinks.
+    """
     found: dict[tuple[str, str], CommonMisconception] = {}
     diagnoses = [(s, v.exercise, d) for s in graded for c in s.cells if (v := c.verdict) for d in v.diagnoses]
     for submission, _, d in diagnoses:
-        if not d.carried:
+        if not d.carried and d.whole:
             exercise = wording.exercise_name(d.exercise)
             idea = found.setdefault(
                 (exercise, d.misconception), CommonMisconception(wording.named(d), exercise, d.idea, d.question)
@@ -131,7 +134,7 @@ def common(graded: list[Submission]) -> list[dict[str, Any]]:
     for submission in graded:
         for cell in submission.cells:
             v = cell.verdict
-            if v and v.signature and not any(not d.carried for d in v.diagnoses):
+            if v and v.signature and not any(d.whole and not d.carried for d in v.diagnoses):
                 found.setdefault((wording.exercise_name(v.exercise), v.signature), []).append(
                     (submission.student, cell)
                 )

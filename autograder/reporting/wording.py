@@ -85,8 +85,8 @@ def _of_verdict(verdict: Verdict) -> list[str]:
         sentences.append(f"{verdict.status}: {reason}" if reason else verdict.status)
     for diagnosis in verdict.diagnoses:
         carried = f" (carried over from {exercise_name(diagnosis.exercise)})" if diagnosis.carried else ""
-        sentences.append(untrusted.terminal(diagnosis.idea, 400) + carried)
-    own = [d for d in verdict.diagnoses if not d.carried]
+        sentences.append(_scope(diagnosis) + untrusted.terminal(diagnosis.idea, 400) + carried)
+    own = [d for d in verdict.diagnoses if not d.carried and d.whole]
     wrong = [case for case in verdict.cases if not case.right]
     known = verdict.status != GRADED and len(wrong) == len(verdict.cases)  # the reason said it all
     if wrong and not own and not known:
@@ -94,6 +94,14 @@ def _of_verdict(verdict: Verdict) -> list[str]:
         notes = {untrusted.terminal(case.note, 200): untrusted.terminal(case.name, 80) for case in reversed(wrong)}
         sentences += [f"{name}: {note}" if note else name for note, name in reversed(notes.items())][:3]
     return sentences + [untrusted.terminal(remark, 300) for remark in verdict.remarks]
+
+
+def _scope(diagnosis: Diagnosis) -> str:
+    """Where an idea does not explain everything, or nothing confirms it: "in 2 of 5 wrong cases: ", "probably: "."""
+    if not diagnosis.whole:
+        share = diagnosis.share[0].lower() + diagnosis.share[1:]
+        return f"{share}: " if diagnosis.confirmed else f"probably, {share}: "
+    return "" if diagnosis.confirmed else "probably: "
 
 
 def reason(cell: Cell) -> str:
@@ -109,7 +117,8 @@ def short(cell: Cell) -> str:
     if verdict.diagnoses:
         first = min(verdict.diagnoses, key=lambda d: d.carried)
         more = sum(d.carried == first.carried for d in verdict.diagnoses) - 1
-        return ("carried over: " if first.carried else "") + named(first) + (f" (+{more})" if more else "")
+        start = "carried over: " if first.carried else "" if first.whole else "in part: "
+        return start + named(first) + (f" (+{more})" if more else "")
     wrong = [case for case in verdict.cases if not case.right]
     if not wrong:
         return "with a remark" if verdict.remarks else ""

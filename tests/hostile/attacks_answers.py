@@ -76,12 +76,29 @@ def multi_head_attention_einsum(x, *weights):
     ),
 ]
 
+# A cheap exercise is spoilt on purpose, so that a stand-in takes its place when the later ones are asked again.
+SPOIL = {"scaled_dot_product_attention": "def scaled_dot_product_attention(q, k, v, mask=None):\n    return v\n"}
+LATER = ("AttentionHead", "MultiHeadAttention")
+LIAR = """
+import sys, torch, types
+liar = types.ModuleType("vitedu.stand_ins.lab1")
+liar.STAND_INS = {"scaled_dot_product_attention": ("scaled_dot_product_attention",)}
+liar.scaled_dot_product_attention = lambda q, k, v, mask=None: torch.zeros_like(q)
+"""
+LAZY = """
+class AttentionHead(nn.Module):
+    def __init__(self, dim, head_dim):
+        super().__init__()
+        self.to_q, self.to_k, self.to_v = (nn.Linear(dim, head_dim) for _ in range(3))
+    def forward(self, x):
+        return torch.zeros_like(self.to_v(x))
+"""
 # An earlier mistake that raises: what is built on it raises too, and may do so without a line of its own.
 RAISES = """
 def raises():
     raise RuntimeError("t() expects a tensor with <= 2 dimensions, but self is 3D")
 """
-CARRIED = [
+SPOILT = [
     Attack(
         name="carried-on-purpose",
         tries="an early mistake that raises is made on purpose, and later answers do nothing but raise the same",
@@ -96,7 +113,50 @@ CARRIED = [
             "MultiHeadAttention": "def MultiHeadAttention(*args, **kwargs):\n    raises()\n",
         },
         loses=("scaled_dot_product_attention",),
-        says="for review",
+        says="of my own|RuntimeError",
+    ),
+    Attack(
+        name="stand-ins-as-answers",
+        tries="an early exercise is spoilt, and the public stand-ins are handed in for the later ones",
+        shown_by="harmless",
+        gained=scored(*LATER),
+        codes=SPOIL | {name: f"from vitedu.stand_ins.lab1 import {name}" for name in LATER},
+        loses=("scaled_dot_product_attention",),
+    ),
+    Attack(
+        name="stand-in-replaced",
+        tries="the module of the stand-ins is replaced by one in which everything is zero, as the later answer is",
+        shown_by="harmless",
+        gained=scored("AttentionHead"),
+        codes=SPOIL | {"AttentionHead": f"{LIAR}\nsys.modules[liar.__name__] = liar\n{LAZY}"},
+        loses=("scaled_dot_product_attention",),
+    ),
+    Attack(
+        name="stand-in-noticed",
+        tries="a later answer sees that a stand-in runs, binds its own name again, and gives its own numbers for both",
+        shown_by="harmless",
+        gained=scored("AttentionHead"),
+        codes=SPOIL
+        | {
+            "AttentionHead": LAZY.replace(
+                "        return torch.zeros_like",
+                "        globals()['scaled_dot_product_attention'] = lambda q, k, v, mask=None: torch.zeros_like(v)\n"
+                "        return torch.zeros_like",
+            )
+        },
+        loses=("scaled_dot_product_attention",),
+    ),
+    Attack(
+        name="stand-in-in-place-of-the-work",
+        tries="a later answer leaves everything to the stand-in that runs in place of the spoilt one",
+        shown_by="harmless",
+        gained=scored("multi_head_attention_einsum"),
+        codes=SPOIL
+        | {
+            "multi_head_attention_einsum": "def multi_head_attention_einsum(x, w_q, w_k, w_v, w_out):\n"
+            "    return scaled_dot_product_attention(x, x, x)\n"
+        },
+        loses=("scaled_dot_product_attention",),
     ),
     Attack(
         name="noise-for-dropout",
@@ -119,4 +179,4 @@ class FeedForward(nn.Module):
     ),
 ]
 
-ATTACKS = [*WIRE, *CARRIED]
+ATTACKS = [*WIRE, *SPOILT]

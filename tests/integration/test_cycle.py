@@ -205,10 +205,11 @@ def test_a_mistake_loses_points_once(graded):
     points, verdicts = graded.points("carried"), graded.verdicts("carried")
     assert points["scaled_dot_product_attention"] < MAX["scaled_dot_product_attention"]
     (found,) = verdicts["scaled_dot_product_attention"]["diagnoses"]
-    assert (found["misconception"], found["carried"]) == ("no-scale", False)
+    assert (found["misconception"], found["whole"], found["confirmed"]) == ("no-scale", True, True)
     for exercise in ("AttentionHead", "MultiHeadAttention"):
-        assert points[exercise] == MAX[exercise]
-        assert [d["carried"] for d in verdicts[exercise]["diagnoses"]] == [True]
+        assert points[exercise] == MAX[exercise] and verdicts[exercise]["diagnoses"] == []
+        assert verdicts[exercise]["stand_ins"] == ["scaled_dot_product_attention"]
+        assert "Right as far as this exercise goes" in " ".join(verdicts[exercise]["remarks"])
 
 
 def test_what_cannot_be_read_is_told_and_does_not_stop_the_class(graded, tmp_path, monkeypatch):

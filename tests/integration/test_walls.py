@@ -64,9 +64,9 @@ RULES = {
     "an expected error counts only beside right numbers": [
         "test_judge.py::test_an_expected_error_counts_only_beside_right_numbers",
     ],
-    "a mistake is carried over only when it was judged earlier, and only beside right numbers": [
-        "test_judge.py::test_a_mistake_is_carried_over_only_when_it_was_judged_earlier",
-        "test_judge.py::test_nobody_gains_by_giving_an_exercise_away_and_raising_ever_after",
+    "each exercise is judged alone: one that was not right costs nothing elsewhere, and gains nothing": [
+        "test_pairs.py::test_one_that_is_not_right_costs_nothing_elsewhere",
+        "test_judge.py::test_answers_are_never_read_in_one_way_here_and_in_another_there",
     ],
     "a library that does the work gets a remark": ["test_judge.py::test_a_library_that_does_the_work_is_remarked"],
     "labels and what they are drawn from never enter the student's process": [

@@ -23,4 +23,4 @@ def test_wrong_ideas_are_caught_and_named_and_right_answers_accepted(place):
     assert proof.problems == []
     assert proof.caught == proof.named == proof.misconceptions > 0
     assert proof.accepted == proof.alternatives >= 6
-    assert proof.nulls_refused == proof.nulls and proof.carried_free == proof.carried
+    assert proof.nulls_refused == proof.nulls and proof.pairs_hold == proof.pairs

@@ -226,7 +226,7 @@ def test_a_planted_mistake_is_seen(name, oracle, edit):
 
 
 def test_a_mistake_in_attention_reaches_the_modules_that_build_on_it():
-    """AttentionHead and MultiHeadAttention call the notebook's own function: that is what is carried over."""
+    """AttentionHead and MultiHeadAttention call the notebook's own function: so a stand-in for it reaches them, too."""
     name = "scaled_dot_product_attention"
     space = run_cells(**{name: changed(CODE[name], (" / math.sqrt(q.shape[-1])", ""))})
     for module, dim, heads in ((space["AttentionHead"](6, 6), 6, 1), (space["MultiHeadAttention"](12, 3), 12, 3)):

@@ -390,7 +390,7 @@ def test_a_planted_mistake_is_seen(name, oracle, edit):
 
 
 def test_a_mistake_in_a_part_reaches_what_is_built_from_it():
-    """EncoderBlock calls the notebook's own FeedForward, VisionTransformer its EncoderBlock: so it is carried over."""
+    """EncoderBlock calls the notebook's own FeedForward, VisionTransformer its EncoderBlock: stand-ins reach them."""
     for cell, edit in (
         ("FeedForward", ("nn.GELU()", "nn.ReLU()")),
         ("EncoderBlock", ("return x + self.mlp", "return self.mlp")),

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from vitedu.checks import fingerprint_file
-from vitedu.checks.report import CheckReport, report
+from vitedu.checks import fingerprint_file, rerun
+from vitedu.checks.report import Alone, CheckReport, is_right, report
 from vitedu.checks.validate import CheckFailed
 from vitedu.probe.ask import ask, asks_for_float32
 from vitedu.probe.case import Answer, Case
@@ -44,8 +44,11 @@ def check(exam_id: str, *targets: Any) -> CheckReport:
     fingerprint = known[exercise]
     objects = _objects(exam_id, fingerprint.targets, targets)
     with _left_as_found():
-        answers = [_ask(objects, case) for case in fingerprint.cases]
-    made = report(exam_id, fingerprint, objects, answers)
+        made = report(
+            exam_id, fingerprint, objects, _ask_all(objects, fingerprint.cases),
+            confirm=lambda: _ask_all(objects, fingerprint.confirming),
+            alone=lambda: _alone(lab, exercise, known, objects),
+        )  # fmt: skip
     if os.environ.get("NBGRADER_EXECUTION") == "validate" and not made.passed:
         wrong = [note for ok, _, note in made.card.rows if not ok]
         sentence = made.card.messages[0][0] if made.card.messages else wrong[0]
@@ -111,6 +114,34 @@ def _left_as_found() -> Iterator[None]:
     finally:
         torch.set_default_dtype(dtype)
         torch.set_grad_enabled(gradients)
+
+
+def _alone(
+    lab: str, exercise: str, known: Mapping[str, fingerprint_file.Fingerprint], objects: Mapping[str, Any]
+) -> Alone | None:
+    """Ask an exercise with stand-ins for all earlier ones; None where these are right, or this is no notebook."""
+    if (names := rerun.notebook_names()) is None or not known[exercise].with_stand_ins:
+        return None
+    earlier = list(known)[: list(known).index(exercise)]
+    first = [id for id in earlier if rerun.stand_ins(lab, [id]) and not _is_right(known[id], names)]
+    if not first:
+        return None
+    again = rerun.defined_again(rerun.stand_ins(lab, earlier))
+    places = {
+        name: next((n for n, value in names.items() if value is target), name) for name, target in objects.items()
+    }
+    stood = {name: again.get(place, objects[name]) for name, place in places.items()}
+    return Alone(_ask_all(stood, known[exercise].cases), tuple(first))
+
+
+def _is_right(fingerprint: fingerprint_file.Fingerprint, names: Mapping[str, Any]) -> bool:
+    if not all(callable(names.get(name)) for name in fingerprint.targets):
+        return False
+    return is_right(fingerprint, _ask_all(names, fingerprint.cases))
+
+
+def _ask_all(objects: Mapping[str, Any], cases: Sequence[Case]) -> list[tuple[Answer, torch.dtype]]:
+    return [_ask(objects, case) for case in cases]
 
 
 def _ask(objects: Mapping[str, Any], case: Case) -> tuple[Answer, torch.dtype]:

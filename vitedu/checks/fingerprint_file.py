@@ -18,25 +18,27 @@ from torch import Tensor
 from vitedu.probe import serialization
 from vitedu.probe.case import Case, Scoring, from_json, to_json
 from vitedu.probe.comparison import ComparableAnswer, Expected
+from vitedu.probe.explanation import Version
 
 CHECKED = ("raises", "random")  # what a check reads of a case's scoring: it gives no points
 FOLDER = Path(__file__).parent / "fingerprints"
 MAX_BYTES = 64 * 2**20
-MAX_TENSORS = 16384
+MAX_TENSORS = 65536
 
 
 @dataclass(frozen=True)
 class StoredMisconception:
-    """A wrong idea and what it gives, one `Expected` a case; idea and question as in autograder.labs.exam.
+    """A wrong idea and what it gives; idea and question as in autograder.labs.exam.
 
     Attributes:
-        earlier: the earlier exercise in which the idea stands, when it only shows in this one.
+        versions: sketches, under each convention: of the cases, and then of the confirming ones.
+        with_stand_ins: the same of the cases, with stand-ins for all earlier exercises.
     """
 
     idea: str
     question: str
-    expected: list[Expected]
-    earlier: str = ""
+    versions: list[Version]
+    with_stand_ins: list[Version] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,19 @@ class Fingerprint:
 
     Attributes:
         others: the model answers under other conventions that are just as right.
+        confirming: cases of a second draw: an idea is named only where the answers to these agree.
+        confirmed: sketches of the answers to them, of the model answer and of the others.
+        with_stand_ins: sketches of right answers to the cases, with stand-ins for all earlier exercises; empty where
+            there are none.
     """
 
     cases: list[Case]
     expected: list[ComparableAnswer]
     misconceptions: dict[str, StoredMisconception]
     others: list[list[ComparableAnswer]] = field(default_factory=list)
+    confirming: list[Case] = field(default_factory=list)
+    confirmed: list[list[Expected]] = field(default_factory=list)
+    with_stand_ins: list[list[Expected]] = field(default_factory=list)
 
     @property
     def targets(self) -> list[str]:
@@ -149,14 +158,23 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def _exercise_json(exercise: Fingerprint, store: _TensorStore) -> dict[str, Any]:
+    def answers(given: Sequence[Expected]) -> list[dict[str, Any]]:
+        return [_expected_json(each, store.put_rounded) for each in given]
+
+    def versions(of: list[Version]) -> list[list[list[dict[str, Any]]]]:
+        return [[answers(version.given), answers(version.model)] for version in of]
+
     return {
         "cases": [_case_json(case, store) for case in exercise.cases],
         "expected": [_answer_json(answer, store.put) for answer in exercise.expected],
         "others": [[_answer_json(answer, store.put_rounded) for answer in other] for other in exercise.others],
+        "confirming": [_case_json(case, store) for case in exercise.confirming],
+        "confirmed": [answers(each) for each in exercise.confirmed],
+        "with_stand_ins": [answers(each) for each in exercise.with_stand_ins],
         "misconceptions": [
             {
-                "id": id, "idea": named.idea, "question": named.question, "earlier": named.earlier,
-                "expected": [_expected_json(each, store.put_rounded) for each in named.expected],
+                "id": id, "idea": named.idea, "question": named.question,
+                "versions": versions(named.versions), "with_stand_ins": versions(named.with_stand_ins),
             }
             for id, named in exercise.misconceptions.items()
         ],
@@ -164,14 +182,22 @@ def _exercise_json(exercise: Fingerprint, store: _TensorStore) -> dict[str, Any]
 
 
 def _exercise(data: dict[str, Any], tensors: dict[str, Tensor]) -> Fingerprint:
+    def answers(given: list[dict[str, Any]]) -> list[Expected]:
+        return [_expected(each, tensors) for each in given]
+
+    def versions(of: list[list[list[dict[str, Any]]]]) -> list[Version]:
+        return [Version(answers(given), answers(model)) for given, model in of]
+
     return Fingerprint(
         cases=[_case(case, tensors) for case in data["cases"]],
         expected=[_answer(answer, tensors) for answer in data["expected"]],
         others=[[_answer(answer, tensors) for answer in other] for other in data["others"]],
+        confirming=[_case(case, tensors) for case in data["confirming"]],
+        confirmed=[answers(each) for each in data["confirmed"]],
+        with_stand_ins=[answers(each) for each in data["with_stand_ins"]],
         misconceptions={
             m["id"]: StoredMisconception(
-                m["idea"], m["question"],
-                [_expected(each, tensors) for each in m["expected"]], m["earlier"],
+                m["idea"], m["question"], versions(m["versions"]), versions(m["with_stand_ins"])
             )
             for m in data["misconceptions"]
         },
@@ -195,7 +221,7 @@ def _case(data: dict[str, Any], tensors: dict[str, Tensor]) -> Case:
 
 # What most answers have in common; only what differs from it is written down.
 COMMON: dict[str, Any] = {
-    "status": "ok", "kind": "Tensor", "error": "", "message": "", "integers": [], "keys": [[], [], []],
+    "status": "ok", "kind": "Tensor", "error": "", "where": "", "message": "", "integers": [], "keys": [[], [], []],
     "repeatable": True, "changed": [], "values": {},
 }  # fmt: skip
 

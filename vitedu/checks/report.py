@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,10 @@ from torch import Tensor
 
 from vitedu.checks import feedback_card, fingerprint_file
 from vitedu.checks.mismatch import note
-from vitedu.probe.case import Answer
-from vitedu.probe.comparison import LOOSE, TOLERANCE, ComparableAnswer, close, comparable, explain, is_correct
+from vitedu.checks.sketch import sketch
+from vitedu.probe.case import Answer, Case
+from vitedu.probe.comparison import TOLERANCE, ComparableAnswer, Expected, close, comparable, is_correct
+from vitedu.probe.explanation import Answered, Match, explain, named
 from vitedu.probe.student_errors import exercise_of
 
 FLOAT32 = "This works in float32 only: keep the dtype of the inputs (here float64). It costs no points."
@@ -48,17 +50,31 @@ class CheckReport:
         return feedback_card.text(self.card)
 
 
+Replies = Sequence[tuple[Answer, torch.dtype]]  # for each case the answer, and the dtype in which it was asked
+
+
+@dataclass(frozen=True)
+class Alone:
+    """The answers to the cases with stand-ins for all earlier exercises, and which of these are not right yet."""
+
+    replies: Replies
+    first: tuple[str, ...]
+
+
 def report(
     exam_id: str,
     fingerprint: fingerprint_file.Fingerprint,
     objects: Mapping[str, Any],
-    answers: Sequence[tuple[Answer, torch.dtype]],
+    answers: Replies,
+    confirm: Callable[[], Replies],
+    alone: Callable[[], Alone | None],
 ) -> CheckReport:
     """Judge the answers to the public cases.
 
     Args:
         objects: the student's functions and classes by name.
-        answers: for each case the answer, and the dtype in which it was asked.
+        confirm: asks the cases of the second draw.
+        alone: asks the cases with stand-ins, if an earlier exercise is not right.
     """
     exercise = exam_id.partition("/")[2]
     cases = fingerprint.cases
@@ -74,6 +90,13 @@ def report(
     remarks = [FLOAT32] if single else []
     if all(rights):
         return CheckReport(exam_id, True, feedback_card.Card(exercise, "right", feedback_card.RIGHT, (), rows, remarks))
+    if stood := alone():
+        judged = _judged_alone(fingerprint, stood.replies)
+        fix = f"Fix {' and '.join(stood.first)} first."
+        if all(answered.right for answered in judged):
+            state = "right as far as this exercise goes"
+            card = feedback_card.Card(exercise, state, feedback_card.RIGHT, [(fix, "")], (), remarks)
+            return CheckReport(exam_id, True, card)
     if False not in marks:
         started = any(rights)
         messages = [(_todo(answer.error["where"], objects), "") for answer, _ in answers if answer.status == "undone"][
@@ -84,9 +107,50 @@ def report(
             exam_id, False, feedback_card.Card(exercise, state, feedback_card.OPEN, messages, rows if started else ())
         )
     state = f"not right yet: {marks.count(False)} of {len(marks)} cases differ"
-    messages = _diagnosis(fingerprint, found, rights, tolerances)
+    if stood:
+        given = {id: m.with_stand_ins for id, m in fingerprint.misconceptions.items()}
+        messages = [*_sentences(fingerprint, explain(judged, given), judged, certain=False), (fix, "")]
+    else:
+        answered = [
+            Answered(case, sketch(f), ok, t) for case, f, ok, t in zip(cases, found, rights, tolerances, strict=True)
+        ]
+        answered += _second(fingerprint, confirm())
+        given = {id: m.versions for id, m in fingerprint.misconceptions.items()}
+        messages = _sentences(fingerprint, explain(answered, given), answered)
     card = feedback_card.Card(exercise, state, feedback_card.WRONG, messages, rows, remarks)
     return CheckReport(exam_id, False, card, _pictured(found, expected, marks, tolerances))
+
+
+def is_right(fingerprint: fingerprint_file.Fingerprint, answers: Replies) -> bool:
+    """Whether all public cases are right."""
+    tolerances = [TOLERANCE[dtype] for _, dtype in answers]
+    triples = zip(answers, fingerprint.cases, tolerances, strict=True)
+    return all(_best(fingerprint, [comparable(answer, case, t) for (answer, _), case, t in triples], tolerances)[1])
+
+
+def _second(fingerprint: fingerprint_file.Fingerprint, replies: Replies) -> list[Answered]:
+    """The answers to the second draw."""
+    return _sketched(fingerprint.confirming, replies, fingerprint.confirmed, draw=1)
+
+
+def _judged_alone(fingerprint: fingerprint_file.Fingerprint, replies: Replies) -> list[Answered]:
+    return _sketched(fingerprint.cases, replies, fingerprint.with_stand_ins, draw=0)
+
+
+def _sketched(
+    cases: Sequence[Case], replies: Replies, accepted: Sequence[Sequence[Expected]], draw: int
+) -> list[Answered]:
+    """Answers held against sketches of right ones: those that most cases equal."""
+    tolerances = [TOLERANCE[dtype] for _, dtype in replies]
+    found = [
+        sketch(comparable(answer, case, t)) for (answer, _), case, t in zip(replies, cases, tolerances, strict=True)
+    ]
+    readings = [
+        [is_correct(f, e.answer, case, t) for f, e, case, t in zip(found, expected, cases, tolerances, strict=True)]
+        for expected in accepted
+    ]
+    rights = max(readings, key=sum, default=[])
+    return [Answered(case, f, ok, t, draw) for case, f, ok, t in zip(cases, found, rights, tolerances, strict=True)]
 
 
 def _best(
@@ -107,33 +171,23 @@ def _todo(where: str, objects: Mapping[str, Any]) -> str:
     return f"It needs {name}, which is still a TODO."
 
 
-def _diagnosis(
+def _sentences(
     fingerprint: fingerprint_file.Fingerprint,
-    found: Sequence[ComparableAnswer],
-    rights: Sequence[bool],
-    tolerances: Sequence[float],
+    matches: Sequence[Match],
+    answers: Sequence[Answered],
+    certain: bool = True,
 ) -> list[tuple[str, str]]:
-    """The idea behind the whole answer, or the ideas behind single cases, each with its question."""
-    named = fingerprint.misconceptions
-    ideas = {id: m.expected for id, m in named.items()}
-    whole, per_case = explain(found, rights, ideas, tolerances)
-    if not whole:  # under another convention a wrong idea gives slightly other numbers
-        whole, loosely = explain(found, rights, ideas, [LOOSE] * len(tolerances))
-        per_case = [a or b for a, b in zip(per_case, loosely, strict=True)]
-    if whole:
-        return [_sentences("This equals what comes out when", named[whole[0]])]
-    first: dict[str, str] = {}  # the first case in which each idea shows
-    for ids, case in zip(per_case, fingerprint.cases, strict=True):
-        if ids:
-            first.setdefault(ids[0], case.name)
-    return [_sentences(f'In "{name}" this equals what comes out when', named[id]) for id, name in first.items()]
-
-
-def _sentences(start: str, named: fingerprint_file.StoredMisconception) -> tuple[str, str]:
-    idea = f"{start} {named.idea.rstrip('.')}."
-    if named.earlier:
-        idea += f" That happens in {named.earlier}: mend it there first."
-    return idea, f"Ask yourself: {named.question}"
+    """The idea behind the whole answer, or up to two that are behind most of it, each with its question."""
+    wrong = [i for i, answered in enumerate(answers) if not answered.right and answered.draw == 0]
+    messages = []
+    for match in named(matches, answers):
+        m = fingerprint.misconceptions[match.id]
+        explained = sum(i in match.places for i in wrong)
+        where = "this" if match.whole else f"in {explained} of {len(wrong)} wrong cases this"
+        equals = "equals" if certain else "probably equals"
+        sentence = f"{where} {equals} what comes out when {m.idea.rstrip('.')}."
+        messages.append((sentence[0].upper() + sentence[1:], f"Ask yourself: {m.question}"))
+    return messages
 
 
 def _pictured(

@@ -56,5 +56,5 @@ def _judge(
 
 EXERCISE = TrainedExercise(
     ID, draw=draw, version=version, entry="training_exams.kernel_entry.answer_learn", next_seed=next_seed,
-    judge=_judge, tiers=len(recipe.TIERS),
+    judge=_judge, tiers=len(recipe.TIERS), behind=("build_model",),
 )  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any
 from autograder.exams.lab3 import encoder_block, feed_forward, shared, vision_transformer
 from autograder.exams.lab4.training_problems import CODE, REPORTS, WRITING
 from autograder.labs.exam import Alternative, Convention, Exercise, Misconception, changed
+from autograder.labs.lab import setup_cell
 from autograder.labs.variants import Variant
 from vitedu.probe.case import ModuleCase, Scoring
 
@@ -212,6 +213,9 @@ def _with_tanh_gelu(build):
 def build_model("""
 MODEL_CONVENTIONS = (Convention("tanh-gelu", "GELU in its tanh form", (("def build_model(", TANH),)),)
 
+# In place of a model that is not right comes the one that the notebook's locked cell gives to everybody.
+LOCKED = f"{setup_cell('lab4_training', 'earlier-parts')}\n\n\n{B}"
+
 EXERCISE = Exercise(
-    "build_model", model_cases, MODEL_WRONG, MODEL_OTHER, ("vit_b_16", "create_model"), MODEL_CONVENTIONS
+    "build_model", model_cases, MODEL_WRONG, MODEL_OTHER, ("vit_b_16", "create_model"), MODEL_CONVENTIONS, LOCKED
 )

@@ -156,7 +156,7 @@ def test_a_file_where_the_demo_wants_a_folder(capsys, tmp_path):
 
 def proofs(*problems: str):
     made = Proof("lab1/attention_weights", 20, 20, 20, 8, 8, draws=48, problems=list(problems))
-    return lambda labs, workers, secrets, variants, carried: [made]
+    return lambda labs, workers, secrets, variants, paired: [made]
 
 
 def test_verify_prints_a_table_writes_json_and_says_how_it_ended(capsys, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import dataclasses
 
 import autograder.authoring.prove_exams
+from autograder.authoring.null_answers import NULLS
 from autograder.authoring.prove_exams import Proof, prove, table
 from autograder.judging.check_secret import escapes
 from autograder.judging.reference_answers import Reference
@@ -106,39 +107,48 @@ def test_an_answer_that_needs_no_idea_is_found(monkeypatch):
     proof = proof_of(monkeypatch, lab_of(exercise), "ones")
     assert has(proof, "the null answer 'ones' earns points")
     assert (proof.nulls, proof.nulls_refused) == (
-        len(autograder.authoring.prove_exams.NULLS),
-        len(autograder.authoring.prove_exams.NULLS) - 1,
+        len(NULLS),
+        len(NULLS) - 1,
     )
 
 
-def test_a_mistake_is_carried_into_later_exercises(monkeypatch):
-    after = Exercise("after", cases("after"), (), right("after", "double(x).exp()"))
-    lab = lab_of(DOUBLE, after)
-    proof = proof_of(monkeypatch, lab, "after")
-    assert (proof.carried, proof.carried_free) == (2, 2)
-    assert not has(proof, "again")
-    # Were a later mistake not forgiven, the proof would say so.
-    judge = autograder.authoring.prove_exams.judge
-    monkeypatch.setattr(
-        autograder.authoring.prove_exams, "judge", lambda r, e, d, replies, earlier, v: judge(r, e, d, replies, {}, v)
-    )
-    proof = proof_of(monkeypatch, lab, "after")
-    assert (proof.carried, proof.carried_free) == (2, 0)
-    assert has(proof, "after triple in double", "loses points again on 2 of 2 draws")
-    assert has(prove("lab1_attention", "after", DRAWS, carried=1), "loses points again on 1 of 1 draws")
+TWICE_DONE = Misconception(
+    "twice", "it is done twice", "How often?", "def after(x):\n    return double(double(x)).exp()"
+)
+AFTER = Exercise(
+    "after", cases("after"), (TWICE_DONE,), right("after", "double(x).exp()", "(x + x).exp()", "(2 * x).exp()")
+)
 
 
-def test_a_mistake_that_leaves_nothing_to_see_ends_for_review(monkeypatch):
-    tuple_of_it = Misconception(
-        "tuple", "a tuple comes back", "What is asked for?", "def double(x):\n    return (x + x,)"
-    )
-    first = dataclasses.replace(DOUBLE, misconceptions=(TRIPLE, tuple_of_it))
-    after = Exercise("after", cases("after"), (), right("after", "double(x).exp()"))
-    proof = proof_of(monkeypatch, lab_of(first, after), "after")
-    assert (proof.carried, proof.carried_free, proof.for_review) == (2, 2, 1)
-    assert not has(proof, "again")
+def with_stand_in(code: str) -> Exercise:
+    return dataclasses.replace(DOUBLE, stand_in=f"def double(x):\n    return {code}")
+
+
+def test_right_code_is_right_with_a_stand_in_and_wrong_code_is_caught(monkeypatch):
+    proof = proof_of(monkeypatch, lab_of(with_stand_in("x.sin()"), AFTER), "after")
+    assert (proof.pairs, proof.pairs_hold) == (1, 1) and not has(proof, "stand-in")
     head, row = (line.split() for line in table([proof]).split("\n")[:2])
-    assert row[-2:] == ["1", "2"] and head[-3:] == ["for", "review", "draws"]
+    assert row[-4:] == ["1", "of", "1", "2"] and head[-1] == "draws"
+
+
+def test_a_stand_in_that_makes_the_exam_blind_is_found(monkeypatch):
+    proof = proof_of(monkeypatch, lab_of(with_stand_in("x * 0"), AFTER), "after")
+    assert (proof.pairs, proof.pairs_hold) == (1, 0)
+    assert has(proof, "twice, with a stand-in for double, gets full marks on 2 of 2 draws")
+    assert has(
+        prove("lab1_attention", "after", DRAWS, paired=1), "with a stand-in for double, gets full marks on 1 of 1"
+    )
+
+
+def test_a_right_answer_that_a_stand_in_robs_is_found(monkeypatch):
+    """One that calls the earlier answer in its own way is right; one that depends on a count of calls is not."""
+    halves = Alternative("halves", "def after(x):\n    return (double(x) / 2 + x).exp()")
+    after = dataclasses.replace(AFTER, alternatives=(*AFTER.alternatives, halves))
+    proof = proof_of(monkeypatch, lab_of(with_stand_in("x.sin()"), after), "after")
+    assert not has(proof, "halves")  # what it gives with the stand-in is one way more of being right
+    counts = "def after(x):\n    after.n = getattr(after, 'n', 0) + 1\n    return double(x).exp() + (after.n > 8)"
+    after = dataclasses.replace(AFTER, alternatives=(*AFTER.alternatives, Alternative("counts", counts)))
+    assert has(proof_of(monkeypatch, lab_of(with_stand_in("x.sin()"), after), "after"), "counts, with a stand-in")
 
 
 def test_an_escaping_misconception_is_found_under_any_secret():

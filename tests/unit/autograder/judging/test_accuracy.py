@@ -17,7 +17,6 @@ from autograder.exams.lab7 import capstone_exam
 from autograder.execution import training_store
 from autograder.judging import accuracy as module
 from autograder.judging.accuracy import MARGIN, NEAR_MISS, AccuracyExam, accuracy_of, needs_rerun, next_seed
-from autograder.judging.check_weights import same_model
 from autograder.judging.reference_answers import Reference
 from autograder.judging.trained_exercise import Attempt
 from autograder.judging.verdict import ERROR, FOR_REVIEW, GRADED, NOT_ANSWERED
@@ -278,44 +277,17 @@ def test_the_best_training_counts_and_one_that_does_not_hold_leaves_it_to_the_ne
 # --- mistakes that have cost their points already ---
 
 
-def test_an_earlier_mistake_in_the_model_explains_its_logits(reference, images):
-    attempt = answers(make(reference, pool="mean", head_dim=None), images)
-    bare, _ = same_model(
-        reference, {k[6:]: t for k, t in attempt.tested.tensors.items() if k != "logits"}, images,
-        attempt.tested.tensors["logits"], ((("build_model", "mean-pool"),),),
-    )  # fmt: skip
-    assert bare == (("build_model", "mean-pool"),)
-
-
-def flipped(reference: Reference, images: Tensor) -> Attempt:
-    """A model that is wrong in a way our own is only with the mistake in it."""
+def test_a_model_that_is_wrong_by_itself_is_for_review(reference, images):
+    """With the locked model in its place it is trained again."""
     model = make(reference)
+    attempt = answers(model, images)
     negated = nn.Linear(12, 6)
     negated.load_state_dict({k: -t for k, t in model.head.state_dict().items()})
-    attempt = answers(model, images)
     model.head = negated
     with exam_settings(0):
-        return changed_answer(attempt, logits=logits_of(model, images))
-
-
-NEGATED = changed(
-    CODE["build_model"],
-    ("    return VisionTransformer(", "    class Negated(VisionTransformer):\n        def forward(self, images):\n"
-     "            return -super().forward(images)\n    return Negated("),
-)  # fmt: skip
-
-
-def test_a_wrong_model_is_for_review_unless_this_notebook_was_judged_to_hold_that_mistake(images):
-    lab = Lab("lab4_training")
-    lab.__dict__["exercises"] = (Exercise("build_model", lambda draw: [], (idea("negated", NEGATED),), ()),)
-    reference = Reference(lab)
-    attempt = flipped(reference, images)
-    draw, exam = with_labels(images, attempt, 1.0), AccuracyExam(reference)
-    assert exam.judge(draw, [attempt], {}).status == FOR_REVIEW
-    outcome = exam.judge(draw, [attempt], {"build_model": "negated"})
-    assert (outcome.points, outcome.status) == (3, GRADED)
-    assert [(d.misconception, d.exercise, d.carried) for d in outcome.diagnoses] == [("negated", "build_model", True)]
-    assert exam.judge(draw, [attempt], {"build_model": "~some-convention"}).status == FOR_REVIEW
+        attempt = changed_answer(attempt, logits=logits_of(model, images))
+    outcome = AccuracyExam(reference).judge(with_labels(images, attempt, 1.0), [attempt], {"build_model": "mean-pool"})
+    assert (outcome.status, outcome.diagnoses) == (FOR_REVIEW, [])
 
 
 @pytest.mark.parametrize(
@@ -334,16 +306,6 @@ def test_a_carried_mistake_costs_nothing_here(reference, images, honest, monkeyp
     carried = points == 3 and accuracy < GOLD
     assert [d.misconception for d in outcome.diagnoses] == (["no-step"] if carried else [])
     assert exam.judge(draw, [honest], {"evaluate": "other"}).points == module.points_of(outcome.accuracy)
-
-
-def test_a_mistake_that_costs_no_points_here_excuses_nothing_by_itself(reference, images, honest, monkeypatch):
-    exam = AccuracyExam(reference)
-    monkeypatch.setattr(exam, "_with_mistakes", lambda draw, context, seed: 0.2)
-    outcome = exam.judge(with_labels(images, honest, 0.2), [honest], {"build_model": "mean-pool"})
-    assert (outcome.points, outcome.status, outcome.would_be) == (0, FOR_REVIEW, 3)
-    assert [d.misconception for d in outcome.diagnoses] == ["mean-pool"]
-    both = {"build_model": "mean-pool", "train_one_epoch": "no-step"}
-    assert exam.judge(with_labels(images, honest, 0.2), [honest], both).points == 3, "the other one has cost points"
 
 
 def test_what_a_training_without_anything_right_has_reached_is_for_review(reference, images, honest):
@@ -374,7 +336,7 @@ def test_where_an_earlier_mistake_leaves_no_logits_a_person_looks(reference, ima
     draw, failed = with_labels(images, honest, 1.0), [Attempt(5, *answered)]
     exam = AccuracyExam(reference)
     monkeypatch.setattr(module, "learn", lambda make, *rest: (make(), {}))
-    assert exam.judge(draw, failed, {"build_model": "mean-pool"}).status == ERROR  # with that, ours gives logits
+    assert exam.judge(draw, failed, {"train_one_epoch": "no-step"}).status == ERROR  # with that, ours gives logits
     monkeypatch.setattr(module, "learn", lambda make, train, *rest: train(make(), [], None, None))
     assert (exam.judge(draw, failed, {}).points, exam.judge(draw, failed, {}).status) == (0, ERROR)
     outcome = exam.judge(draw, failed, {"train_one_epoch": "divides"})
@@ -389,10 +351,10 @@ def test_a_mistake_that_ends_in_nan_leaves_no_logits(reference, images, honest, 
     monkeypatch.setattr(module, "learn", lambda make, *rest: (make(), {}))
     monkeypatch.setattr(module, "logits_of", lambda model, images: torch.full((TEST, 6), torch.nan))
     failed = [changed_answer(honest, logits=torch.full((TEST, 6), torch.nan))]
-    outcome = exam.judge(draw, failed, {"build_model": "mean-pool"})
+    outcome = exam.judge(draw, failed, {"train_one_epoch": "no-step"})
     assert (outcome.points, outcome.status) == (0, FOR_REVIEW) and "a NaN, too" in outcome.notes[1]
     # Finite logits, however bad, are then no sign of that mistake.
-    assert exam.judge(with_labels(images, honest, 0.3), [honest], {"build_model": "mean-pool"}).points == 0
+    assert exam.judge(with_labels(images, honest, 0.3), [honest], {"train_one_epoch": "no-step"}).points == 0
 
 
 # --- garbage ---

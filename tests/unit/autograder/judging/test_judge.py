@@ -1,4 +1,4 @@
-"""The judge on Lab 1's own exams: points, names, what is carried over, and what never counts."""
+"""The judge on Lab 1's own exams: points, names, what stand-ins change, and what never counts."""
 
 import dataclasses
 import json
@@ -10,9 +10,9 @@ import torch
 from nbformat.v4 import new_code_cell, new_notebook
 
 from autograder.execution.examiner import library_remarks
-from autograder.judging.judge import CaseAnswer, judge, signature
-from autograder.judging.reference_answers import Reference, differ
-from autograder.judging.verdict import ERROR, FOR_REVIEW, GRADED, NOT_ANSWERED, Verdict
+from autograder.judging.judge import ALONE, CaseAnswer, Circumstances, judge, signature
+from autograder.judging.reference_answers import ALL, Reference, differ
+from autograder.judging.verdict import ERROR, GRADED, NOT_ANSWERED, Verdict
 from autograder.judging.verdict_output import verdict_output
 from autograder.labs.lab import find_lab
 from autograder.labs.variants import VARIANTS, Variant, variant_of
@@ -41,13 +41,23 @@ def replies(reference, exercise_id, replaced=(), dtype=torch.float64, variant=3)
     )
 
 
-def verdict_on(reference, exercise_id, replaced=(), earlier=None, dtype=torch.float64):
+def verdict_on(reference, exercise_id, replaced=(), dtype=torch.float64):
     exercise, draw, given = replies(reference, exercise_id, replaced, dtype)
-    return judged(reference, exercise, draw, given, earlier)
+    return judged(reference, exercise, draw, given)
 
 
-def judged(reference, exercise, draw, given, earlier=None, status=GRADED):
-    return judge(reference, exercise, draw, given, earlier or {}, Verdict(exercise.id, "exam", status, 0.0, 4.0))
+def judged(reference, exercise, draw, given, around=ALONE, status=GRADED, common=None):
+    verdict = Verdict(exercise.id, "exam", status, 0.0, 4.0)
+    return judge(reference, exercise, draw, given, verdict, around, common)
+
+
+def answered(reference, exercise_id, variant=3, **codes):
+    """What a student answers in whose cells these codes stand; a stand-in where it is None."""
+    exercise, draw = reference.lab.exercise(exercise_id), Variant(SECRET, exercise_id, variant)
+    cells = [(id, reference.lab.stand_in(id) if code is None else code) for id, code in codes.items()]
+    namespace = reference.namespace(cells)
+    cases = reference.cases(exercise, draw)
+    return exercise, draw, [CaseAnswer(ask(namespace[c.target], c, namespace=namespace)) for c in cases]
 
 
 def test_every_exercise_has_three_cases_and_partial_credit(reference):
@@ -67,7 +77,7 @@ def test_a_misconception_loses_points_and_is_named_with_its_question(reference):
     verdict = verdict_on(reference, "attention_weights", [("attention_weights", "softmax-over-queries")])
     assert verdict.points < 4.0
     (diagnosis,) = verdict.diagnoses
-    assert (diagnosis.misconception, diagnosis.carried, diagnosis.whole) == ("softmax-over-queries", False, True)
+    assert (diagnosis.misconception, diagnosis.whole) == ("softmax-over-queries", True)
     assert diagnosis.idea and diagnosis.question
 
 
@@ -77,31 +87,118 @@ def test_part_of_the_cases_right_gives_part_of_the_points(reference):
     assert any(case.right for case in verdict.cases) and not all(case.right for case in verdict.cases)
 
 
-def test_a_mistake_is_carried_over_only_when_it_was_judged_earlier(reference):
-    mistake = ("scaled_dot_product_attention", "no-scale")
-    carried = verdict_on(reference, "MultiHeadAttention", [mistake], earlier=dict([mistake]))
-    assert carried.points == 4.0
-    assert [(d.misconception, d.exercise, d.carried) for d in carried.diagnoses] == [("no-scale", mistake[0], True)]
-    alone = verdict_on(reference, "MultiHeadAttention", [mistake])
-    assert alone.points < 4.0
-    other = verdict_on(reference, "MultiHeadAttention", [mistake], earlier={mistake[0]: "mask-inverted"})
-    assert other.points < 4.0
+# --- stand-ins: each exercise alone -------------------------------------------------------------
+
+ATTENTION = "scaled_dot_product_attention"
+STOOD = Circumstances(stand_ins=(ATTENTION,))
 
 
-def test_an_own_mistake_is_named_on_top_of_a_carried_one(reference):
-    earlier = ("scaled_dot_product_attention", "no-scale")
-    own = ("MultiHeadAttention", "split-by-view-alone")
-    verdict = verdict_on(reference, "MultiHeadAttention", [earlier, own], earlier=dict([earlier]))
+@pytest.mark.parametrize("exercise_id", ["AttentionHead", "MultiHeadAttention"])
+def test_right_code_is_right_with_a_stand_in_before_it(reference, exercise_id):
+    given = answered(reference, exercise_id, **{ATTENTION: None})
+    verdict = judged(reference, *given, STOOD)
+    assert (verdict.points, verdict.status, verdict.diagnoses) == (4.0, GRADED, [])
+    assert verdict.stand_ins == [ATTENTION]
+    assert judged(reference, *given).points < 4.0  # only where one was run
+
+
+def test_right_code_that_calls_nothing_is_right_with_stand_ins_too(reference):
+    verdict = judged(reference, *answered(reference, "multi_head_attention_einsum"), STOOD)
+    assert (verdict.points, verdict.diagnoses, verdict.stand_ins) == (4.0, [], [])
+
+
+def test_an_alternative_that_calls_another_answer_is_right_with_stand_ins(reference):
+    both = Circumstances(stand_ins=("attention_weights", ATTENTION))
+    exercise, tried = reference.lab.exercise("MultiHeadAttention"), 0
+    for idea in reference.calling(exercise):
+        code = reference.code(exercise.id, idea)
+        given = answered(reference, exercise.id, attention_weights=None, **{ATTENTION: None, exercise.id: code})
+        assert judged(reference, *given, both).points == 4.0, code
+        tried += 1
+    assert tried
+
+
+def test_an_own_mistake_is_named_with_a_stand_in_before_it(reference):
+    wrong = reference.code("MultiHeadAttention", "split-by-view-alone")
+    given = answered(reference, "MultiHeadAttention", **{ATTENTION: None, "MultiHeadAttention": wrong})
+    verdict = judged(reference, *given, STOOD)
     assert verdict.points < 4.0
-    assert [(d.misconception, d.carried) for d in verdict.diagnoses] == [
-        ("no-scale", True),
-        ("split-by-view-alone", False),
-    ]
+    assert [d.misconception for d in verdict.diagnoses] == ["split-by-view-alone"]
 
 
-def test_right_code_after_a_mistake_that_it_does_not_use_is_just_right(reference):
-    verdict = verdict_on(reference, "multi_head_attention_einsum", earlier={"scaled_dot_product_attention": "no-scale"})
-    assert (verdict.points, verdict.diagnoses) == (4.0, [])
+def test_answers_are_never_read_in_one_way_here_and_in_another_there(reference):
+    exercise, draw, plain = answered(reference, "MultiHeadAttention")
+    _, _, stood = answered(reference, "MultiHeadAttention", **{ATTENTION: None})
+    mixed = [a if i % 2 else b for i, (a, b) in enumerate(zip(plain, stood, strict=True))]
+    verdict = judged(reference, exercise, draw, mixed, STOOD)
+    assert 0 < verdict.points < 4.0
+
+
+# --- names: said only when they are true --------------------------------------------------------
+
+
+def weights(change: str) -> str:
+    return f"def attention_weights(q, k):\n    scores = q @ k.mT / q.shape[-1] ** 0.5\n    return {change}"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "scores.softmax(-1) * 1.0001",
+        "(scores * (1 + 1e-4)).softmax(-1)",
+        "(scores + 1e-4 * scores ** 2).softmax(-1)",
+        "scores.softmax(-1) ** 1.001",
+    ],
+)
+def test_what_is_nearly_right_is_told_no_idea(reference, change):
+    exercise, draw, given = answered(reference, "attention_weights", attention_weights=weights(change))
+    _, other, second = answered(reference, "attention_weights", variant="common", attention_weights=weights(change))
+    verdict = judged(reference, exercise, draw, given, common=(other, second))
+    assert verdict.points < 4.0 and verdict.diagnoses == []
+    assert all(not case.matches for case in verdict.cases)
+
+
+def test_a_right_case_refutes_an_idea(reference):
+    exercise, draw, given = replies(reference, "attention_weights", [("attention_weights", "no-scale")])
+    assert [d.whole for d in judged(reference, exercise, draw, given).diagnoses] == [True]
+    _, _, right = replies(reference, "attention_weights")
+    cases = reference.cases(exercise, draw)
+    first = next(i for i, c in enumerate(judged(reference, exercise, draw, given).cases) if not c.right)
+    mixed = [r if i == first else g for i, (g, r) in enumerate(zip(given, right, strict=True))]
+    assert len(cases) > 2 and judged(reference, exercise, draw, mixed).diagnoses == []
+
+
+def test_an_idea_that_the_second_draw_does_not_show_is_not_named(reference):
+    exercise, draw, given = replies(reference, "attention_weights", [("attention_weights", "no-scale")])
+    _, other, same = replies(reference, "attention_weights", [("attention_weights", "no-scale")], variant="common")
+    (named,) = judged(reference, exercise, draw, given, common=(other, same)).diagnoses
+    assert named.confirmed and named.whole
+    (named,) = judged(reference, exercise, draw, given).diagnoses
+    assert not named.confirmed
+    for idea in ("sigmoid", None):
+        mistakes = [("attention_weights", idea)] if idea else []
+        _, _, another = replies(reference, "attention_weights", mistakes, variant="common")
+        assert judged(reference, exercise, draw, given, common=(other, another)).diagnoses == []
+
+
+def test_what_explains_some_cases_says_how_many(reference):
+    exercise, draw, given = replies(reference, "attention_weights", [("attention_weights", "no-scale")])
+    _, _, other = replies(reference, "attention_weights", [("attention_weights", "sigmoid")])
+    wrong = [i for i, case in enumerate(judged(reference, exercise, draw, given).cases) if not case.right]
+    mixed = [other[i] if i == wrong[0] else reply for i, reply in enumerate(given)]
+    (found,) = judged(reference, exercise, draw, mixed).diagnoses  # the other one is refuted by the case that is right
+    assert (found.misconception, found.whole) == ("no-scale", False)
+    assert (found.explained, found.wrong) == (len(wrong) - 1, len(wrong))
+
+
+def test_an_error_is_another_one_where_its_numbers_or_its_place_are_others(reference):
+    exercise, draw, given = replies(reference, "attention_weights", [("attention_weights", "t-of-a-matrix-only")])
+    failing = [i for i, r in enumerate(given) if r.answer.status == "error"]
+    assert failing and judged(reference, exercise, draw, given).diagnoses
+    for change in ({"message": "The size of tensor a (97) is another"}, {"where": "helper"}, {"type": "TypeError"}):
+        changed = [CaseAnswer(dataclasses.replace(r.answer, error={**r.answer.error, **change})) if i in failing else r
+                   for i, r in enumerate(given)]  # fmt: skip
+        assert judged(reference, exercise, draw, changed).diagnoses == [], change
 
 
 @pytest.fixture(scope="module")
@@ -119,62 +216,6 @@ def held(reference, exercise_id, **ideas):
         draw,
         [CaseAnswer(ask(namespace[c.target], c, namespace=namespace)) for c in reference.cases(exercise, draw)],
     )
-
-
-# --- an earlier mistake that leaves no numbers to expect ----------------------------------------
-
-RAISES = ("scaled_dot_product_attention", "t-of-a-matrix-only")  # then every later call raises
-
-
-@pytest.mark.parametrize("exercise_id", ["AttentionHead", "MultiHeadAttention"])
-def test_right_code_of_which_nothing_can_be_seen_is_for_review_and_not_wrong(reference, exercise_id):
-    assert verdict_on(reference, RAISES[0], [RAISES]).points < 4.0  # where it is marked
-    verdict = verdict_on(reference, exercise_id, [RAISES], earlier=dict([RAISES]))
-    assert (verdict.points, verdict.status) == (0.0, FOR_REVIEW)
-    assert "a person looks at it" in verdict.reason and any("Error" in case.note for case in verdict.cases)
-    assert [(d.misconception, d.carried) for d in verdict.diagnoses] == [(RAISES[1], True)]
-    assert verdict_on(reference, exercise_id, [RAISES]).status == ERROR  # never inferred from this exercise alone
-
-
-def raised(kind: str, message: str = "") -> Answer:
-    return Answer("error", error={"type": kind, "message": message, "where": "", "line": 0, "integers": []})
-
-
-def test_nobody_gains_by_giving_an_exercise_away_and_raising_ever_after(reference):
-    exercise, draw, given = replies(reference, "AttentionHead", [RAISES])
-    same = [CaseAnswer(raised(r.answer.error["type"], r.answer.error["message"])) for r in given]
-    for forged in (same, [CaseAnswer(raised("ValueError"))] * len(given)):
-        verdict = judged(reference, exercise, draw, forged, dict([RAISES]))
-        assert (verdict.points, verdict.status) == (0.0, FOR_REVIEW)
-    for blank in (dataclasses.replace(raised("NotImplementedError"), status="undone"), Answer("missing")):
-        verdict = judged(reference, exercise, draw, [CaseAnswer(blank)] * len(given), dict([RAISES]))
-        assert (verdict.points, verdict.status) == (0.0, NOT_ANSWERED)
-    _, _, numbers = replies(reference, "AttentionHead", [("AttentionHead", "query-and-key-swapped")])
-    verdict = judged(reference, exercise, draw, numbers, dict([RAISES]))  # no error, where there must be one
-    assert verdict.points == 0.0 and verdict.status == GRADED
-
-
-def test_what_the_student_gets_wrong_in_another_way_than_we_do_is_for_review_too(reference):
-    earlier = ("scaled_dot_product_attention", "returns-answer-and-weights")
-    exercise = reference.lab.exercise("MultiHeadAttention")
-    other = next(a for a in exercise.alternatives if a.name == "head by head, laid side by side")
-    namespace = reference.namespace([(earlier[0], reference.code(*earlier)), (exercise.id, other.code)])
-    draw = Variant(SECRET, exercise.id, 3)
-    given = [CaseAnswer(ask(namespace[c.target], c)) for c in reference.cases(exercise, draw)]
-    ours = reference.model(exercise, draw, (earlier,))
-    assert any(r.answer.error["message"] != e.answer.message for r, e in zip(given, ours, strict=True))
-    assert judged(reference, exercise, draw, given, dict([earlier])).status == FOR_REVIEW
-
-
-def test_an_error_that_a_mistake_leads_to_counts_beside_right_numbers(norms):
-    earlier = {"EncoderBlock": "changes-its-input-in-place"}
-    exercise, draw, given = held(norms, "VisionTransformer", **earlier)
-    failing = [i for i, reply in enumerate(given) if reply.answer.status == "error"]
-    assert 0 < len(failing) < len(given)
-    verdict = judged(norms, exercise, draw, given, earlier)
-    assert (verdict.points, verdict.status, [d.carried for d in verdict.diagnoses]) == (4.0, GRADED, [True])
-    alone = [r if i in failing else CaseAnswer(raised("ValueError")) for i, r in enumerate(given)]
-    assert judged(norms, exercise, draw, alone, earlier).points == 0.0
 
 
 def test_answers_by_chance_count_only_beside_right_numbers(norms):
@@ -355,13 +396,13 @@ def test_every_convention_is_right_and_is_remembered(norms):
             verdict = judged(norms, exercise, draw, given)
             assert (verdict.points, verdict.diagnoses) == (4.0, []), convention.name
             found = verdict.idea.partition("~")[2]  # itself, or one that gives the same numbers
-            assert not differ(*(norms.model(exercise, draw, (), id) for id in (found, convention.id)))
+            assert not differ(*(norms.answers(exercise, draw, f"~{id}") for id in (found, convention.id)))
 
 
 def test_a_convention_comes_along_into_later_exercises(norms):
-    idea = "~" + norms.lab.exercise("FeedForward").conventions[0].id
-    given = held(norms, "VisionTransformer", FeedForward=idea)
-    assert judged(norms, *given, {"FeedForward": idea}).points == 4.0
+    convention = norms.lab.exercise("FeedForward").conventions[0].id
+    given = held(norms, "VisionTransformer", FeedForward=f"~{convention}")
+    assert judged(norms, *given, Circumstances({"FeedForward": convention})).points == 4.0
     assert judged(norms, *given).points < 4.0  # never inferred from the later exercise
 
 
@@ -374,14 +415,6 @@ def test_a_mistake_is_named_under_every_convention(norms):
         assert [d.misconception for d in verdict.diagnoses if d.whole] == [first]
 
 
-def test_a_mistake_is_carried_over_under_every_convention(norms):
-    block = norms.lab.exercise("EncoderBlock")
-    first, convention = block.misconceptions[0].id, block.conventions[0].id
-    given = held(norms, "VisionTransformer", EncoderBlock=f"{first}~{convention}")
-    verdict = judged(norms, *given, {"EncoderBlock": first})
-    assert (verdict.points, [d.misconception for d in verdict.diagnoses if d.carried]) == (4.0, [first])
-
-
 def test_processes_that_grade_a_class_share_reference_answers(tmp_path, monkeypatch):
     one, other = Reference(find_lab("lab1")), Reference(find_lab("lab1"))
     one.cache = other.cache = tmp_path
@@ -389,7 +422,7 @@ def test_processes_that_grade_a_class_share_reference_answers(tmp_path, monkeypa
     idea = exercise.misconceptions[0].id
 
     def answers(reference: Reference) -> list:
-        return reference.misconception(exercise, Variant(SECRET, exercise.id, 1), idea)
+        return reference.answers(exercise, Variant(SECRET, exercise.id, 1), idea)
 
     computed = answers(one)
     with monkeypatch.context() as patch:
@@ -400,7 +433,7 @@ def test_processes_that_grade_a_class_share_reference_answers(tmp_path, monkeypa
     third = Reference(find_lab("lab1"))
     third.cache = tmp_path
     assert not differ(computed, answers(third))
-    assert differ(computed, third.model(exercise, Variant(SECRET, exercise.id, 1))), (
+    assert differ(computed, third.answers(exercise, Variant(SECRET, exercise.id, 1))), (
         "each answer has a place of its own"
     )
 
@@ -409,10 +442,11 @@ def test_one_case_of_a_wrong_idea_gives_what_it_gives_among_all():
     alone, whole = Reference(find_lab("lab1")), Reference(find_lab("lab1"))
     for exercise in alone.lab.exercises:
         for idea in exercise.misconceptions[::3]:
-            all_cases = whole.misconception(exercise, Variant(SECRET, exercise.id, 1), idea.id)
+            all_cases = whole.answers(exercise, Variant(SECRET, exercise.id, 1), idea.id)
             for place in reversed(range(len(all_cases))):
-                case = alone.misconception_of_case(exercise, Variant(SECRET, exercise.id, 1), idea.id, place)
-                assert not differ([case], all_cases[place : place + 1]), (exercise.id, idea.id, place)
+                part = slice(place, place + 1)
+                case = alone.answers(exercise, Variant(SECRET, exercise.id, 1), idea.id, places=part)
+                assert not differ(case, all_cases[part]), (exercise.id, idea.id, place)
 
 
 def test_one_idea_through_and_through_leaves_the_others_alone(monkeypatch):
@@ -421,7 +455,12 @@ def test_one_idea_through_and_through_leaves_the_others_alone(monkeypatch):
     exercise = reference.lab.exercises[0]
     idea, asked = exercise.misconceptions[-1].id, []
     given = held(reference, exercise.id, **{exercise.id: idea})
-    answer = reference.misconception
-    monkeypatch.setattr(reference, "misconception", lambda *args: (asked.append(args[2]), answer(*args))[1])
+    answers = reference.answers
+
+    def seen(exercise, variant, idea="", applied=(), places=ALL):
+        asked.extend([idea] * (places == ALL and bool(idea)))
+        return answers(exercise, variant, idea, applied, places)
+
+    monkeypatch.setattr(reference, "answers", seen)
     verdict = judged(reference, *given)
     assert verdict.diagnoses[0].misconception in asked and len(set(asked)) < len(exercise.misconceptions) / 2

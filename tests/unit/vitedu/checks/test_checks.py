@@ -1,11 +1,13 @@
 """The notebook's instant checks, on a small lab made here: what a student reads in each state."""
 
 import base64
+import dataclasses
 import io
 import math
 import re
 import subprocess
 import sys
+import types
 
 import pytest
 import torch
@@ -16,10 +18,12 @@ from vitedu.checks import feedback_card, fingerprint_file
 from vitedu.checks.check import check, examine, when_ready
 from vitedu.checks.fingerprint_file import Fingerprint, StoredMisconception
 from vitedu.checks.mismatch import note
+from vitedu.checks.sketch import sketch
 from vitedu.checks.validate import CheckFailed
 from vitedu.probe.ask import ask
 from vitedu.probe.case import FunctionCase, ModuleCase, Scoring
 from vitedu.probe.comparison import TOLERANCE, Expected, comparable
+from vitedu.probe.explanation import Version
 
 T = TOLERANCE[torch.float64]
 X = torch.randn(4, 5, generator=torch.Generator().manual_seed(0)).double()
@@ -52,13 +56,33 @@ LAYER = [
 ]
 
 
+MORE_ROWS = [FunctionCase("another", "rows_to_one", args=(B + X[:3],))]
+MORE_LAYER = [ModuleCase("others", "Layer", args=(B * 2,), init=(5, 4), weights=WEIGHTS)]
+
+
+class SineLayer(Layer):
+    """Layer, where a stand-in takes the place of rows_to_one."""
+
+    def forward(self, x):
+        return self.to_q(x).sin()
+
+
 class ColumnsLayer(Layer):
     def forward(self, x):
         return self.to_q(x).softmax(-2)
 
 
-def idea(target, cases, text, question="Which dimension?", earlier=""):
-    return StoredMisconception(text, question, [Expected(comparable(ask(target, c), c, T)) for c in cases], earlier)
+def facts(target, cases, nondeterministic=False):
+    return [Expected(comparable(ask(target, c, namespace={}), c, T), nondeterministic) for c in cases]
+
+
+def sketches(target, cases, nondeterministic=False):
+    return [dataclasses.replace(e, answer=sketch(e.answer)) for e in facts(target, cases, nondeterministic)]
+
+
+def idea(target, model, cases, second, text, question="Which dimension?", nondeterministic=False):
+    version = Version(sketches(target, cases + second, nondeterministic), sketches(model, cases + second))
+    return StoredMisconception(text, question, [version])
 
 
 def dropped(x):
@@ -70,19 +94,23 @@ def lab(tmp_path, monkeypatch):
     """A lab of two exercises, the second built on the first, as an author's build would store it."""
     monkeypatch.setattr(fingerprint_file, "FOLDER", tmp_path)
     monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
-    nondeterministic = StoredMisconception(
-        "dropout stays on.", "When?", [Expected(comparable(ask(dropped, c), c, T), nondeterministic=True) for c in ROWS]
-    )
+    rows, layer = (rows_to_one, ROWS, MORE_ROWS), (Layer, LAYER, MORE_LAYER)
     made = {
-        "rows_to_one": Fingerprint(ROWS, [comparable(ask(rows_to_one, c), c, T) for c in ROWS], {
-            "over-columns": idea(lambda x: x.softmax(-2), ROWS, "the softmax runs over the columns"),
-            "over-first": idea(lambda x: x.softmax(0), ROWS, "the softmax runs over dim 0"),
-            "no-softmax": idea(lambda x: x, ROWS, "there is no softmax."),
-            "dropout": nondeterministic,
-        }),
-        "Layer": Fingerprint(LAYER, [comparable(ask(Layer, c), c, T) for c in LAYER], {
-            "over-columns": idea(ColumnsLayer, LAYER, "the softmax runs over the columns", earlier="rows_to_one"),
-        }),
+        "rows_to_one": Fingerprint(
+            ROWS, [e.answer for e in facts(rows_to_one, ROWS)], {
+                "over-columns": idea(lambda x: x.softmax(-2), *rows, "the softmax runs over the columns"),
+                "over-first": idea(lambda x: x.softmax(0), *rows, "the softmax runs over dim 0"),
+                "no-softmax": idea(lambda x: x, *rows, "there is no softmax."),
+                "dropout": idea(dropped, *rows, "dropout stays on.", "When?", nondeterministic=True),
+            },
+            confirming=MORE_ROWS, confirmed=[sketches(rows_to_one, MORE_ROWS)],
+        ),
+        "Layer": Fingerprint(
+            LAYER, [e.answer for e in facts(Layer, LAYER)],
+            {"over-columns": idea(ColumnsLayer, *layer, "the softmax runs over the columns")},
+            confirming=MORE_LAYER, confirmed=[sketches(Layer, MORE_LAYER)],
+            with_stand_ins=[sketches(SineLayer, LAYER)],
+        ),
     }  # fmt: skip
     fingerprint_file.save(tmp_path / "lab1.safetensors", made, source="abc")
     return made
@@ -136,15 +164,64 @@ def test_a_wrong_idea_is_named_with_a_question_and_a_picture():
     assert re.search(r'alt="Heat maps of 4 by 5 values: expected, yours, and the difference, which is at most', html)
 
 
-def test_ideas_that_explain_single_cases_are_named_there():
-    text = " ".join(repr(check("lab1/rows_to_one", lambda x: x.softmax(-2) if x.ndim == 2 else x)).split())
-    assert 'In "a matrix" this equals what comes out when the softmax runs over the columns.' in text
-    assert 'In "a batch" this equals what comes out when there is no softmax. Ask' in text
+def test_an_idea_that_explains_some_cases_says_how_many():
+    text = " ".join(repr(check("lab1/rows_to_one", lambda x: x - 7 if x.ndim == 2 else x.softmax(-2))).split())
+    assert "In 1 of 2 wrong cases this equals what comes out when the softmax runs over the columns." in text
 
 
-def test_a_mistake_of_an_earlier_exercise_is_placed_there():
-    text = repr(check("lab1/Layer", ColumnsLayer))
-    assert "That happens in rows_to_one: mend it there first." in " ".join(text.split())
+def test_an_idea_that_the_second_draw_or_a_right_case_refutes_is_not_named():
+    for wrong in (
+        lambda x: x.softmax(-2) if x.shape[0] == 4 or x is B or torch.equal(x, B) else x.softmax(-1),  # not there
+        lambda x: x.softmax(-1) if x.ndim == 2 else x.softmax(-2),  # a matrix is right
+    ):
+        report = check("lab1/rows_to_one", wrong)
+        assert not report.passed and "what comes out when" not in repr(report)
+
+
+def test_what_is_nearly_right_is_told_no_idea():
+    assert "what comes out when" not in repr(check("lab1/rows_to_one", lambda x: x.softmax(-1) * 1.0001))
+
+
+NOTEBOOK = """
+def rows_to_one(x):
+    return x.softmax(-2)
+def unrelated():
+    raise SystemExit
+class Layer(nn.Module):
+    def __init__(self, dim, out):
+        super().__init__()
+        if dim < 1:
+            raise ValueError(f"dim {dim}")
+        self.to_q = nn.Linear(dim, out)
+    def forward(self, x):
+        return rows_to_one(self.to_q(x))
+"""
+
+
+@pytest.mark.parametrize(
+    "first, said",
+    [
+        (NOTEBOOK, "Layer: right as far as this exercise goes\n  Fix rows_to_one first."),
+        (NOTEBOOK.replace("return x.softmax(-2)", 'raise NotImplementedError("TODO")'), "Fix rows_to_one first."),
+        (NOTEBOOK.replace("return x.softmax(-2)", "return x.softmax(-1)"), "Layer: right"),
+        (NOTEBOOK.replace("(self.to_q(x))", "(self.to_q(x)) + 1"), "Layer: not right yet: 1 of 2 cases differ"),
+    ],
+)
+def test_an_exercise_is_judged_alone(monkeypatch, first, said):
+    """Behind a wrong exercise a right one is right, in a notebook that runs, and nothing in it changes."""
+    from IPython.core.interactiveshell import InteractiveShell
+
+    stand_in = types.ModuleType("vitedu.stand_ins.lab1")
+    stand_in.STAND_INS, stand_in.rows_to_one = {"rows_to_one": ("rows_to_one",)}, torch.sin
+    monkeypatch.setitem(sys.modules, "vitedu.stand_ins.lab1", stand_in)
+    shell = InteractiveShell()
+    monkeypatch.setattr("vitedu.checks.rerun._shell", lambda: shell)
+    shell.run_cell("import torch\nfrom torch import nn", store_history=True)
+    shell.run_cell(first, store_history=True)
+    before = dict(shell.user_ns)
+    text = repr(check("lab1/Layer", shell.user_ns["Layer"]))
+    assert text.startswith(said) or said in text
+    assert all(shell.user_ns[name] is before[name] for name in ("rows_to_one", "Layer", "unrelated"))
 
 
 def test_an_answer_by_chance_is_recognised():
@@ -431,6 +508,11 @@ def test_words_without_the_names_of_arguments():
     assert said == "the values are right, but no gradient reaches 2"
 
 
+def chances(fingerprint):
+    versions = [version for m in fingerprint.misconceptions.values() for version in m.versions]
+    return [[e.nondeterministic for e in (*version.given, *version.model)] for version in versions]
+
+
 def test_fingerprints_come_back_and_are_the_same_bytes_twice(lab, tmp_path):
     loaded = fingerprint_file.load("lab1")
     assert list(loaded) == ["rows_to_one", "Layer"] and fingerprint_file.source(tmp_path / "lab1.safetensors") == "abc"
@@ -444,12 +526,12 @@ def test_fingerprints_come_back_and_are_the_same_bytes_twice(lab, tmp_path):
         for mine, back in zip(fingerprint.expected, loaded[id].expected, strict=True):
             assert {**vars(mine), "values": None} == {**vars(back), "values": None}
             assert all(torch.equal(back.values[name], value) for name, value in mine.values.items())
-        assert [(k, m.idea, m.question, m.earlier) for k, m in loaded[id].misconceptions.items()] == [
-            (k, m.idea, m.question, m.earlier) for k, m in fingerprint.misconceptions.items()
+        assert [(k, m.idea, m.question) for k, m in loaded[id].misconceptions.items()] == [
+            (k, m.idea, m.question) for k, m in fingerprint.misconceptions.items()
         ]
-        assert [e.nondeterministic for m in loaded[id].misconceptions.values() for e in m.expected] == [
-            e.nondeterministic for m in fingerprint.misconceptions.values() for e in m.expected
-        ]
+        assert chances(loaded[id]) == chances(fingerprint)
+        assert [len(each) for each in loaded[id].with_stand_ins] == [len(each) for each in fingerprint.with_stand_ins]
+        assert [case.name for case in loaded[id].confirming] == [case.name for case in fingerprint.confirming]
     fingerprint_file.save(tmp_path / "again.safetensors", lab, source="abc")
     assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "lab1.safetensors").read_bytes()
 
@@ -457,11 +539,11 @@ def test_fingerprints_come_back_and_are_the_same_bytes_twice(lab, tmp_path):
 def test_values_too_large_for_float32_are_kept_as_they_are(tmp_path):
     case = FunctionCase("", "f", args=(X,))
     huge = comparable(ask(lambda x: x * 1e200, case), case, T)
-    one = Fingerprint(
-        [case], [comparable(ask(rows_to_one, case), case, T)], {"huge": StoredMisconception("", "", [Expected(huge)])}
-    )
+    version = Version([Expected(huge)], facts(rows_to_one, [case]))
+    right = [e.answer for e in facts(rows_to_one, [case])]
+    one = Fingerprint([case], right, {"huge": StoredMisconception("", "", [version])})
     fingerprint_file.save(tmp_path / "lab2.safetensors", {"f": one})
-    (back,) = fingerprint_file.load("lab2")["f"].misconceptions["huge"].expected
+    (back,) = fingerprint_file.load("lab2")["f"].misconceptions["huge"].versions[0].given
     assert torch.equal(back.answer.values["out"], huge.values["out"]) and math.isfinite(huge.values["out"].max())
 
 

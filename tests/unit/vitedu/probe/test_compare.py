@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from vitedu.probe.ask import ask
-from vitedu.probe.case import Answer, FunctionCase, Scoring
-from vitedu.probe.comparison import ComparableAnswer, Expected, close, comparable, explain, is_correct, is_same_answer
+from vitedu.probe.case import FunctionCase, Scoring
+from vitedu.probe.comparison import close, comparable, is_correct, is_same_answer
 
 T = 1e-6
 X = torch.arange(1.0, 7.0, dtype=torch.float64).view(2, 3)
@@ -38,6 +38,8 @@ def double(x):
         (torch.ones(3), torch.ones(3, dtype=torch.int64), False),
         (torch.ones(3, dtype=torch.int32), torch.ones(3, dtype=torch.int64), True),
         (torch.ones(0, 3), torch.ones(0, 3), False),
+        (torch.tensor(86_567_656), torch.tensor(86_567_657), False),
+        (torch.tensor(86_567_656).double(), torch.tensor(86_567_657).double(), False),
         (torch.tensor([NAN]), torch.tensor([NAN]), False),
         (torch.tensor([INF]), torch.tensor([INF]), True),
         (torch.tensor([INF]), torch.tensor([-INF]), False),
@@ -132,12 +134,12 @@ def test_a_change_of_shape_in_place_is_a_change():
     assert given(lambda x: x.detach().clone() if x.squeeze_().t_() is None else 2 * x).changed == ("0",)
 
 
-def test_numbers_in_messages_do_not_matter_but_integers_are_kept():
+def test_numbers_in_messages_are_kept_but_addresses_do_not_matter():
     def f(x):
         raise RuntimeError("size 12 at 0x7f")
 
     found = given(f)
-    assert (found.error, found.message) == ("RuntimeError", "size # at #x#f")
+    assert (found.error, found.message) == ("RuntimeError", "size 12 at 0x")
     assert 12 in found.integers
 
 
@@ -148,56 +150,8 @@ def test_answers_by_chance_are_compared_by_shape():
     assert not is_same_answer(given(double), b, T, nondeterministic=True)  # repeatable, so it is no answer by chance
 
 
-@pytest.mark.parametrize("field", ["status", "error", "message", "changed", "repeatable", "keys"])
+@pytest.mark.parametrize("field", ["status", "error", "where", "message", "changed", "repeatable", "keys"])
 def test_every_fact_counts(field):
     a = given(double)
     other = {"repeatable": False, "changed": ("0",), "keys": (("a",), (), ())}.get(field, "other")
     assert not is_same_answer(a, dataclasses.replace(a, **{field: other}), T)
-
-
-CASES = [
-    CASE,
-    FunctionCase("", "f", args=(X + 1,)),
-    FunctionCase("", "f", args=(torch.zeros(2, 3, dtype=torch.float64),)),
-]
-IDEAS = {
-    "triple": lambda x: 3 * x,
-    "square": lambda x: x * x,
-    "plus-one": lambda x: 2 * x + 1,
-    "thrice": lambda x: x + x + x,
-}
-MISCONCEPTIONS = {id: [Expected(given(f, case)) for case in CASES] for id, f in IDEAS.items()}
-
-
-def explained(f):
-    found = [given(f, case) for case in CASES]
-    rights = [is_correct(a, given(double, case), case, T) for a, case in zip(found, CASES, strict=True)]
-    return explain(found, rights, MISCONCEPTIONS, [T] * len(CASES))
-
-
-def test_a_right_answer_is_not_explained():
-    assert explained(double) == ([], [[], [], []])
-
-
-def test_a_wrong_idea_is_recognised_in_every_case_the_right_ones_too():
-    assert explained(lambda x: 3 * x) == (["triple", "thrice"], [["triple", "thrice"], ["triple", "thrice"], []])
-
-
-def test_a_wrong_idea_in_some_cases_is_named_there():
-    whole, per_case = explained(lambda x: x * x if x.sum() == 21 else 2 * x + 1)
-    assert (whole, per_case) == ([], [["square"], ["plus-one"], ["plus-one"]])
-
-
-def test_right_cases_do_not_speak_against_an_idea():
-    whole, per_case = explained(lambda x: 2 * x + 1 if x.sum() == 21 else 2 * x)
-    assert (whole, per_case) == (["plus-one"], [["plus-one"], [], []])
-
-
-def test_an_unknown_mistake_stays_unnamed():
-    assert explained(lambda x: x - 7) == ([], [[], [], []])
-
-
-def test_no_answer_is_no_idea():
-    silent = comparable(Answer("undone"), CASE, T)
-    assert isinstance(silent, ComparableAnswer)
-    assert explain([silent], [False], {"triple": MISCONCEPTIONS["triple"][:1]}, [T]) == ([], [[]])

@@ -1,0 +1,92 @@
+"""What the checks in the notebooks know: answers to public questions, of right code and of every wrong idea."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+from autograder.judging.reference_answers import AppliedIdeas, Reference, differ
+from autograder.labs.exam import STAND_IN, Exercise
+from autograder.labs.variants import Variant
+from vitedu.checks.fingerprint_file import Fingerprint, StoredMisconception
+from vitedu.checks.sketch import sketch
+from vitedu.probe.comparison import Expected
+from vitedu.probe.explanation import Version
+
+PUBLIC = b"public"  # the secret of what is no secret
+DRAWS = ("public", "confirming")
+
+
+def fingerprints(reference: Reference) -> dict[str, Fingerprint]:
+    """The fingerprints of a lab's exercises that are asked cases, by id."""
+    exercises = [exercise for exercise in reference.lab.exercises if not exercise.trained]
+    return {e.id: _fingerprint(reference, e, exercises[: exercises.index(e)]) for e in exercises}
+
+
+def _fingerprint(reference: Reference, exercise: Exercise, before: Sequence[Exercise]) -> Fingerprint:
+    first, second = (Variant(PUBLIC, exercise.id, name) for name in DRAWS)
+    stand_ins = tuple((e.id, STAND_IN) for e in before if reference.lab.stand_in_names(e.id) and not e.stand_in)
+    accepted = _accepted(exercise, before)
+    answers = _different(reference, exercise, first, accepted)
+    alone = [((*stand_ins, entry) if entry else stand_ins) for entry in _own(reference, exercise)] if stand_ins else []
+    right_alone = _different(reference, exercise, first, alone)
+    if right_alone and not differ(right_alone[0], answers[0]) and len(right_alone) == 1:
+        stand_ins, right_alone = (), []  # it calls none of them
+    return Fingerprint(
+        reference.cases(exercise, first),
+        [e.answer for e in answers[0]],
+        {
+            m.id: StoredMisconception(
+                m.idea, m.question,
+                _versions(reference, exercise, m.id, [first, second], ()),
+                _versions(reference, exercise, m.id, [first], stand_ins) if stand_ins else [],
+            )
+            for m in exercise.misconceptions
+        },
+        [[e.answer for e in other] for other in answers[1:]],
+        reference.cases(exercise, second),
+        [_sketches(each) for each in _different(reference, exercise, second, accepted)],
+        [_sketches(each) for each in right_alone],
+    )  # fmt: skip
+
+
+def _accepted(exercise: Exercise, before: Sequence[Exercise]) -> list[AppliedIdeas]:
+    """Every set of conventions, here and in earlier exercises; the plain one first."""
+    choices = [[None, *((e.id, f"~{c.id}") for c in e.conventions)] for e in (*before, exercise)]
+    return [tuple(entry for entry in chosen if entry is not None) for chosen in product(*choices)]
+
+
+def _own(reference: Reference, exercise: Exercise) -> list[tuple[str, str] | None]:
+    """What right code may stand in the cell: the solution and the alternatives that call others, by convention."""
+    ideas = [f"{way}{c}" for way in ("", *reference.calling(exercise))
+             for c in ("", *(f"~{c.id}" for c in exercise.conventions))]  # fmt: skip
+    return [(exercise.id, idea) if idea else None for idea in ideas]
+
+
+def _different(
+    reference: Reference, exercise: Exercise, variant: Variant, applied: Sequence[AppliedIdeas]
+) -> list[list[Expected]]:
+    """What comes out under each, and only once where it is the same."""
+    found: list[list[Expected]] = []
+    for each in applied:
+        answer = reference.answers(exercise, variant, applied=each)
+        if all(differ(answer, known) for known in found):
+            found.append(answer)
+    return found
+
+
+def _versions(
+    reference: Reference, exercise: Exercise, id: str, variants: Sequence[Variant], applied: AppliedIdeas
+) -> list[Version]:
+    """Sketches of an idea and of the model answer, under each convention that changes the idea's code."""
+    code = exercise.misconception(id).code
+    conventions = ["", *(f"~{c.id}" for c in exercise.conventions if c.applied(code) != code)]
+
+    def over(idea: str) -> list[Expected]:
+        return _sketches([e for v in variants for e in reference.answers(exercise, v, idea, applied)])
+
+    return [Version(over(f"{id}{convention}"), over(convention)) for convention in conventions]
+
+
+def _sketches(answers: Sequence[Expected]) -> list[Expected]:
+    return [Expected(sketch(each.answer), each.nondeterministic) for each in answers]
