@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from vitedu.checks import fingerprint_file
+from vitedu.checks.feedback_card import in_short
 from vitedu.checks.report import CheckReport, report
 from vitedu.checks.validate import CheckFailed
 from vitedu.probe.ask import ask, asks_for_float32
@@ -47,7 +48,7 @@ def check(exam_id: str, *targets: Any) -> CheckReport:
         answers = [_ask(objects, case) for case in fingerprint.cases]
     made = report(exam_id, fingerprint, objects, answers)
     if os.environ.get("NBGRADER_EXECUTION") == "validate" and not made.passed:
-        wrong = [note for ok, _, note in made.card.rows if not ok]
+        wrong = [in_short(note) for ok, _, note in made.card.rows if not ok]
         sentence = made.card.messages[0][0] if made.card.messages else wrong[0]
         raise CheckFailed(" ".join(f"{exercise}: {made.card.state}. {sentence}".split()))
     return made
