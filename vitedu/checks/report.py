@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vitedu.checks import feedback_card, fingerprint_file
 from vitedu.checks.mismatch import note
+from vitedu.checks.public_case import hint
 from vitedu.probe.case import Answer
 from vitedu.probe.comparison import LOOSE, TOLERANCE, ComparableAnswer, close, comparable, explain, is_correct
 from vitedu.probe.student_errors import exercise_of
@@ -85,6 +86,7 @@ def report(
         )
     state = f"not right yet: {marks.count(False)} of {len(marks)} cases differ"
     messages = _diagnosis(fingerprint, found, rights, tolerances)
+    remarks.append(hint(exam_id, marks.index(False) + 1))
     card = feedback_card.Card(exercise, state, feedback_card.WRONG, messages, rows, remarks)
     return CheckReport(exam_id, False, card, _pictured(found, expected, marks, tolerances))
 
