@@ -28,12 +28,14 @@ def differing(
     lines: list[Found] = []
     with torch.random.fork_rng(devices=[]):  # models may be built, for the names of their parts
         for name, wanted in expected.items():
+            close_to = max(tolerance, LOSS_TOLERANCE) if name.endswith("loss") else tolerance
+            if name in found and close(found[name], wanted, close_to):
+                continue
             named = scenarios.find(case.scenario).named(case, name, expected) or Quantity(name, (LAST, 0))
             if name not in found:
                 first = named if isinstance(named, Quantity) else named.entries[0]
                 lines.append((first.order, f"{first.words} is missing"))
                 continue
-            close_to = max(tolerance, LOSS_TOLERANCE) if name.endswith("loss") else tolerance
             lines += _lines(named, found[name], wanted, close_to, shown)
     if more := found.keys() - expected.keys():
         lines.append(((LAST, 0), f"{len(more)} results that nobody asked for"))
@@ -41,8 +43,6 @@ def differing(
 
 
 def _lines(named: Quantity | Quantities, got: Tensor, wanted: Tensor, tolerance: float, shown: bool) -> Iterator[Found]:
-    if close(got, wanted, tolerance):
-        return
     if isinstance(named, Quantity):
         yield named.order, _line(named, got, wanted, tolerance, shown)
         return

@@ -103,7 +103,7 @@ def learning_rates(batches: int, length: int) -> Quantities:
     for step in range(length - 1):
         epoch, batch = divmod(step, batches)
         where = f"batch {batch + 1}" + (f" of epoch {epoch + 1}" if several else "")
-        entries.append(Quantity(f"the learning rate after {where}", (epoch, 1)))
+        entries.append(Quantity(f"the learning rate after {where}", (epoch, 0)))
     return Quantities(Quantity("the number of steps of the given optimizer", (0, 0)), entries, extra=1)
 
 

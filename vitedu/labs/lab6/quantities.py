@@ -44,13 +44,13 @@ def of_loaders(case: ScenarioCase, output: str, expected: Expected) -> Named | N
     known: dict[str, Named] = {
         "parts": facts(
             fact((0, 0), zero="some images are in both parts"),
-            fact((0, 1), zero="some images are in neither part"),
-            fact((0, 2), zero="some images come twice in an epoch"),
+            fact((0, 3), zero="some images are in neither part"),
+            fact((0, 4), zero="some images come twice in an epoch"),
         ),
-        "marks": facts(*_marks("training", 1, 3), *_marks("validation", 2, 4)),
+        "marks": facts(*_marks("training", 1, 5), *_marks("validation", 2, 6)),
         "labels_fit": facts(
-            fact((0, 5), zero="training images come with labels of other images"),
-            fact((0, 6), zero="validation images come with labels of other images"),
+            fact((0, 7), zero="training images come with labels of other images"),
+            fact((0, 8), zero="validation images come with labels of other images"),
         ),
         "split": facts(
             fact((1, 0), zero="the same seed gives another split"),
