@@ -1,6 +1,7 @@
 """What a student's notebook imports: checks, and helpers to look at what was computed.
 
     from vitedu import check, examine, when_ready           every lab: check an exercise, wait for one, hand one in
+    import vitedu; vitedu.case("lab4/fit", 2)               a case of a check, to look at it and to run one's code on it
     from vitedu import data, devices, plots, progress       images, the fastest device, figures, bars and live curves
     from vitedu import rehearse                             Labs 4 and 7: try the training exam on public images
     from vitedu.labs import lab3                            that lab's own figures and models
@@ -15,13 +16,14 @@ Which lab uses what:
 - Lab 6 transfer learning: `data`, `devices`, `plots`, `progress`, `labs.lab6` (transfer)
 - Lab 7 ViT or CNN: `data`, `plots`, `progress`, `rehearse`, `labs.lab7` (the capstone's clock, budget and tiers)
 
-`vitedu.checks`, `vitedu.probe` and `vitedu.training_exams` are the parts behind check, examine and rehearse.
+`vitedu.checks`, `vitedu.probe` and `vitedu.training_exams` are the parts behind check, case, examine and rehearse.
 `vitedu.stand_ins` takes the place of earlier exercises that are not right yet, so that a later one is judged alone.
 """
 
 from vitedu import data, devices, plots, progress
 from vitedu.checks.check import check, examine, when_ready
+from vitedu.checks.public_case import case
 from vitedu.training_exams.rehearse import rehearse
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "check", "data", "devices", "examine", "plots", "progress", "rehearse", "when_ready"]
+__all__ = ["__version__", "case", "check", "data", "devices", "examine", "plots", "progress", "rehearse", "when_ready"]

@@ -21,7 +21,7 @@ from autograder.labs.variants import Variant
 from autograder.sanitize import untrusted
 from vitedu.checks import mismatch
 from vitedu.checks.report import FLOAT32
-from vitedu.probe.case import Answer, Case
+from vitedu.probe.case import Answer, Case, ModuleCase
 from vitedu.probe.comparison import TOLERANCE, ComparableAnswer, Expected, comparable, is_correct
 from vitedu.probe.explanation import Answered
 
@@ -106,7 +106,7 @@ def judge(
             if named.is_clear:
                 break
     verdict.cases = [
-        CaseVerdict(case.name, ok, case.scoring.share, "" if ok else _note(reply, f, e, case), ids)
+        CaseVerdict(case.name, ok, case.scoring.share, "" if ok else _note(reply, f, e, case, cases), ids)
         for case, reply, f, e, ok, ids in zip(cases, replies, found, model, best.earned, named.per_case, strict=True)
     ]
     shares = sum(case.scoring.share for case in cases)
@@ -131,15 +131,27 @@ def judge(
     return verdict
 
 
-def _note(reply: CaseAnswer, found: ComparableAnswer, expected: Expected, case: Case) -> str:
-    """What was found instead, without a single expected value."""
+def _note(reply: CaseAnswer, found: ComparableAnswer, expected: Expected, case: Case, cases: Sequence[Case]) -> str:
+    """What was found instead, without a single expected value; `cases` are all that the exercise has."""
     if reply.answer is None:
         return f"no answer came back: {untrusted.text(reply.reason, 300)}" if reply.reason else "no answer came back"
-    raises = case.scoring.raises
-    if raises is not None and found.status == "error" and set(raises) <= found.integers:
-        return "counts only when another case of it is right"
-    message = mismatch.note(reply.answer, found, expected.answer, case, TOLERANCE[reply.dtype], values=False)
-    return untrusted.text(message, 500)  # it quotes the student's process
+    tolerance = TOLERANCE[reply.dtype]
+    if is_correct(found, expected.answer, case, tolerance):
+        return f"right, but it shows too little to count alone: it needs {_partners(case, cases)}"
+    message = mismatch.note(reply.answer, found, expected.answer, case, tolerance, values=False)
+    return untrusted.text(message, 1500)  # it quotes the student's process
+
+
+def _partners(case: Case, cases: Sequence[Case]) -> str:
+    """The cases one of which must be right for a paired one to count, see `_paired`."""
+    alone = [c.name for c in cases if c.target == case.target and not _is_paired(c)]
+    named = ", ".join(f'"{name}"' for name in alone[:4])
+    return f"a right answer to {'one of ' if len(alone) > 1 else ''}{named}" if alone else "another right case"
+
+
+def _is_paired(case: Case) -> bool:
+    scoring, makes_only = case.scoring, isinstance(case, ModuleCase) and case.construct_only
+    return scoring.raises is not None or scoring.paired or scoring.random or makes_only
 
 
 def _comparable(reply: CaseAnswer, case: Case) -> ComparableAnswer:

@@ -21,6 +21,7 @@ from autograder.judging.verdict import (
 )
 from autograder.reporting.class_results import WAITING, Cell
 from autograder.sanitize import untrusted
+from vitedu.checks.feedback_card import in_short
 
 # status -> CSS class and sign; a graded cell is looked up by its share of the points
 STATUS_STYLES = {
@@ -91,7 +92,10 @@ def _of_verdict(verdict: Verdict) -> list[str]:
     known = verdict.status != GRADED and len(wrong) == len(verdict.cases)  # the reason said it all
     if wrong and not own and not known:
         sentences.append(f"{len(verdict.cases) - len(wrong)} of {len(verdict.cases)} cases right")
-        notes = {untrusted.terminal(case.note, 200): untrusted.terminal(case.name, 80) for case in reversed(wrong)}
+        notes = {
+            untrusted.terminal(in_short(untrusted.text(case.note)), 200): untrusted.terminal(case.name, 80)
+            for case in reversed(wrong)
+        }
         sentences += [f"{name}: {note}" if note else name for note, name in reversed(notes.items())][:3]
     return sentences + [untrusted.terminal(remark, 300) for remark in verdict.remarks]
 
@@ -122,7 +126,8 @@ def short(cell: Cell) -> str:
     wrong = [case for case in verdict.cases if not case.right]
     if not wrong:
         return "with a remark" if verdict.remarks else ""
-    return untrusted.text(untrusted.terminal(wrong[0].note), 60) or "wrong values"
+    matters = untrusted.text(wrong[0].note).partition("\n")[0]
+    return untrusted.text(untrusted.terminal(matters), 60) or "wrong values"
 
 
 def breakable(name: str) -> list[str]:

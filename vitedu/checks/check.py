@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from vitedu.checks import fingerprint_file, rerun
+from vitedu.checks.feedback_card import in_short
 from vitedu.checks.report import Alone, CheckReport, is_right, report
 from vitedu.checks.validate import CheckFailed
 from vitedu.probe.ask import ask, asks_for_float32
@@ -50,7 +51,7 @@ def check(exam_id: str, *targets: Any) -> CheckReport:
             alone=lambda: _alone(lab, exercise, known, objects),
         )  # fmt: skip
     if os.environ.get("NBGRADER_EXECUTION") == "validate" and not made.passed:
-        wrong = [note for ok, _, note in made.card.rows if not ok]
+        wrong = [in_short(note) for ok, _, note in made.card.rows if not ok]
         sentence = made.card.messages[0][0] if made.card.messages else wrong[0]
         raise CheckFailed(" ".join(f"{exercise}: {made.card.state}. {sentence}".split()))
     return made

@@ -36,7 +36,8 @@ class Card:
         state: how it stands, in a few words: "right", "2 of 4 cases differ", "1.5 of 3 points".
         tone: RIGHT, WRONG, or OPEN; the colour of the state.
         messages: the diagnosis, as (sentence, question that leads on or "").
-        rows: (right, wrong or not yet: True, False, None; name of the case; what was found).
+        rows: (right, wrong or not yet: True, False, None; name of the case; what was found, a note as mismatch.py
+            makes it, of which all lines but the first are folded away).
         remarks: sentences worth knowing that cost nothing.
     """
 
@@ -85,12 +86,26 @@ def _table(rows: Sequence[tuple[bool | None, str, str]]) -> str:
         cells = (
             f'<span style="white-space: nowrap;">{sign} {word}</span>',
             escape(name),
-            '<span style="opacity: 0.75;">the same</span>' if same else escape(note),
+            '<span style="opacity: 0.75;">the same</span>' if same else _note_html(note),
         )
         row = "".join(f'<td style="{CELL}">{cell}</td>' for cell in cells)
         lines.append(f'<tr style="background-color: transparent;">{row}</tr>')
     style = "border-collapse: collapse; margin: 4px 0; font-size: 13px; border: 0;"
     return f'<table style="{style}"><tbody>{"".join(lines)}</tbody></table>'
+
+
+def _note_html(note: str) -> str:
+    """What was found; what else differs stands behind a summary that says how much it is."""
+    first, *folded = note.split("\n")
+    if not folded:
+        return escape(first)
+    rest = "".join(f"<div>{escape(line)}</div>" for line in folded[1:])
+    return f"{escape(first)}<details><summary>{escape(folded[0])}</summary>{rest}</details>"
+
+
+def in_short(note: str) -> str:
+    """A note on one line: what matters most, and how much else differs."""
+    return "; ".join(note.split("\n")[:2])
 
 
 def text(card: Card, width: int = 100) -> str:
@@ -101,7 +116,7 @@ def text(card: Card, width: int = 100) -> str:
     before = ""
     if card.tone != RIGHT:
         for ok, name, note in card.rows:
-            shown = "the same" if note == before != "" else note
+            shown = "the same" if note == before != "" else in_short(note)
             before = note
             lines.append(_wrapped(f"{MARKS[ok][1]:<7} {name}" + (f": {shown}" if shown else ""), "  ", width))
     lines += [_wrapped(remark, "  ", width) for remark in card.remarks]

@@ -1,14 +1,21 @@
-"""What was found instead of the right answer, in a student's words."""
+"""What was found instead of the right answer, in a student's words.
+
+A note is a text of one or more lines: what matters most, then how much else differs, then what that is. Cards fold away
+all but the first.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
-from vitedu.probe.case import Answer, Case
+from vitedu.checks.difference import difference
+from vitedu.checks.quantity_notes import differing
+from vitedu.probe.case import Answer, Case, ScenarioCase
 from vitedu.probe.comparison import ComparableAnswer, close
+
+MOST = 12  # of the further differences that a note lists
 
 
 def note(
@@ -20,7 +27,7 @@ def note(
     arguments: Sequence[str] = (),
     values: bool = True,
 ) -> str:
-    """One line about a wrong answer to a case.
+    """What is to be said about a wrong answer to a case, see above.
 
     Args:
         found: `answer` as it is compared.
@@ -42,12 +49,29 @@ def note(
     parts += [f"the state_dict should not hold {_listed(extra)}"] if extra else []
     parts += [f"in the state_dict, {text}" for text in misshapen]
     parts += [f"changed its {_argument(name, arguments)} in place" for name in found.changed]
-    if not found.repeatable:
+    differences: list[str] = []
+    if case.scoring.random and found.repeatable:
+        parts.append("two calls gave the same result, and each must give another one")
+    elif not found.repeatable and not case.scoring.random:
         parts.append("two calls with equal inputs gave different results")
     elif not any(found.keys):  # without its weights a module's values mean nothing
-        parts += _differences(found, expected, tolerance, arguments, values)
+        differences = _differences(found, expected, case, tolerance, arguments, values)
+    parts += differences[:1]
     parts += [answer.aside] if answer.aside and found.repeatable else []
-    return "; ".join(parts) or "the answer differs"
+    return "\n".join(["; ".join(map(_line, parts)) or "the answer differs", *_folded(differences[1:])])
+
+
+def _folded(rest: Sequence[str]) -> list[str]:
+    """What else differs: how much, then line by line as far as anybody would read it."""
+    if not rest:
+        return []
+    more = [f"and {len(rest)} more {'differs' if len(rest) == 1 else 'differ'}", *map(_line, rest[:MOST])]
+    return more + [f"... and {len(rest) - MOST} others"] * (len(rest) > MOST)
+
+
+def _line(text: str) -> str:
+    """One line: a note's first one says what matters, and the names in it may be a student's."""
+    return " ".join(text.split())
 
 
 def raised(answer: Answer) -> str:
@@ -71,66 +95,43 @@ def _argument(name: str, arguments: Sequence[str]) -> str:
 
 
 def _differences(
-    found: ComparableAnswer, expected: ComparableAnswer, tolerance: float, arguments: Sequence[str], values: bool
+    found: ComparableAnswer,
+    expected: ComparableAnswer,
+    case: Case,
+    tolerance: float,
+    arguments: Sequence[str],
+    values: bool,
 ) -> list[str]:
+    """A sentence about each thing that differs, what matters most first."""
+    if expected.status == "error":  # where an earlier mistake leads to one
+        return [f"expected an error ({expected.error}), got {found.kind}"]
     if not any(name == "out" or name.startswith("out.") for name in found.values):
         if not expected.values:
             return [f"expected {expected.kind}, got {found.kind}"] if found.kind != expected.kind else []
         forgotten = ": is a return missing?" if found.kind == "NoneType" else ""
         return [f"expected a tensor, got {'None' if forgotten else found.kind}{forgotten}"]
-    outs = [name for name in expected.values if not name.startswith("grad.")]
-    if sorted(outs) != sorted(name for name in found.values if not name.startswith("grad.")):
-        wanted = "one tensor" if outs == ["out"] else f"{len(outs)} tensors"
-        return [f"expected {wanted}, got {found.kind}"]
-    wrong = [_values(found.values[name], expected.values[name], tolerance, values) for name in outs]
-    if any(wrong):
-        return [text for text in wrong if text]
-    return _gradients(found, expected, tolerance, arguments)
+    got, wanted = ({name: t for name, t in each.values.items() if not name.startswith("grad.")}
+                   for each in (found, expected))  # fmt: skip
+    if isinstance(case, ScenarioCase):
+        got, wanted = ({name.removeprefix("out."): t for name, t in each.items()} for each in (got, wanted))
+        return differing(got, wanted, case, tolerance, values)
+    if got.keys() != wanted.keys():
+        return [f"expected {'one tensor' if list(wanted) == ['out'] else f'{len(wanted)} tensors'}, got {found.kind}"]
+    wrong = [_result(name, got[name], wanted[name], case, tolerance, values) for name in wanted]
+    return list(filter(None, wrong)) or _gradients(found, expected, case, tolerance, arguments)
 
 
-def _values(got: Tensor, wanted: Tensor, tolerance: float, shown: bool) -> str:
-    """How a tensor differs from the expected one: shape first, then kind, then values; "" if not at all."""
-    if got.shape != wanted.shape:
-        return f"shape: expected {tuple(wanted.shape)}, got {tuple(got.shape)}"
-    if got.is_floating_point() != wanted.is_floating_point():
-        return f"dtype: expected {_dtype(wanted)}, got {_dtype(got)}"
-    if got.numel() == 0:
-        return f"the result is empty: its shape is {tuple(got.shape)}"
-    if close(got, wanted, tolerance):
-        return ""
-    a, b = got.double(), wanted.double()
-    odd = ~torch.isfinite(a) & torch.isfinite(b)
-    if odd.any():
-        kind = "NaN" if torch.isnan(a[odd]).any() else "infinity"
-        return f"{kind} at {_index(odd)} ({int(odd.sum())} of {odd.numel()} values are not finite)"
-    if not shown:
-        return "the values differ"
-    off = ~torch.isclose(a, b, rtol=tolerance, atol=tolerance)
-    place = tuple(off.nonzero()[0].tolist())
-    pair = _pair(b[place].item(), a[place].item())
-    difference = f"expected {pair[0]}, got {pair[1]}"
-    return f"at {list(place)} {difference} ({int(off.sum())} of {off.numel()} values differ)" if place else difference
-
-
-def _index(where: Tensor) -> list[int]:
-    return where.nonzero()[0].tolist()
-
-
-def _pair(wanted: float, got: float) -> tuple[str, str]:
-    """Two numbers with as few digits as tell them apart."""
-    for digits in (4, 8, 17):
-        pair = f"{wanted:.{digits}g}", f"{got:.{digits}g}"
-        if pair[0] != pair[1]:
-            break
-    return pair
-
-
-def _dtype(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
+def _result(name: str, got: Tensor, wanted: Tensor, case: Case, tolerance: float, values: bool) -> str:
+    """How a result differs: the one of the call, or one of those in a tuple or dictionary."""
+    if case.scoring.random and got.shape == wanted.shape:
+        return ""  # its values are nobody's to say
+    key = name.removeprefix("out").removeprefix(".")
+    what = f"result {int(key) + 1}" if key.isdigit() else f"the result {key}".strip()
+    return difference(got, wanted, tolerance, f"{what} of {case.target}", values, named=bool(key))
 
 
 def _gradients(
-    found: ComparableAnswer, expected: ComparableAnswer, tolerance: float, arguments: Sequence[str]
+    found: ComparableAnswer, expected: ComparableAnswer, case: Case, tolerance: float, arguments: Sequence[str]
 ) -> list[str]:
     wanted = [name for name in expected.values if name.startswith("grad.")]
     lost = [name for name in wanted if name not in found.values]
@@ -139,6 +140,8 @@ def _gradients(
         return ["the values are right, but no gradient flows back; look for .detach(), .item(), .data or numpy"]
     if lost:
         return [f"the values are right, but no gradient reaches {_listed(names)}"]
+    if case.scoring.random:
+        return []
     equal = [close(found.values[name], expected.values[name], tolerance) for name in wanted]
     wrong = [name for name, ok in zip(names, equal, strict=True) if not ok]
     return [f"the values are right, but the gradient of {_listed(wrong)} is not"] if wrong else []

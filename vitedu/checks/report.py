@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vitedu.checks import feedback_card, fingerprint_file
 from vitedu.checks.mismatch import note
+from vitedu.checks.public_case import hint
 from vitedu.checks.sketch import sketch
 from vitedu.probe.case import Answer, Case
 from vitedu.probe.comparison import TOLERANCE, ComparableAnswer, Expected, close, comparable, is_correct
@@ -117,6 +118,7 @@ def report(
         answered += _second(fingerprint, confirm())
         given = {id: m.versions for id, m in fingerprint.misconceptions.items()}
         messages = _sentences(fingerprint, explain(answered, given), answered)
+    remarks.append(hint(exam_id, marks.index(False) + 1))
     card = feedback_card.Card(exercise, state, feedback_card.WRONG, messages, rows, remarks)
     return CheckReport(exam_id, False, card, _pictured(found, expected, marks, tolerances))
 

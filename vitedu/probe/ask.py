@@ -42,17 +42,29 @@ def ask(
     same everywhere, so that dropout in an earlier exercise can be recognised in a later one; the
     caller's random state is left as it was.
     """
-    # The notebook may have switched gradients off, or may use a GPU, whose random state is its own.
-    with torch.random.fork_rng(devices=[]), torch.enable_grad(), eagerly(), _interrupts() as interrupted:
-        torch.default_generator.manual_seed(seed)
+    with _interrupts() as interrupted:
         try:
-            found = _ask(target, case, dtype, namespace or {})
-            must_travel(found.tensors)
-            return found
+            return attempt(target, case, dtype, seed, namespace)
         except BaseException as error:  # sys.exit() and its like are the answer's own affair, too
             if interrupted and isinstance(error, KeyboardInterrupt):
                 raise
             return failed(error)
+
+
+def attempt(
+    target: Any,
+    case: Case,
+    dtype: torch.dtype = torch.float64,
+    seed: int = 0,
+    namespace: Mapping[str, Any] | None = None,
+) -> Answer:
+    """As `ask`, and an exception of the answer's passes with its traceback."""
+    # The notebook may have switched gradients off, or may use a GPU, whose random state is its own.
+    with torch.random.fork_rng(devices=[]), torch.enable_grad(), eagerly():
+        torch.default_generator.manual_seed(seed)
+        found = _ask(target, case, dtype, namespace or {})
+        must_travel(found.tensors)
+        return found
 
 
 @contextlib.contextmanager
@@ -127,12 +139,12 @@ def _call(
     any_dtype, loose = (case.any_dtype, ()) if isinstance(case, FunctionCase) else (False, case.loose)
     args, kwargs = inputs(gradients=False)
     with torch.no_grad():
-        again = target(*(_arranged(a, case) for a in args), **kwargs)
+        again = target(*(arranged(a, case) for a in args), **kwargs)
     after = {str(i): a for i, a in enumerate(args)} | kwargs
     tensors = {f"after.{name}": value for name, value in after.items() if isinstance(value, Tensor)}
 
     args, kwargs = inputs(case.gradients)
-    fresh = [_arranged(_fresh(a), case) for a in args]
+    fresh = [arranged(_fresh(a), case) for a in args]
     out: Any = target(*fresh, **{name: _fresh(value) for name, value in kwargs.items()})
     if not any_dtype and type(out).__module__ == "numpy" and getattr(out, "ndim", False):
         return Answer("ok", type(out).__name__, **about)  # no tensor, where one is asked for
@@ -207,7 +219,7 @@ def _like(t: Tensor, wanted: Tensor | None, loose: bool) -> Tensor:
     return t.view(wanted.shape) if loose and wanted is not None and t.numel() == wanted.numel() else t
 
 
-def _arranged(value: Any, case: FunctionCase | ModuleCase) -> Any:
+def arranged(value: Any, case: FunctionCase | ModuleCase) -> Any:
     """Images as they also come: channels last, or cut out of larger ones. The values are the same."""
     if not case.layout or not isinstance(value, Tensor) or value.ndim != 4 or not value.is_floating_point():
         return value

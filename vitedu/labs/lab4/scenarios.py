@@ -17,11 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vitedu.labs.lab4 import quantities
 from vitedu.probe import toy_models
 from vitedu.probe.case import ScenarioCase
 from vitedu.probe.fake_device import FakeDeviceTensor, saved_on_fake_device
 from vitedu.probe.recording import Numbers, flag, number_of, numbers, pairs, state
-from vitedu.probe.scenarios import Scenario
+from vitedu.probe.scenarios import Call, Scenario
 
 OPTIMIZERS = {name: getattr(torch.optim, name) for name in ("SGD", "Adam", "AdamW")}
 SCHEDULERS = {name: getattr(torch.optim.lr_scheduler, name) for name in ("StepLR", "ExponentialLR", "LinearLR")}
@@ -83,13 +84,22 @@ class Problem:
         ))  # fmt: skip
 
 
+def train_call(problem: Problem) -> Call:
+    """The call of train_one_epoch."""
+    given = {"model": problem.model, "loader": Batches(problem, ""), "optimizer": problem.optimizer}
+    rounds = problem.given.get("epochs", 1)
+    then = f"the call is made {rounds} times in a row on the same objects" if rounds > 1 else ""
+    return Call(given | {"device": problem.device}, _scheduled(problem), then)
+
+
+def _scheduled(problem: Problem) -> dict[str, Any]:
+    return {"scheduler": problem.scheduler} if problem.scheduler else {}
+
+
 def train(target: Callable[..., Any], problem: Problem, namespace: Mapping[str, Any]) -> tuple[str, Numbers]:
     """train_one_epoch, `epochs` times in a row on the same objects."""
-    loader, scheduled = Batches(problem, ""), {"scheduler": problem.scheduler} if problem.scheduler else {}
-    calls = []
-    for _ in range(problem.given.get("epochs", 1)):
-        result = target(problem.model, loader, problem.optimizer, problem.device, **scheduled)
-        calls.append(numbers(result, ("loss", "accuracy")))
+    call = train_call(problem)
+    calls = [numbers(call.of(target), ("loss", "accuracy")) for _ in range(problem.given.get("epochs", 1))]
     found = {name: torch.stack([numbers[name] for _, numbers in calls]) for name in calls[0][1]}
     found |= state(problem.model) | _rates(problem)
     return calls[0][0], found | {"forward_in_eval": problem.any_pass("", training=False)}
@@ -100,13 +110,19 @@ def _rates(problem: Problem) -> Numbers:
     return {"lr": torch.tensor([*problem.lr, problem.optimizer.param_groups[0]["lr"]], dtype=torch.float64)}
 
 
+def evaluate_call(problem: Problem) -> Call:
+    """The call of evaluate, on a model that has gradients."""
+    for parameter in problem.model.parameters():
+        parameter.grad = torch.full_like(parameter, 0.5)
+    given = {"model": problem.model, "loader": Batches(problem, ""), "device": problem.device}
+    return Call(given, then="the model is looked at afterwards: weights, buffers, gradients, mode, requires_grad")
+
+
 def evaluate(target: Callable[..., Any], problem: Problem, namespace: Mapping[str, Any]) -> tuple[str, Numbers]:
     """evaluate, with everything that it must leave alone looked at afterwards."""
-    model = problem.model
-    for parameter in model.parameters():
-        parameter.grad = torch.full_like(parameter, 0.5)
+    model, call = problem.model, evaluate_call(problem)
     before = torch.get_rng_state()
-    kind, found = numbers(target(model, Batches(problem, ""), problem.device), ("loss", "accuracy"))
+    kind, found = numbers(call.of(target), ("loss", "accuracy"))
     found["random_state"] = flag(torch.equal(before, torch.get_rng_state()))
     found["grad_mode"] = flag(torch.is_grad_enabled())
     torch.set_grad_enabled(True)
@@ -118,6 +134,16 @@ def evaluate(target: Callable[..., Any], problem: Problem, namespace: Mapping[st
     return kind, found | {"forward_with_gradients": problem.any_pass("", gradients=True)}
 
 
+def fit_call(problem: Problem, on_epoch: Callable[..., None] = lambda epoch, history: None) -> Call:
+    """The call of fit."""
+    given = {
+        "model": problem.model, "train_loader": Batches(problem, ""), "val_loader": Batches(problem, "val_"),
+        "optimizer": problem.optimizer, "epochs": problem.given["epochs"], "device": problem.device,
+    }  # fmt: skip
+    watched = {"on_epoch": on_epoch} if problem.given.get("on_epoch") else {}
+    return Call(given, _scheduled(problem) | watched, "the model is looked at in each call of on_epoch" * bool(watched))
+
+
 def fit(target: Callable[..., Any], problem: Problem, namespace: Mapping[str, Any]) -> tuple[str, Numbers]:
     """fit, with a note of what each call of on_epoch was given and could see."""
     calls: list[tuple[int, int, Numbers]] = []
@@ -125,14 +151,7 @@ def fit(target: Callable[..., Any], problem: Problem, namespace: Mapping[str, An
     def on_epoch(epoch: int, history: Mapping[str, Any]) -> None:
         calls.append((int(epoch), len(history["val_accuracy"]), state(problem.model, "calls.state")))
 
-    options: dict[str, Any] = {"scheduler": problem.scheduler} if problem.scheduler else {}
-    if problem.given.get("on_epoch"):
-        options["on_epoch"] = on_epoch
-    result = target(
-        problem.model, Batches(problem, ""), Batches(problem, "val_"), problem.optimizer, problem.given["epochs"],
-        problem.device, **options,
-    )  # fmt: skip
-    kind, found = numbers(result, HISTORY)
+    kind, found = numbers(fit_call(problem, on_epoch).of(target), HISTORY)
     found |= state(problem.model) | _rates(problem)
     if problem.given.get("on_epoch"):
         # A first -1, because nothing equals an empty tensor.
@@ -146,6 +165,21 @@ def fit(target: Callable[..., Any], problem: Problem, namespace: Mapping[str, An
     return kind, found
 
 
+def checkpoint_call(problem: Problem, path: str = "checkpoint.pt") -> Call:
+    """The call of save_checkpoint, on a model and an optimizer that have made some steps."""
+    given = problem.given
+    for step in range(given["before"]):
+        _step(problem, problem.model, problem.optimizer, step)
+    history = {name: list(values) for name, values in given["history"]}
+    into = "a model with other keys" if given.get("mismatch") else "a fresh model"
+    also = ", a fresh optimizer" if given["with_optimizer"] and not given.get("mismatch") else ""
+    then = f"then load_checkpoint(path, {into}{also})" + f", and {given['after']} more steps" * (
+        not given.get("mismatch")
+    )
+    saved = {"path": path, "model": problem.model, "optimizer": problem.optimizer, "epoch": given["epoch"]}
+    return Call(saved | {"history": history}, then=then)
+
+
 def checkpoint(target: Callable[..., Any], problem: Problem, namespace: Mapping[str, Any]) -> tuple[str, Numbers]:
     """save_checkpoint and load_checkpoint with steps before and after, moved by given gradients.
 
@@ -153,16 +187,14 @@ def checkpoint(target: Callable[..., Any], problem: Problem, namespace: Mapping[
     history (pairs of name and numbers); with_optimizer; mismatch: the fresh model has other keys;
     elsewhere: the file says that its tensors lay on a device that this machine does not have.
     """
-    load, given, model, optimizer = namespace["load_checkpoint"], problem.given, problem.model, problem.optimizer
-    history = {name: list(values) for name, values in given["history"]}
-    steps = 0
-    for steps in range(given["before"]):
-        _step(problem, model, optimizer, steps)
+    load, given = namespace["load_checkpoint"], problem.given
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "checkpoint.pt")
+        call = checkpoint_call(problem, path)
         with saved_on_fake_device(bool(given.get("elsewhere"))):
-            target(path, model, optimizer, given["epoch"], history)
-        _step(problem, model, optimizer, steps)  # what was saved must not move with it
+            call.of(target)
+        _step(problem, problem.model, problem.optimizer, max(given["before"] - 1, 0))  # what was saved must stay
+        history = call.positional["history"]
         history["val_accuracy"] = [*history.get("val_accuracy", []), -1.0]
         other = {key: 0.5 - t if t.is_floating_point() else t for key, t in problem.case.weights.items()}
         fresh = problem.make_model(other)
@@ -208,10 +240,21 @@ def _readable(path: str) -> bool:
 
 
 PROBLEMS = {"train": train, "evaluate": evaluate, "fit": fit, "checkpoint": checkpoint}
+CALLS: dict[str, Callable[[Problem], Call]] = {
+    "train": train_call, "evaluate": evaluate_call, "fit": fit_call, "checkpoint": checkpoint_call,
+}  # fmt: skip
+NAMED = {
+    "train": quantities.of_training, "evaluate": quantities.of_testing, "fit": quantities.of_fitting,
+    "checkpoint": quantities.of_checkpoints,
+}  # fmt: skip
 
 
-def _with_problem(run: Callable[..., tuple[str, Numbers]]) -> Scenario:
-    return lambda target, case, dtype, namespace: run(target, Problem(case, dtype), namespace)
+def _scenario(name: str) -> Scenario:
+    return Scenario(
+        run=lambda target, case, dtype, namespace: PROBLEMS[name](target, Problem(case, dtype), namespace),
+        call=lambda case, dtype: CALLS[name](Problem(case, dtype)),
+        named=NAMED[name],
+    )
 
 
-SCENARIOS = {name: _with_problem(run) for name, run in PROBLEMS.items()}
+SCENARIOS = {name: _scenario(name) for name in PROBLEMS}

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from vitedu.probe import serialization
 from vitedu.probe.case import ScenarioCase
+from vitedu.probe.quantities import Named, Quantity, fact
 from vitedu.probe.recording import Numbers
-from vitedu.probe.scenarios import Scenario
+from vitedu.probe.scenarios import Call, Scenario
 
 LIBRARIES = {"torchvision": "torchvision.models", "timm": "timm.models.vision_transformer"}
 # The options of a configuration that a library may not have.
@@ -97,8 +98,27 @@ def refuse_weights(target: Callable[..., Any], case: ScenarioCase, dtype: torch.
     return {"refused": torch.tensor(1)}
 
 
+def call(case: ScenarioCase, dtype: torch.dtype) -> Call:
+    """The call of to_torchvision or to_timm."""
+    config = {name: value for name, value in case.parameters.items() if name not in ("images", "library", "option")}
+    state = {key: serialization.as_dtype(value, dtype) for key, value in case.weights.items()}
+    then = "" if "option" in case.parameters else "the model's logits for images are looked at"
+    return Call({"state_dict": state, "config": config}, then=then)
+
+
+def named(case: ScenarioCase, output: str, expected: Mapping[str, Tensor]) -> Named | None:
+    """What the outputs are called, see `Scenario.named`."""
+    known: dict[str, Named] = {
+        "logits": Quantity("the output of the model that comes back"),
+        "weights_kept": fact((1, 0), zero="the state_dict that was given is another one afterwards"),
+    }
+    return known.get(output)
+
+
 def _with_case(run: Callable[..., Numbers]) -> Scenario:
-    return lambda target, case, dtype, namespace: ("dict", run(target, case, dtype))
+    return Scenario(
+        run=lambda target, case, dtype, namespace: ("dict", run(target, case, dtype)), call=call, named=named
+    )
 
 
 SCENARIOS = {"port_weights": _with_case(port_weights), "refuse_weights": _with_case(refuse_weights)}

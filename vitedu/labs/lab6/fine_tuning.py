@@ -16,6 +16,7 @@ from vitedu.labs.lab6.recording import changed_entries, flags, joined, state_of
 from vitedu.labs.lab6.stub_models import stub_model
 from vitedu.probe.fake_device import FakeDeviceTensor
 from vitedu.probe.recording import Numbers
+from vitedu.probe.scenarios import Call
 
 HISTORY = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "train_seconds", "val_seconds")
 
@@ -71,16 +72,32 @@ class Timed:
             yield (FakeDeviceTensor(x), FakeDeviceTensor(y)) if self._on_fake_device else (x, y)
 
 
+def fine_tune_call(given: dict, dtype: torch.dtype, clock: Clock | None = None) -> Call:
+    """The call of fine_tune, on a model that has gradients; the loaders turn the clock."""
+    model, clock = stub_model(given, dtype), clock or Clock()
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 0.5)
+    loaders = {
+        f"{name}_loader": Timed(given, prefix, dtype, clock) for name, prefix in (("train", ""), ("val", "val_"))
+    }
+    rest = {"module_names": list(given["names"]), "epochs": given["epochs"], "lr": given["lr"]}
+    took = f"{given['seconds']:g} s for training, {given['val_seconds']:g} s for validation"
+    return Call(
+        {"model": model, **loaders, **rest, "device": torch.device("cpu")},
+        then=f"time.perf_counter and its like stand still but for batches: {took}",
+    )
+
+
 def fine_tune(target: Callable[..., Any], given: dict, dtype: torch.dtype, namespace: Mapping[str, Any]) -> Any:
     """fine_tune on a model with gradients left from before, with everything that it left behind.
 
     parameters: those of stub_model; names, epochs, lr; x (n, C, H, W), y (n,), batches (sizes), seconds (of a batch),
     and the same with "val_" before the name; elsewhere.
     """
-    model, clock = stub_model(given, dtype), Clock()
+    clock = Clock()
+    call = fine_tune_call(given, dtype, clock)
+    model = call.positional["model"]
     names = [name for name, _ in model.named_parameters()]
-    for parameter in model.parameters():
-        parameter.grad = torch.full_like(parameter, 0.5)
     before, passes, stepped = state_of(model), [], []
 
     def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -90,11 +107,10 @@ def fine_tune(target: Callable[..., Any], given: dict, dtype: torch.dtype, names
     step_hook = register_optimizer_step_pre_hook(
         lambda optimizer, *_: stepped.append({id(p) for group in optimizer.param_groups for p in group["params"]})
     )
-    train, val = Timed(given, "", dtype, clock), Timed(given, "val_", dtype, clock)
     started = time.perf_counter()
     try:
         with clock.instead():
-            result = target(model, train, val, list(given["names"]), given["epochs"], given["lr"], torch.device("cpu"))
+            result = call.of(target)
     finally:
         step_hook.remove()
     elapsed = time.perf_counter() - started

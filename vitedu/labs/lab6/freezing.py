@@ -10,7 +10,14 @@ from torch import Tensor, nn
 
 from vitedu.labs.lab6.recording import changed_entries, flags, state_of
 from vitedu.labs.lab6.stub_models import stub_model
+from vitedu.probe.scenarios import Call
 from vitedu.probe.serialization import as_tensor
+
+
+def freeze_call(given: dict, dtype: torch.dtype) -> Call:
+    """The call of freeze_all_but."""
+    then = "then model.train(), and a forward and a backward pass"
+    return Call({"model": stub_model(given, dtype), "module_names": list(given["names"])}, then=then)
 
 
 def freeze(target: Callable[..., Any], given: dict, dtype: torch.dtype, namespace: Mapping[str, Any]) -> Any:
@@ -18,10 +25,11 @@ def freeze(target: Callable[..., Any], given: dict, dtype: torch.dtype, namespac
 
     parameters: those of stub_model; names; x, images.
     """
-    model = stub_model(given, dtype)
+    call = freeze_call(given, dtype)
+    model = call.positional["model"]
     before, names = state_of(model), [name for name, _ in model.named_parameters()]
     acted = {name: False for name, module in model.named_modules() if isinstance(module, nn.Dropout)}
-    target(model, list(given["names"]))
+    call.of(target)
     named = dict(model.named_parameters())
     found = {
         "trainable": flags(*(name in named and named[name].requires_grad for name in names)),
@@ -52,16 +60,23 @@ def freeze(target: Callable[..., Any], given: dict, dtype: torch.dtype, namespac
 HEADS = ("head", "head_dist", "classifier", "fc")
 
 
+def replace_head_call(given: dict, dtype: torch.dtype) -> Call:
+    """The call of replace_head, on a model all of whose parameters are frozen."""
+    model = stub_model(given, torch.float32).requires_grad_(False)
+    if given.get("meta"):
+        model = model.to("meta", torch.float16)
+    return Call({"model": model, "num_classes": given["new_classes"]})
+
+
 def replace_head(target: Callable[..., Any], given: dict, dtype: torch.dtype, namespace: Mapping[str, Any]) -> Any:
     """replace_head on a model whose parameters are frozen; with `meta` on a device without numbers, in float16.
 
     parameters: those of stub_model; new_classes; x, images; meta.
     """
-    model = stub_model(given, torch.float32).requires_grad_(False)
-    if given.get("meta"):
-        model = model.to("meta", torch.float16)
+    call = replace_head_call(given, dtype)
+    model = call.positional["model"]
     before = state_of(model)
-    result = target(model, given["new_classes"])
+    result = call.of(target)
     model = result if isinstance(result, nn.Module) else model
     after = model.state_dict()
     own = [name for name in before if name.split(".")[0] in HEADS]
@@ -85,14 +100,25 @@ def replace_head(target: Callable[..., Any], given: dict, dtype: torch.dtype, na
     return "Module", found
 
 
+def head_loss_call(given: dict, dtype: torch.dtype) -> Call:
+    """The call of two_head_loss, on the logits of one head, or on those of two."""
+    outputs = [given[name].to(dtype).clone().requires_grad_() for name in ("first", "second") if name in given]
+    asked = ", ".join("head_accuracy(outputs, labels" + (f', "{heads}")' if heads else ")") for heads in given["heads"])
+    return Call(
+        {"outputs": tuple(outputs) if len(outputs) > 1 else outputs[0], "labels": given["labels"]},
+        then=f"then {asked}, with the logits detached",
+    )
+
+
 def head_loss(target: Callable[..., Any], given: dict, dtype: torch.dtype, namespace: Mapping[str, Any]) -> Any:
     """two_head_loss with its gradients, and head_accuracy, for the outputs of one head or of two.
 
     parameters: first and perhaps second, logits (B, C); labels; heads, the ways to count.
     """
-    outputs = [given[name].to(dtype).clone().requires_grad_() for name in ("first", "second") if name in given]
-    labels = given["labels"]
-    loss = target(tuple(outputs) if len(outputs) > 1 else outputs[0], labels)
+    call = head_loss_call(given, dtype)
+    outputs, labels = call.positional["outputs"], call.positional["labels"]
+    loss = call.of(target)
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
     if not isinstance(loss, Tensor):
         raise TypeError(f"expected the loss as a tensor, from which gradients flow back, got {type(loss).__name__}")
     found = {"loss": loss.detach().reshape(loss.shape).double()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,17 +12,14 @@ from torch import Tensor
 from vitedu.data.image_dataset import Pictures
 from vitedu.labs.lab6.recording import flags
 from vitedu.probe.recording import Numbers
+from vitedu.probe.scenarios import Call
 
 # --- loaders --------------------------------------------------------------------------------------
 
 
-def loaders(target: Callable[..., Any], given: dict, dtype: torch.dtype, namespace: Mapping[str, Any]) -> Any:
-    """make_loaders, on pictures whose colour is their number, and with transforms that leave their mark.
-
-    parameters: count, batch_size, val_fraction, seed, other_seed.
-    """
-    count, seed = given["count"], given["seed"]
-    numbers = torch.arange(count)
+def loaders_call(given: dict, dtype: torch.dtype) -> Call:
+    """The call of make_loaders, on pictures whose colour is their number, with transforms that leave their mark."""
+    numbers = torch.arange(given["count"])
     colours = torch.stack([numbers, 255 - numbers, numbers * 7 % 256], dim=1).to(torch.uint8)
     pictures = Pictures(colours[:, :, None, None].expand(-1, -1, 2, 2).contiguous(), _label(numbers))
 
@@ -33,8 +31,25 @@ def loaders(target: Callable[..., Any], given: dict, dtype: torch.dtype, namespa
 
         return apply
 
+    sizes = {name: given[name] for name in ("batch_size", "val_fraction", "seed")}
+    return Call(
+        {"dataset": pictures, "train_transform": marks(1), "val_transform": marks(2), **sizes},
+        then="both loaders are gone through twice; the call is made again with the same seed and with another one",
+    )
+
+
+def loaders(target: Callable[..., Any], given: dict, dtype: torch.dtype, namespace: Mapping[str, Any]) -> Any:
+    """make_loaders, on pictures whose colour is their number, and with transforms that leave their mark.
+
+    parameters: count, batch_size, val_fraction, seed, other_seed.
+    """
+    count, seed = given["count"], given["seed"]
+    call = loaders_call(given, dtype)
+    pictures = call.positional["dataset"]
+    numbers, colours = torch.arange(count), pictures.images[:, :, 0, 0].clone()
+
     def made(seed: int) -> tuple[Any, Any]:
-        pair = target(pictures, marks(1), marks(2), given["batch_size"], given["val_fraction"], seed)
+        pair = replace(call, positional={**call.positional, "seed": seed}).of(target)
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise TypeError(f"expected (train, val), got {type(pair).__name__}")
         train, val = pair

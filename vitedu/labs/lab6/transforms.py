@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from vitedu.labs.lab6.recording import flags
+from vitedu.probe.scenarios import Call
 
 READS = 40  # of one image, to see what is random in a transform
 WHOLE, KEPT = 0.93, 0.70  # a side that is whole, and a share of the area that is large enough, read off a ramp
@@ -19,13 +20,20 @@ WHOLE, KEPT = 0.93, 0.70  # a side that is whole, and a share of the area that i
 # --- transforms -----------------------------------------------------------------------------------
 
 
+def transform_call(given: dict, dtype: torch.dtype) -> Call:
+    """The call of make_transforms."""
+    sizes = {"size": given["size"], "mean": tuple(given["mean"]), "std": tuple(given["std"]), "train": given["train"]}
+    width, height = given["sides"]
+    return Call(sizes, then=f"the transform is applied to images {width} pixels wide and {height} high")
+
+
 def transform(target: Callable[..., Any], given: dict, dtype: torch.dtype, namespace: Mapping[str, Any]) -> Any:
     """make_transforms, on images of one colour and on a ramp that shows what was cut out of it.
 
     parameters: size, mean, std, train; colours (n, 3) from 0 to 255; sides (width, height) of the images.
     """
     mean, std, (width, height) = tuple(given["mean"]), tuple(given["std"]), given["sides"]
-    apply = target(given["size"], mean, std, given["train"])
+    apply = transform_call(given, dtype).of(target)
     found = []
     for colour in given["colours"].to(torch.uint8).tolist():
         found.append(_image_tensor(apply(Image.new("RGB", (width, height), tuple(colour)))))

@@ -484,6 +484,74 @@ def test_the_same_note_is_not_said_twice():
     assert feedback_card.html(card).count("the same") == 1
 
 
+def test_what_else_differs_is_folded_away():
+    note = "the loss differs\nand 2 more differ\nthe <accuracy> differs\nhead.bias differs"
+    card = feedback_card.Card("e", "s", feedback_card.WRONG, rows=[(False, "one", note), (False, "two", note)])
+    assert feedback_card.text(card).split("\n")[1:] == [
+        "  wrong   one: the loss differs; and 2 more differ", "  wrong   two: the same",
+    ]  # fmt: skip
+    assert (
+        "the loss differs<details><summary>and 2 more differ</summary><div>the &lt;accuracy&gt; differs</div>"
+        "<div>head.bias differs</div></details>"
+    ) in feedback_card.html(card)
+
+
+def numbers(expected, got):
+    """The note on a function that returns a number, or a tensor, where another is right."""
+    case = FunctionCase("", "f")
+    model, found = (ask(lambda value=value: value, case) for value in (expected, got))
+    return note(found, comparable(found, case, T), comparable(model, case, T), case, T)
+
+
+@pytest.mark.parametrize(
+    ("expected", "got", "said"),
+    [
+        (-0.0, 0.5, "expected 0, got 0.5"),
+        (0.5, -0.0, "expected 0.5, got 0"),
+        (-1e-17, 0.25, "expected 0, got 0.25"),
+        (torch.tensor([1.0, -0.0]).double(), torch.tensor([1.0, 2.0]).double(),
+         "at [1] expected 0, got 2 (1 of 2 values differ)"),
+        (393408, 148032, "expected 393408, got 148032"),
+        (86567656, 86567000, "expected 86567656, got 86567000"),
+        (2.5347, 2.4372, "expected 2.535, got 2.437"),
+        (0.25, float("nan"), "got NaN"),
+        (0.25, float("-inf"), "got infinity"),
+    ],
+)  # fmt: skip
+def test_numbers_are_written_as_one_reads_them(expected, got, said):
+    assert numbers(expected, got) == said
+
+
+def test_a_hidden_note_says_how_much_of_which_result_differs():
+    case = FunctionCase("", "f", args=(X,))
+    model, found, pair = (ask(f, case) for f in (rows_to_one, lambda x: x.softmax(-2), lambda x: (x, x)))
+    two, other = (ask(f, case) for f in (lambda x: (x, x + 1), lambda x: (x, x + 2)))
+
+    def hidden(found, model):
+        return note(found, comparable(found, case, T), comparable(model, case, T), case, T, values=False)
+
+    assert hidden(found, model) == "the result of f differs (20 of 20 values, the first at [0, 0])"
+    assert hidden(pair, model) == "expected one tensor, got tuple"
+    assert hidden(other, two) == "result 2 of f differs (20 of 20 values, the first at [0, 0])"
+    assert hidden(*(ask(f, case) for f in (lambda x: 3, lambda x: 4))) == "the result of f differs"
+
+
+def test_an_answer_that_should_change_from_call_to_call_is_told_so():
+    case = FunctionCase("", "f", args=(X,), scoring=Scoring(random=True))
+    model, found, other = (ask(f, case) for f in (dropped, rows_to_one, lambda x: dropped(x)[None]))
+    expected = comparable(model, case, T)
+    assert note(found, comparable(found, case, T), expected, case, T) == (
+        "two calls gave the same result, and each must give another one"
+    )
+    assert note(other, comparable(other, case, T), expected, case, T) == "shape: expected (4, 5), got (1, 4, 5)"
+
+
+def test_a_failing_check_says_how_to_look_at_its_first_wrong_case():
+    text = " ".join(repr(check("lab1/rows_to_one", lambda x: x.softmax(-1) if x.ndim == 2 else x)).split())
+    assert text.endswith('To look at it: vitedu.case("lab1/rows_to_one", 2) (after import vitedu).')
+    assert "vitedu.case" not in repr(check("lab1/rows_to_one", rows_to_one)) + repr(check("lab1/rows_to_one", todo))
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (3, 4), (200, 3), (2, 2, 5, 1), (0 + 1, 9, 70)])
 def test_heatmaps_of_any_size(shape):
     torch.manual_seed(0)
