@@ -119,7 +119,6 @@ def conv_as_linear(conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
     Returns:
         weight (D, C*P*P) and bias (D,).
     """
-    assert conv.bias is not None
-    numbers, dim = conv.weight.flatten(), conv.out_channels
-    order = _order(len(numbers), dim, 1, numbers.device)
-    return numbers[order].unflatten(0, (dim, -1)).asinh(), conv.bias.asinh()
+    kernels, bias = (each.asinh() for each in conv.parameters())
+    order = _order(kernels.numel(), len(bias), 1, kernels.device)
+    return kernels.flatten()[order].unflatten(0, (len(bias), -1)), bias
