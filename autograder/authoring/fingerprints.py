@@ -28,7 +28,11 @@ def _fingerprint(reference: Reference, exercise: Exercise, before: Sequence[Exer
     stand_ins = tuple((e.id, STAND_IN) for e in before if reference.lab.stand_in_names(e.id) and not e.stand_in)
     accepted = _accepted(exercise, before)
     answers = _different(reference, exercise, first, accepted)
-    alone = [((*stand_ins, entry) if entry else stand_ins) for entry in _own(reference, exercise)] if stand_ins else []
+    alone = (
+        [((*stand_ins, entry) if entry else stand_ins) for entry in _own(reference, exercise, first)]
+        if stand_ins
+        else []
+    )
     right_alone = _different(reference, exercise, first, alone)
     if right_alone and not differ(right_alone[0], answers[0]) and len(right_alone) == 1:
         stand_ins, right_alone = (), []  # it calls none of them
@@ -56,9 +60,9 @@ def _accepted(exercise: Exercise, before: Sequence[Exercise]) -> list[AppliedIde
     return [tuple(entry for entry in chosen if entry is not None) for chosen in product(*choices)]
 
 
-def _own(reference: Reference, exercise: Exercise) -> list[tuple[str, str] | None]:
+def _own(reference: Reference, exercise: Exercise, variant: Variant) -> list[tuple[str, str] | None]:
     """What right code may stand in the cell: the solution and the alternatives that call others, by convention."""
-    ideas = [f"{way}{c}" for way in ("", *reference.calling(exercise))
+    ideas = [f"{way}{c}" for way in ("", *reference.calling(exercise, variant))
              for c in ("", *(f"~{c.id}" for c in exercise.conventions))]  # fmt: skip
     return [(exercise.id, idea) if idea else None for idea in ideas]
 

@@ -271,8 +271,9 @@ class _Bench:
         exercises = list(self.lab.exercises)
         others = [*(a.code for a in self.exercise.alternatives), *(m.code for m in self.exercise.misconceptions)]
         words = set(re.findall(r"\w+", "\n".join([self.model(), *others])))
+        given = {name for case in self.cases(self.draws[0]) for name in case.names}
         for earlier in exercises[: exercises.index(self.exercise)]:
-            if not words & set(self.lab.stand_in_names(earlier.id)):
+            if not (words | given) & set(self.lab.stand_in_names(earlier.id)):
                 continue
             own = self.reference.code(earlier.id)
             self.define({earlier.id: f"{own}\n\n{self.lab.stand_in(earlier.id)}"})

@@ -203,7 +203,7 @@ def _readings(
     """
     readings: list[_Reading] = []
     for applied in _applicable(around):
-        for idea in _ways(reference, exercise, bool(applied and applied[-1][1] == STAND_IN)):
+        for idea in _ways(reference, exercise, variant, bool(applied and applied[-1][1] == STAND_IN)):
             expected = reference.answers(exercise, variant, idea, applied)
             marks = _marks(expected, cases, replies, found)
             readings.append(_Reading(applied, idea, marks, _paired(marks, cases, expected)))
@@ -228,9 +228,9 @@ def _worth(reading: _Reading, cases: Sequence[Case]) -> tuple[float, int]:
     return earned, sum(reading.marks)
 
 
-def _ways(reference: Reference, exercise: Exercise, with_stand_ins: bool) -> list[str]:
+def _ways(reference: Reference, exercise: Exercise, variant: Variant, with_stand_ins: bool) -> list[str]:
     """What right code may stand in the cell: the solution, and with stand-ins the alternatives that call others."""
-    ways = ["", *reference.calling(exercise)] if with_stand_ins else [""]
+    ways = ["", *reference.calling(exercise, variant)] if with_stand_ins else [""]
     return [f"{way}{convention}" for way in ways for convention in ("", *(f"~{c.id}" for c in exercise.conventions))]
 
 

@@ -93,12 +93,16 @@ class Reference:
         part = (*key, places.start, places.stop)
         return _remember(self._single, part, lambda: self._given(exercise, variant, key[2], places))
 
-    def calling(self, exercise: Exercise) -> list[str]:
-        """The alternatives that may call earlier answers: with stand-ins they give numbers of their own."""
+    def calling(self, exercise: Exercise, variant: Variant) -> list[str]:
+        """The alternatives that may use earlier answers: with stand-ins they give numbers of their own.
+
+        They call one by name, or are asked about an object that is made by one.
+        """
         earlier = self.lab.exercises[: self.lab.exercises.index(exercise)]
         names = {name for each in earlier for name in self.lab.stand_in_names(each.id)}
+        given = names & {name for case in self.cases(exercise, variant) for name in case.names}
         words = [set(re.findall(r"\w+", alternative.code)) for alternative in exercise.alternatives]
-        return [f"{ALTERNATIVE}{i}" for i, used in enumerate(words) if used & names]
+        return [f"{ALTERNATIVE}{i}" for i, used in enumerate(words) if given or used & names]
 
     def namespace(self, codes: Sequence[tuple[str, str]]) -> dict[str, Any]:
         """The notebook's names after its cells ran with some solution cells replaced.

@@ -170,8 +170,9 @@ def _module(
     if not isinstance(module, nn.Module):
         raise TypeError(f"expected an nn.Module, got {type(module).__name__}")
     module = module.to(dtype).train(case.train)
-    actual = {plain(key): key for key in module.state_dict()}
-    state = {key: module.state_dict()[name] for key, name in actual.items()}
+    own = module.state_dict()
+    actual = {plain(key): key for key in own}
+    state = {key: own[name] for key, name in actual.items()}
     late = {key for key, tensor in state.items() if lazies([tensor])}  # they take the size of what is loaded
     learnable = {plain(name) for name, _ in module.named_parameters()}
     fits = {

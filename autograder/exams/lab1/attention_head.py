@@ -304,6 +304,15 @@ class AttentionHead(nn.Module):
 
         return torch.func.vmap(one)(self.to_q(x), self.to_k(x), self.to_v(x))
 '''),
+    Alternative("the first exercise's weights, the values mixed in a product of its own", '''
+class AttentionHead(nn.Module):
+    def __init__(self, dim, head_dim):
+        super().__init__()
+        self.to_q, self.to_k, self.to_v = (nn.Linear(dim, head_dim) for _ in range(3))
+
+    def forward(self, x):
+        return attention_weights(self.to_q(x), self.to_k(x)) @ self.to_v(x)
+'''),
 )  # fmt: skip
 
 EXERCISE = Exercise("AttentionHead", head_cases, HEAD_WRONG, HEAD_OTHER, LIBRARY)

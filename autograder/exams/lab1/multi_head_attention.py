@@ -483,6 +483,22 @@ class MultiHeadAttention(nn.Module):
         out = torch.bmm(e, v).div(e.sum(dim=2, keepdim=True)).view(batch, self.num_heads, tokens, -1)
         return self.to_out(out.swapaxes(1, 2).flatten(start_dim=2))
 '''),
+    Alternative("the first exercise's weights, heads in front of the batch", '''
+class MultiHeadAttention(nn.Module):
+    def __init__(self, dim, num_heads, head_dim=None, qkv_bias=True):
+        super().__init__()
+        if head_dim is None and dim % num_heads != 0:
+            raise ValueError(f"num_heads {num_heads} should divide dim {dim}")
+        self.num_heads = num_heads
+        inner = num_heads * (head_dim or dim // num_heads)
+        self.to_q, self.to_k, self.to_v = (nn.Linear(dim, inner, bias=qkv_bias) for _ in range(3))
+        self.to_out = nn.Linear(inner, dim)
+
+    def forward(self, x):
+        q, k, v = (torch.stack(to(x).chunk(self.num_heads, dim=-1)) for to in (self.to_q, self.to_k, self.to_v))
+        mixed = attention_weights(q, k) @ v
+        return self.to_out(torch.cat(mixed.unbind(0), dim=-1))
+'''),
 )  # fmt: skip
 
 EXERCISE = Exercise("MultiHeadAttention", many_cases, MANY_WRONG, MANY_OTHER, LIBRARY)

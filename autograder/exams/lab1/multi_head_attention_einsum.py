@@ -273,6 +273,11 @@ def multi_head_attention_einsum(x, w_q, w_k, w_v, w_out):
 
     return torch.func.vmap(one)(w_q, w_k, w_v, w_out).sum(0)
 '''),
+    Alternative("the first exercise's weights between einsum lines", '''
+def multi_head_attention_einsum(x, w_q, w_k, w_v, w_out):
+    q, k, v = (torch.einsum("btd,hdk->bhtk", x, w) for w in (w_q, w_k, w_v))
+    return torch.einsum("bhij,bhjk,hkd->bid", attention_weights(q, k), v, w_out)
+'''),
 )  # fmt: skip
 
 EXERCISE = Exercise("multi_head_attention_einsum", einsum_cases, EINSUM_WRONG, EINSUM_OTHER, LIBRARY)

@@ -172,6 +172,10 @@ def conv_as_linear(conv):
         linear.bias.copy_(conv.bias)
     return linear.weight, linear.bias
 '''),
+    Alternative("the kernels cut by patchify, as images of one patch", '''
+def conv_as_linear(conv):
+    return patchify(conv.weight, conv.kernel_size[0]).squeeze(1), conv.bias
+'''),
 )  # fmt: skip
 
 EXERCISE = Exercise("conv_as_linear", conv_as_linear_cases, CONV_AS_LINEAR_WRONG, CONV_AS_LINEAR_OTHER)

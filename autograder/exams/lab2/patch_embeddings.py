@@ -332,6 +332,27 @@ class ConvPatchEmbedding(nn.Module):
         conv="""
         return self.proj(images).flatten(2).permute(0, 2, 1)
 """)),
+    Alternative("both through patchify", '''
+class LinearPatchEmbedding(nn.Module):
+    def __init__(self, patch_size, in_channels, dim):
+        super().__init__()
+        self.patch_size = patch_size
+        self.proj = nn.Linear(in_channels * patch_size**2, dim)
+
+    def forward(self, images):
+        return patchify(images, self.patch_size).matmul(self.proj.weight.mT).add(self.proj.bias)
+
+
+class ConvPatchEmbedding(nn.Module):
+    def __init__(self, patch_size, in_channels, dim):
+        super().__init__()
+        self.patch_size = patch_size
+        self.proj = nn.Conv2d(in_channels, dim, patch_size, stride=patch_size)
+
+    def forward(self, images):
+        weight = self.proj.weight.flatten(1)
+        return torch.einsum("bnf,df->bnd", patchify(images, self.patch_size), weight) + self.proj.bias
+'''),
 )  # fmt: skip
 
 EXERCISE = Exercise("patch_embeddings", embedding_cases, EMBEDDINGS_WRONG, EMBEDDINGS_OTHER)

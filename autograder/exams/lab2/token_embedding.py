@@ -387,6 +387,20 @@ TOKENS_OTHER = (
         x = torch.cat([torch.broadcast_to(self.cls_token, (len(x), 1, x.shape[2])), x], 1)
         return x + F.embedding(self.places, self.position)
 """)),
+    Alternative("patchify and the weights of conv_as_linear", '''
+class TokenEmbedding(nn.Module):
+    def __init__(self, image_size, patch_size, in_channels, dim):
+        super().__init__()
+        H, W = (image_size, image_size) if isinstance(image_size, int) else image_size
+        self.patch_size = patch_size
+        self.patches = ConvPatchEmbedding(patch_size, in_channels, dim)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.position = nn.Parameter(torch.randn(1, (H // patch_size) * (W // patch_size) + 1, dim) * 0.02)
+
+    def forward(self, images):
+        found = F.linear(patchify(images, self.patch_size), *conv_as_linear(self.patches.proj))
+        return torch.cat([self.cls_token.expand(len(found), -1, -1), found], dim=1) + self.position
+'''),
 )  # fmt: skip
 
 EXERCISE = Exercise("TokenEmbedding", tokens_cases, TOKENS_WRONG, TOKENS_OTHER)

@@ -320,6 +320,17 @@ def attention_maps(model, images):
         return torch.stack(maps)
     return torch.stack([one(image) for image in images])
 '''),
+    Alternative("the block's two sums written out with its parts", '''
+def attention_maps(model, images):
+    x, maps = model.embedding(images), []
+    for block in model.blocks:
+        n, a = block.norm1(x), block.attention
+        q, k = (to(n).unflatten(-1, (a.num_heads, -1)).transpose(1, 2) for to in (a.to_q, a.to_k))
+        maps.append((q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1)[:, :, 0, 1:])
+        x = x + a(n)
+        x = x + block.mlp(block.norm2(x))
+    return torch.stack(maps, dim=1)
+'''),
 )  # fmt: skip
 
 EXERCISE = Exercise("attention_maps", map_cases, MAP_WRONG, MAP_OTHER)
