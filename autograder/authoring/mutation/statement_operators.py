@@ -9,7 +9,7 @@ import ast
 import itertools
 from collections.abc import Iterator
 
-from autograder.authoring.mutation.code_operators import New, Operator, constant, filled, remade
+from autograder.authoring.mutation.code_operators import New, Operator, constant, filled, is_library, remade
 from autograder.authoring.mutation.places import Place, is_docstring
 
 FIXED = (ast.Return, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -39,18 +39,36 @@ def dedent_statement(place: Place) -> Iterator[New]:
 
 
 def swap_statements(place: Place) -> Iterator[New]:
-    """Two neighbouring statements of a body in the other order."""
+    """Two neighbouring statements of a body in the other order, where that may matter."""
     body = getattr(place.node, "body", None)
     if isinstance(body, list):
         for i, (first, second) in enumerate(itertools.pairwise(body)):
-            if not isinstance(second, FIXED) and not isinstance(first, FIXED) and not is_docstring(first):
+            fixed = isinstance(first, FIXED) or isinstance(second, FIXED) or is_docstring(first)
+            if not fixed and not _independent(first, second):
                 yield remade(place.node, body=[*body[:i], second, first, *body[i + 2 :]])
+
+
+def _independent(first: ast.stmt, second: ast.stmt) -> bool:
+    """Whether both only give names to what libraries compute, and neither reads a name that the other gives."""
+    bound: list[set[str]] = []
+    for statement in (first, second):
+        if not isinstance(statement, ast.Assign) or not all(_of_library(call) for call in ast.walk(statement.value)):
+            return False
+        bound.append({ast.unparse(target) for target in statement.targets})
+    read = [{ast.unparse(node) for node in ast.walk(each.value)} for each in (first, second)]  # type: ignore[attr-defined]
+    return not (bound[0] & (read[1] | bound[1]) or bound[1] & read[0])
+
+
+def _of_library(node: ast.AST) -> bool:
+    """Whether it is no call, or one into a library, such as `torch.cat(...)` or `nn.Linear(...)`."""
+    return not isinstance(node, ast.Call) or (isinstance(node.func, ast.Attribute) and is_library(node.func.value))
 
 
 def repeat_statement(place: Place) -> Iterator[New]:
     """A statement that is executed twice."""
-    if isinstance(place.node, (ast.Expr, ast.AugAssign)) and place.index is not None:
-        yield [place.node, place.node]
+    statement = isinstance(place.node, (ast.Expr, ast.AugAssign)) and place.index is not None
+    if statement and "super()" not in ast.unparse(place.node):
+        yield [place.node, place.node]  # type: ignore[list-item]
 
 
 def plain_assignment(place: Place) -> Iterator[New]:
