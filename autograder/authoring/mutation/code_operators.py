@@ -24,6 +24,7 @@ COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.Gt: (ast.GtE, ast.LtE), ast.GtE: (ast.Gt, ast.Lt), ast.Is: (ast.IsNot,), ast.IsNot: (ast.Is,),
     ast.In: (ast.NotIn,), ast.NotIn: (ast.In,),
 }  # fmt: skip
+SYMMETRIC = ("transpose", "swapaxes", "maximum", "minimum", "equal", "allclose")  # calls with two arguments alike
 COMMUTATIVE = (ast.Add, ast.Mult, ast.BitAnd, ast.BitOr, ast.BitXor)
 
 
@@ -128,7 +129,7 @@ def drop_argument(place: Place) -> Iterator[New]:
 def swap_arguments(place: Place) -> Iterator[New]:
     """f(a, b) -> f(b, a)"""
     node = place.node
-    if isinstance(node, ast.Call) and not in_error(place):
+    if isinstance(node, ast.Call) and not in_error(place) and called(node) not in SYMMETRIC:
         yield from (remade(node, args=args) for args in _swapped(node.args))
 
 
@@ -197,7 +198,9 @@ def other_name(place: Place) -> Iterator[New]:
     """
     node, function = place.node, place.function
     if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and function is not None and place.field != "func":
-        yield from (ast.Name(name, ast.Load()) for name in _beside(node.id, _local_names(function)))
+        alike = _aliases(function, node.id)
+        others = _beside(node.id, [name for name in _local_names(function) if name not in alike])
+        yield from (ast.Name(name, ast.Load()) for name in others)
     elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and _is_self(node.value):
         around = next((scope for scope in reversed(place.scopes) if isinstance(scope, ast.ClassDef)), None)
         if around is not None:
@@ -224,6 +227,16 @@ def _local_names(function: Function) -> list[str]:
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.append(node.id)
     return list(dict.fromkeys(names))
+
+
+def _aliases(function: Function, name: str) -> set[str]:
+    """Other names for the same value: P and patch_size after `P = patch_size`."""
+    pairs = [
+        {ast.unparse(node.targets[0]), ast.unparse(node.value)}
+        for node in ast.walk(function)
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name) and len(node.targets) == 1
+    ]
+    return {other for pair in pairs if name in pair for other in pair} - {name}
 
 
 def _attributes(around: ast.ClassDef) -> list[str]:

@@ -9,7 +9,7 @@ import ast
 import itertools
 from collections.abc import Iterator
 
-from autograder.authoring.mutation.code_operators import New, Operator, constant, filled, is_library, remade
+from autograder.authoring.mutation.code_operators import New, Operator, called, constant, filled, is_library, remade
 from autograder.authoring.mutation.places import Place, is_docstring
 
 FIXED = (ast.Return, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -50,6 +50,8 @@ def swap_statements(place: Place) -> Iterator[New]:
 
 def _independent(first: ast.stmt, second: ast.stmt) -> bool:
     """Whether both only give names to what libraries compute, and neither reads a name that the other gives."""
+    if "super()" in ast.unparse(first):
+        return True  # what a module does before that is a matter of taste, or an error at once
     bound: list[set[str]] = []
     for statement in (first, second):
         if not isinstance(statement, ast.Assign) or not all(_of_library(call) for call in ast.walk(statement.value)):
@@ -60,8 +62,10 @@ def _independent(first: ast.stmt, second: ast.stmt) -> bool:
 
 
 def _of_library(node: ast.AST) -> bool:
-    """Whether it is no call, or one into a library, such as `torch.cat(...)` or `nn.Linear(...)`."""
-    return not isinstance(node, ast.Call) or (isinstance(node.func, ast.Attribute) and is_library(node.func.value))
+    """Whether it is no call, or one into a library or of a class: `torch.cat(...)`, `nn.Linear(...)`, `Head(...)`."""
+    if not isinstance(node, ast.Call) or called(node)[:1].isupper() or called(node) == "isinstance":
+        return True
+    return isinstance(node.func, ast.Attribute) and is_library(node.func.value)
 
 
 def repeat_statement(place: Place) -> Iterator[New]:

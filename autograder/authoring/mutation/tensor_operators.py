@@ -160,10 +160,10 @@ def _around(*sources: str) -> Operator:
 
 
 def in_place(place: Place) -> Iterator[New]:
-    """a + b -> a.add_(b); a.exp() -> a.exp_(); x = x + a -> x += a"""
+    """a + b -> a.add_(b), where a is no result that nobody else has; a.exp() -> a.exp_(); x = x + a -> x += a"""
     node = place.node
     names = {ast.Add: "add_", ast.Sub: "sub_", ast.Mult: "mul_", ast.Div: "div_"}
-    if isinstance(node, ast.BinOp) and type(node.op) in names and not isinstance(node.left, ast.Constant):
+    if isinstance(node, ast.BinOp) and type(node.op) in names and not isinstance(node.left, (ast.Constant, ast.BinOp)):
         yield ast.Call(ast.Attribute(node.left, names[type(node.op)], ast.Load()), [node.right], [])
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in IN_PLACE:
         yield remade(node, func=remade(node.func, attr=node.func.attr + "_"))

@@ -63,9 +63,10 @@ def sdpa_cases(variant: Variant) -> list[FunctionCase]:
     far = FunctionCase(name, "scaled_dot_product_attention", args, scoring=half)
     tq, tk, *widths = sizes()
     single = case("one sample with one head, a mask (T, T)", (1, 1), [tq, tk, *widths], variant.mask(tq, tk))
-    lone = case("no mask, one sample, one query", (1,), [1, *sizes()[1:]])
     mask = variant.mask(tq, tk)
     other = dataclasses.replace(single, name="another mask of the same shape", args=(*single.args[:3], mask))
+    _, tk, *widths = sizes()
+    lone = case("one query, no leading dimension, a mask (Tk,)", (), [1, tk, *widths], variant.mask(tk))
     cases = [*cases, large, far]
     return cases + [dataclasses.replace(each, scoring=half) for each in (single, other, lone)]
 
