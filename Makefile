@@ -8,7 +8,7 @@ SPREAD := -n 3 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo demo-all equality lab check test test-hostile notebooks verify proofs bench bench-accuracy bench-grading bench-walls clean sandbox wheels
+.PHONY: help setup demo demo-all equality lab check test test-hostile notebooks verify mutants mutants-all proofs bench bench-accuracy bench-grading bench-walls clean sandbox wheels
 
 help: ## show this list
 	@echo "make TARGET [PYTHON=/path/to/python3.11]"
@@ -54,9 +54,16 @@ wheels: $(READY) ## build dist/: vitedu for students, and vitedu-autograder, wit
 verify: $(READY) ## prove the exams on all variants of three secrets: wrong ideas caught and named, right answers accepted
 	$(BIN)/autograder verify
 
-proofs: $(READY) ## what CI proves beside the tests: exams on fewer variants, solution notebooks, environment.yml
+mutants: $(READY) ## change right code by machine: every change loses points, or stands in equivalent_mutants.csv
+	$(BIN)/autograder verify --mutants
+
+mutants-all: $(READY) ## the same with every change of every alternative (some hours)
+	$(BIN)/autograder verify --mutants --all-alternatives
+
+proofs: $(READY) ## what CI proves beside the tests: exams on fewer variants, 100 mutants, solution notebooks, environment.yml
 	$(BIN)/pytest -m long -n 2
 	$(BIN)/autograder verify --secrets 1 --variants 4 --pairs 1
+	$(BIN)/autograder verify --mutants --limit 100
 
 bench-accuracy: $(READY) ## the accuracy exam on fresh seeds: right code and every broken variant (half an hour and more)
 	$(BIN)/python benchmarks/accuracy.py

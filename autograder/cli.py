@@ -63,6 +63,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--variants", type=int, choices=several, default=16, metavar="N", help="of each (default 16)")
     paired = "variants for pairs of an earlier exercise's stand-in and this one (default: all)"
     command.add_argument("--pairs", type=_count, default=48, metavar="N", help=paired)
+    mutants = "instead: change right code by machine, a little at a time, and see that every change loses points"
+    command.add_argument("--mutants", action="store_true", help=mutants)
+    command.add_argument("--limit", type=_count, metavar="N", help="of the mutants only so many, always the same")
+    command.add_argument("--all-alternatives", action="store_true", help="not only twenty mutants of them an exercise")
     command.set_defaults(run=_verify)
 
     command = commands.add_parser("new-exercise", help="write the skeleton of an exercise: cells, exam and test")
@@ -131,6 +135,8 @@ def _verify(args: argparse.Namespace) -> int:
     if args.json:  # a file that cannot be written shows now, not after minutes
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.open("a").close()
+    if args.mutants:
+        return _verify_mutants(args)
     proofs = verify(chosen, args.workers, args.secrets, args.variants, args.pairs)
     print(alternatives(proofs))
     print(table(proofs))
@@ -139,6 +145,25 @@ def _verify(args: argparse.Namespace) -> int:
     problems = sum(len(proof.problems) for proof in proofs)
     print(f"{problems} problems." if problems else "Every exam holds.")
     return 1 if problems else 0
+
+
+def _verify_mutants(args: argparse.Namespace) -> int:
+    from autograder.authoring.mutation import report
+    from autograder.authoring.mutation.hunt import hunt, select
+    from autograder.authoring.prove_exams import exams
+
+    chosen, known = exams(args.labs), report.equivalents()
+    outcomes = report.explained(hunt(select(chosen, args.all_alternatives, args.limit), args.workers), known)
+    print(report.table(outcomes))
+    if args.json:
+        report.write_json(outcomes, args.json)
+    for sentence in report.stale(known, select(chosen, all_alternatives=True), outcomes):
+        print(sentence)
+    left = sum(outcome.state == "survived" for outcome in outcomes)
+    if left:
+        print(report.survivors(outcomes))
+    print(f"{left} mutants survive." if left else "Every mutant is killed or explained.")
+    return 1 if left else 0
 
 
 def _new_exercise(args: argparse.Namespace) -> int:

@@ -126,6 +126,10 @@ def _call(
     parameters: Mapping[str, Tensor],
     **about: Any,
 ) -> Answer:
+    if case.before:
+        with torch.no_grad():
+            target(*(_arranged(serialization.as_dtype(a, dtype), case) for a in case.before))
+
     def inputs(gradients: bool) -> tuple[list[Any], dict[str, Any]]:
         args = [serialization.as_dtype(a, dtype) for a in case.args]
         kwargs = {name: serialization.as_dtype(a, dtype) for name, a in case.kwargs.items()}

@@ -105,10 +105,12 @@ class FunctionCase(_Case):
             call. A single layer is passed as it is.
         weights: of that model.
         frozen: beginnings of the names of that model's parameters that need no gradient.
+        before: arguments of an earlier call, such as one with a larger batch; what it gives is not looked at.
     """
 
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    before: tuple[Any, ...] = ()
     gradients: bool = False
     layout: str = ""
     any_dtype: bool = False
@@ -127,6 +129,7 @@ class ModuleCase(_Case):
 
     Attributes:
         args, kwargs, layout: as in FunctionCase.
+        before: the same; the earlier call is one of the same object.
         gradients: the same, and with respect to every parameter.
         init, init_kwargs: constructor arguments.
         weights: every entry that the module's state_dict must have, and its value.
@@ -139,6 +142,7 @@ class ModuleCase(_Case):
 
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    before: tuple[Any, ...] = ()
     init: tuple[Any, ...] = ()
     init_kwargs: Mapping[str, Any] = field(default_factory=dict)
     weights: Mapping[str, Tensor] = field(default_factory=dict)
@@ -265,6 +269,7 @@ class Answer:
 
 
 KINDS: dict[str, type[Case]] = {"function": FunctionCase, "module": ModuleCase, "scenario": ScenarioCase}
+POSITIONAL = ("args", "before", "init")
 HERE = ("name", "scoring")  # fields that stay with the judge
 
 
@@ -285,7 +290,7 @@ def to_json(case: Case, prefix: str, tensors: dict[str, Tensor]) -> dict[str, An
     sent: dict[str, Any] = {"kind": next(kind for kind, cls in KINDS.items() if isinstance(case, cls))}
     for name in (each.name for each in fields(case) if each.name not in HERE):
         value = getattr(case, name)
-        if name in ("args", "init"):
+        if name in POSITIONAL:
             value = _numbered(value)
         if value:
             is_mapping = isinstance(value, Mapping)
@@ -300,7 +305,7 @@ def from_json(sent: Mapping[str, Any], tensors: dict[str, Tensor]) -> Case:
         for name, value in sent.items()
         if name != "kind"
     }
-    positional: dict[str, Any] = {name: tuple(values[name].values()) for name in ("args", "init") if name in values}
+    positional: dict[str, Any] = {name: tuple(values[name].values()) for name in POSITIONAL if name in values}
     return KINDS[sent["kind"]](name="", **values | positional)
 
 

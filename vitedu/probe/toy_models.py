@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +10,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-LAYERS = {
+
+class Tokens(nn.Module):
+    """Bare parameters, as a Vision Transformer has them: a token in front of (B, N, D), positions for all N + 1."""
+
+    def __init__(self, tokens: int, dim: int) -> None:
+        super().__init__()
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.position = nn.Parameter(torch.zeros(1, tokens + 1, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, D) -> (B, N + 1, D)."""
+        return torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1) + self.position
+
+
+LAYERS: dict[str, type[nn.Module]] = {"Tokens": Tokens} | {
     name: getattr(nn, name)
     for name in (
         "Linear", "Conv2d", "LayerNorm", "BatchNorm1d", "BatchNorm2d", "Flatten", "Tanh", "GELU", "ReLU", "Dropout",
@@ -48,8 +63,8 @@ def build(layers: Layers, weights: Mapping[str, Tensor], frozen: Sequence[str], 
     """The model of a question.
 
     Args:
-        layers: (name, class, arguments), in order; the class "same" uses the layer that its one
-            argument names once more, so that both share their parameters.
+        layers: (name, class, arguments), in order; the class "same" uses the layer that its one argument names
+            once more, and "tied" makes another one like it, which shares its weight and has a bias of its own.
         weights: by state_dict key.
         frozen: beginnings of the names of parameters that need no gradient.
 
@@ -58,7 +73,10 @@ def build(layers: Layers, weights: Mapping[str, Tensor], frozen: Sequence[str], 
     """
     made: OrderedDict[str, nn.Module] = OrderedDict()
     for name, kind, arguments in layers:
-        made[name] = made[arguments[0]] if kind == "same" else LAYERS[kind](*arguments)
+        if kind in ("same", "tied"):
+            made[name] = made[arguments[0]] if kind == "same" else _tied(made[arguments[0]])
+        else:
+            made[name] = LAYERS[kind](*arguments)
     model: nn.Module = SmallModel(made) if len(made) > 1 else next(iter(made.values()))
     model = model.to(dtype)
     own = model.state_dict()
@@ -68,3 +86,10 @@ def build(layers: Layers, weights: Mapping[str, Tensor], frozen: Sequence[str], 
         if name.startswith(tuple(frozen)):
             parameter.requires_grad_(False)
     return model
+
+
+def _tied(layer: nn.Module) -> nn.Module:
+    """A layer like this one, with the same parameter as its weight."""
+    other = copy.deepcopy(layer)
+    other.weight = layer.weight
+    return other

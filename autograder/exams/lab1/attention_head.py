@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
 
-from autograder.exams.lab1.shared import CODE, LIBRARY, REPORTS, TRACKERS, WRITING
+from autograder.exams.lab1.shared import CODE, LIBRARY, REPORTS, TRACKERS, WIDE, WRITING, lift_layers, quarters
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Variant
-from vitedu.probe.case import ModuleCase
+from vitedu.probe.case import ModuleCase, Scoring
 
 
 def head_weights(variant: Variant, dim: int, width: int) -> dict[str, torch.Tensor]:
@@ -21,7 +22,7 @@ def head_weights(variant: Variant, dim: int, width: int) -> dict[str, torch.Tens
 
 
 def head_cases(variant: Variant) -> list[ModuleCase]:
-    """A head narrower and one wider than its token, and a lone sample."""
+    """A head narrower and one wider than its token, a lone sample, a lone token, a second call, and large scores."""
 
     def case(name: str, batch: int, tokens: int, dim: int, width: int, **options: Any) -> ModuleCase:
         x, weights = variant.normal(batch, tokens, dim, scale=1.5), head_weights(variant, dim, width)
@@ -34,6 +35,19 @@ def head_cases(variant: Variant) -> list[ModuleCase]:
     cases.append(case("a head wider than the token", batch, tokens, dim, width))
     tokens, dim, width = variant.sizes(3, 2, 9)
     cases.append(case("one sample alone", 1, tokens, dim, width))
+    batch, dim, width = variant.sizes(3, 2, 9)
+    alone = Scoring(share=0.25, paired=True)  # its weight is 1, whatever the scores are
+    cases.append(case("one token alone", batch, 1, dim, width, scoring=alone))
+    half = Scoring(share=0.5)
+    batch, tokens, dim, width, *first = variant.sizes(6, 2, 9)
+    before = (variant.normal(*first, dim),)
+    name = "a second call, with another number of samples and of tokens"
+    cases.append(case(name, batch, tokens, dim, width, before=before, scoring=half))
+    for sign, where in ((1, "above"), (-1, "below")):
+        batch, tokens, dim = variant.sizes(3, 2, 9)
+        far = case(f"a wide head, all scores far {where} zero", batch, tokens, dim, WIDE, scoring=half)
+        lift_layers(far.weights, sign)
+        cases.append(dataclasses.replace(far, args=(quarters(far.args[0]),)))
     return cases
 
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 
-from autograder.exams.lab1.shared import CODE, LIBRARY, REPORTS, TRACKERS, WRITING
+from autograder.exams.lab1.shared import CODE, LIBRARY, REPORTS, TRACKERS, WIDE, WRITING, lifted
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Variant
-from vitedu.probe.case import FunctionCase
+from vitedu.probe.case import FunctionCase, Scoring
 
 
 def weights_cases(variant: Variant) -> list[FunctionCase]:
-    """Zero, one, and two leading dimensions, a square one, and scores that overflow exp."""
+    """Zero, one, and two leading dimensions, a square one, lone samples, and scores that overflow exp."""
 
     def case(name: str, lead: tuple[int, ...], tq: int, tk: int, width: int, **options: Any) -> FunctionCase:
         args = (variant.normal(*lead, tq, width), variant.normal(*lead, tk, width))
@@ -35,6 +35,16 @@ def weights_cases(variant: Variant) -> list[FunctionCase]:
     q = axes[variant.normal(batch, tq, tk).argmax(-1)] + variant.normal(batch, tq, width)
     k = axes[:tk] + variant.normal(batch, tk, width)
     cases.append(FunctionCase("scores in the thousands", "attention_weights", (q, k)))
+
+    tq, tk, width = variant.sizes(3, 2, 9)
+    half = Scoring(share=0.5)
+    cases.append(case("one sample with one head", (1, 1), tq, tk, width, scoring=half))
+    tk, width = variant.sizes(2, 2, 9)
+    cases.append(case("one sample, one query", (1,), 1, tk, width, scoring=half))
+    tq, tk = variant.sizes(2, 3, 9)
+    q, k = lifted(variant.normal(2, tq, WIDE), variant.normal(2, tk, WIDE))
+    name = "wide heads, all scores far above zero or far below"
+    cases.append(FunctionCase(name, "attention_weights", (q, k), scoring=half))
     return cases
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from autograder.exams.lab1.shared import CODE, LIBRARY, REPORTS, TRACKERS, WRITING
+from autograder.exams.lab1.shared import CODE, LIBRARY, REPORTS, TRACKERS, WIDE, WRITING, lift_layers, quarters
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Variant
 from vitedu.probe.case import ModuleCase, Scoring
@@ -26,7 +28,7 @@ def many_weights(variant: Variant, dim: int, inner: int, qkv_bias: bool = True) 
 
 
 def many_cases(variant: Variant) -> list[ModuleCase]:
-    """Each constructor argument given and left out, a lone sample, and sizes that must be refused."""
+    """Each constructor argument given and left out, lone samples, heads and tokens, large scores, refused sizes."""
 
     def case(name: str, batch: int, tokens: int, init: tuple[int, ...], inner: int, **options: Any) -> ModuleCase:
         weights = many_weights(variant, init[0], inner, options.get("init_kwargs", {}).get("qkv_bias", True))
@@ -63,7 +65,25 @@ def many_cases(variant: Variant) -> list[ModuleCase]:
         "sizes that do not split are refused", "MultiHeadAttention",
         init=(dim, heads), construct_only=True, scoring=Scoring(raises=(dim, heads), share=0.5),
     )  # fmt: skip
-    return [*cases, refused]
+    return [*cases, *_edges(variant, case), refused]
+
+
+def _edges(variant: Variant, case: Callable[..., ModuleCase]) -> list[ModuleCase]:
+    """Sizes of 1, a second call, and scores that are far from zero."""
+    half = Scoring(share=0.5)
+    batch, tokens, width, dim = variant.sizes(4, 2, 9)
+    cases = [case("a single head", batch, tokens, (dim, 1, width), width, scoring=half)]
+    batch, dim, heads, width = variant.sizes(4, 2, 7)
+    alone = Scoring(share=0.25, paired=True)  # its weight is 1, whatever the scores are
+    cases.append(case("one token alone", batch, 1, (dim, heads, width), heads * width, scoring=alone))
+    batch, tokens, heads, width, dim, *first = variant.sizes(7, 2, 9)
+    before = (variant.normal(*first, dim),)
+    name = "a second call, with another number of samples and of tokens"
+    cases.append(case(name, batch, tokens, (dim, heads, width), heads * width, before=before, scoring=half))
+    batch, tokens, dim = variant.sizes(3, 3, 9)
+    far = case("wide heads, all scores far above or below zero", batch, tokens, (dim, 2, WIDE), 2 * WIDE, scoring=half)
+    lift_layers(far.weights, 1, -1)
+    return [*cases, dataclasses.replace(far, args=(quarters(far.args[0]),))]
 
 
 M = CODE["MultiHeadAttention"]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
-from autograder.exams.lab1.shared import CODE, LIBRARY, REPORTS, TRACKERS, WRITING
+from autograder.exams.lab1.shared import CODE, LIBRARY, LIFT, REPORTS, TRACKERS, WIDE, WRITING, quarters
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Variant
-from vitedu.probe.case import FunctionCase
+from vitedu.probe.case import FunctionCase, Scoring
 
 
 def einsum_cases(variant: Variant) -> list[FunctionCase]:
-    """Narrow and wide heads, a lone sample, and five sizes of which no two are equal."""
+    """Narrow and wide heads, lone samples and heads, large scores, and five sizes of which no two are equal."""
 
     def case(name: str, batch: int, tokens: int, dim: int, heads: int, width: int, **options: Any) -> FunctionCase:
         into = [variant.normal(heads, dim, width, scale=dim**-0.5) for _ in range(3)]
@@ -25,7 +26,18 @@ def einsum_cases(variant: Variant) -> list[FunctionCase]:
     (width,), (batch, tokens, dim, heads) = variant.sizes(1, 8, 9), variant.sizes(4, 2, 6)
     cases.append(case("heads wider than a token", batch, tokens, dim, heads, width))
     cases.append(case("one sample alone", 1, *variant.sizes(4, 2, 7)))
-    return cases
+    half = Scoring(share=0.5)
+    batch, tokens, dim, width = variant.sizes(4, 2, 7)
+    cases.append(case("a single head", batch, tokens, dim, 1, width, scoring=half))
+    batch, dim, heads, width = variant.sizes(4, 2, 7)
+    alone = Scoring(share=0.25, paired=True)  # its weight is 1, whatever the scores are
+    cases.append(case("one token alone", batch, 1, dim, heads, width, scoring=alone))
+    far = case("wide heads, all scores far above or below zero", *variant.sizes(3, 3, 9), 2, WIDE, scoring=half)
+    x, w_q, w_k = (quarters(t) for t in far.args[:3])
+    x[..., -1] = 1  # through this feature the last one of each head's queries and keys is always the same
+    w_q[:, :, -1] = w_k[:, :, -1] = 0
+    w_q[:, -1, -1], w_k[0, -1, -1], w_k[1, -1, -1] = LIFT, LIFT, -LIFT
+    return [*cases, dataclasses.replace(far, args=(x, w_q, w_k, *far.args[3:]))]
 
 
 E = CODE["multi_head_attention_einsum"]

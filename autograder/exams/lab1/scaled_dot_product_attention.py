@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 
-from autograder.exams.lab1.shared import CODE, LIBRARY, REPORTS, TRACKERS, WRITING
+from autograder.exams.lab1.shared import CODE, LIBRARY, REPORTS, TRACKERS, WIDE, WRITING, lifted
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Variant
-from vitedu.probe.case import FunctionCase
+from vitedu.probe.case import FunctionCase, Scoring
 
 
 def sdpa_cases(variant: Variant) -> list[FunctionCase]:
-    """Every shape of mask that the docstring allows, no mask, and scores that overflow exp."""
+    """Every shape of mask that the docstring allows, no mask, lone samples, and scores that overflow exp."""
 
     def sizes() -> list[int]:
         # Tq, Tk, K, Dv: sequences so long that dropout does not leave two calls equal by chance.
@@ -52,7 +54,21 @@ def sdpa_cases(variant: Variant) -> list[FunctionCase]:
     for tensor in large.args[:2]:
         tensor.mul_(16).round_().div_(16)[..., -1] = 50
     large.args[2].mul_(0.25)
-    return [*cases, large]
+
+    half = Scoring(share=0.5)
+    tq, _, dv, _ = sizes()
+    q, k = lifted(variant.normal(2, tq, WIDE), variant.normal(2, tk, WIDE))
+    args = (q, k, variant.normal(2, tk, dv, scale=0.25), variant.mask(2, 1, tk))
+    name = "a mask with wide heads, all scores far above zero or far below"
+    far = FunctionCase(name, "scaled_dot_product_attention", args, scoring=half)
+    tq, tk, *widths = sizes()
+    single = case("one sample with one head, a mask (T, T)", (1, 1), [tq, tk, *widths], variant.mask(tq, tk))
+    mask = variant.mask(tq, tk)
+    other = dataclasses.replace(single, name="another mask of the same shape", args=(*single.args[:3], mask))
+    _, tk, *widths = sizes()
+    lone = case("one query, no leading dimension, a mask (Tk,)", (), [1, tk, *widths], variant.mask(tk))
+    cases = [*cases, large, far]
+    return cases + [dataclasses.replace(each, scoring=half) for each in (single, other, lone)]
 
 
 S = CODE["scaled_dot_product_attention"]

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from autograder.exams.lab2.shared import CODE, WRITING
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Variant
-from vitedu.probe.case import FunctionCase
+from vitedu.probe.case import FunctionCase, Scoring
 
 
 def conv_as_linear_cases(variant: Variant) -> list[FunctionCase]:
-    """Few and many features, one and three channels; the sizes of a kernel are pairwise distinct."""
+    """Few and many features, or one, one and three channels; the sizes of a kernel are pairwise distinct."""
 
-    def case(name: str, channels: int, dim: int, patch: int) -> FunctionCase:
+    def case(name: str, channels: int, dim: int, patch: int, **options: Any) -> FunctionCase:
         weights = variant.weights({"conv.weight": (dim, channels, patch, patch), "conv.bias": (dim,)})
         model = (("conv", "Conv2d", (channels, dim, patch, patch)),)
-        return FunctionCase(name, "conv_as_linear", model=model, weights=weights)
+        return FunctionCase(name, "conv_as_linear", model=model, weights=weights, **options)
 
     channels, patch = variant.sizes(2, 2, 5)
     (dim,) = variant.sizes(1, 6, 9)
@@ -25,7 +27,9 @@ def conv_as_linear_cases(variant: Variant) -> list[FunctionCase]:
     dim, patch = variant.sizes(2, 2, 6)
     cases.append(case("one channel", 1, dim, patch))
     dim, patch = variant.sizes(2, 2, 7, without=(3,))
-    return [*cases, case("three channels", 3, dim, patch)]
+    cases.append(case("three channels", 3, dim, patch))
+    channels, patch = variant.sizes(2, 2, 5)
+    return [*cases, case("one feature", channels, 1, patch, scoring=Scoring(share=0.5))]
 
 
 L = CODE["conv_as_linear"]

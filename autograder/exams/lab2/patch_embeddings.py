@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from autograder.exams.lab2.shared import CODE, TRACKERS, WRITING, sizes
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Variant
-from vitedu.probe.case import ModuleCase
+from vitedu.probe.case import ModuleCase, Scoring
 
 
 def embedding_cases(variant: Variant) -> list[ModuleCase]:
-    """The same four questions to each class: wide, tall, gray, and non-contiguous images."""
+    """The same questions to each class: wide, tall, gray, and non-contiguous images, a lone one, a second call."""
 
-    def case(target: str, what: str, grid: str, channels: int = 0, **options: Any) -> ModuleCase:
+    def case(target: str, what: str, grid: str, channels: int = 0, alone: bool = False, **options: Any) -> ModuleCase:
         batch, channels, patch, h, w = sizes(variant, grid, channels)
+        batch = 1 if alone else batch
         (dim,) = variant.sizes(1, 7, 11, without=(h * w, channels * patch**2))
         weight = (dim, channels * patch**2) if target.startswith("Linear") else (dim, channels, patch, patch)
         return ModuleCase(
@@ -32,6 +34,14 @@ def embedding_cases(variant: Variant) -> list[ModuleCase]:
             case(target, "more rows than columns, three channels", "tall", 3),
             case(target, f"images {how}", "wide", layout=layout),
         ]
+    half = Scoring(share=0.5)
+    for target in ("LinearPatchEmbedding", "ConvPatchEmbedding"):
+        cases.append(case(target, "one image alone", "tall", alone=True, scoring=half))
+        second = case(target, "a second call, with fewer and smaller images", "wide", scoring=half)
+        (images,), (patch, *_) = second.args, second.init
+        batch, channels, height, width = images.shape
+        before = variant.normal(batch + 2, channels, height + patch, width + 2 * patch)
+        cases.append(dataclasses.replace(second, before=(before,)))
     return cases
 
 

@@ -11,7 +11,7 @@ from vitedu.probe.case import FunctionCase, Scoring
 
 
 def patchify_cases(variant: Variant) -> list[FunctionCase]:
-    """Wide, tall, and square images, one and three channels, both layouts in memory, and misfits to refuse."""
+    """Wide, tall, and square images, one and three channels, both layouts in memory, lone ones, misfits to refuse."""
 
     def case(name: str, batch: int, channels: int, patch: int, h: int, w: int, **options: Any) -> FunctionCase:
         images = variant.normal(batch, channels, h * patch, w * patch)
@@ -39,7 +39,14 @@ def patchify_cases(variant: Variant) -> list[FunctionCase]:
         cases.append(refused(name, *sides, patch, odd))
     patch, patches = variant.sizes(2, 3, 5)
     side = patch * patches + 1
-    return [*cases, refused("square images that do not split are refused", side, side, patch, side)]
+    cases.append(refused("square images that do not split are refused", side, side, patch, side))
+
+    _, *alone = sizes(variant, "wide")
+    cases.append(case("one image alone", 1, *alone, scoring=Scoring(share=0.5)))
+    batch, channels, patch, h, w = sizes(variant, "tall")
+    few = Scoring(share=0.25, paired=True)  # there is little to put into another order
+    cases.append(case("one patch an image", batch, channels, patch, 1, 1, scoring=few))
+    return [*cases, case("patches of one pixel", batch, channels, 1, h, w, scoring=few)]
 
 
 A = CODE["patchify"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from autograder.exams.lab2.shared import CODE, TRACKERS, WRITING
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Variant
-from vitedu.probe.case import FunctionCase
+from vitedu.probe.case import FunctionCase, Scoring
 
 
 def sincos_cases(variant: Variant) -> list[FunctionCase]:
-    """Wide, tall, and square grids, and the smallest dim, in which there is one frequency only."""
+    """Wide, tall, and square grids, lone rows and columns, and the smallest dim, in which there is one frequency."""
     (few, many), (quarter,) = sorted(variant.sizes(2, 2, 7)), variant.sizes(1, 2, 4)
     cases = [FunctionCase("more columns than rows", "sincos_position_2d", (few, many, 4 * quarter))]
     (few, many), (quarter,) = sorted(variant.sizes(2, 2, 7)), variant.sizes(1, 3, 5)
@@ -17,7 +17,11 @@ def sincos_cases(variant: Variant) -> list[FunctionCase]:
     side, quarter = variant.sizes(2, 2, 6)
     cases.append(FunctionCase("a square grid", "sincos_position_2d", (side, side, 4 * quarter)))
     few, many = sorted(variant.sizes(2, 2, 7))
-    return [*cases, FunctionCase("one frequency", "sincos_position_2d", (few, many, 4))]
+    cases.append(FunctionCase("one frequency", "sincos_position_2d", (few, many, 4)))
+    half, (rows, quarter) = Scoring(share=0.5), variant.sizes(2, 2, 6)
+    cases.append(FunctionCase("a single column", "sincos_position_2d", (rows, 1, 4 * quarter), scoring=half))
+    columns, quarter = variant.sizes(2, 2, 6)
+    return [*cases, FunctionCase("a single row", "sincos_position_2d", (1, columns, 4 * quarter), scoring=half)]
 
 
 P = CODE["sincos_position_2d"]

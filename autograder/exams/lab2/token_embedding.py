@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from autograder.exams.lab2.shared import CODE, REPORTS, TRACKERS, WRITING, sizes
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Variant
-from vitedu.probe.case import ModuleCase
+from vitedu.probe.case import ModuleCase, Scoring
 
 
 def tokens_cases(variant: Variant) -> list[ModuleCase]:
-    """image_size as a pair and as a number, one and three channels, and batches of every size, down to one."""
+    """image_size as a pair and as a number, one and three channels, batches of every size, and of two in a row."""
 
     def case(name: str, batch: int, channels: int, patch: int, h: int, w: int, **options: Any) -> ModuleCase:
         (dim,) = variant.sizes(1, 7, 11, without=(h * w, h * w + 1))
@@ -27,13 +28,16 @@ def tokens_cases(variant: Variant) -> list[ModuleCase]:
         )  # fmt: skip
 
     _, *alone = sizes(variant, "wide")
-    return [
+    cases = [
         case("wide images, with gradients", *sizes(variant, "wide"), gradients=True),
         case("tall images of one channel", *sizes(variant, "tall", channels=1)),
         case("image_size is one number", *sizes(variant, "square")),
         case("three channels, cut out of larger images", *sizes(variant, "tall", channels=3), layout="cropped"),
         case("one image alone", 1, *alone),
     ]
+    smaller = case("a smaller batch after a larger one", *sizes(variant, "tall"), scoring=Scoring(share=0.5))
+    batch, *image = smaller.args[0].shape
+    return [*cases, dataclasses.replace(smaller, before=(variant.normal(batch + 3, *image),))]
 
 
 T = CODE["TokenEmbedding"]

@@ -7,11 +7,11 @@ from typing import Any
 from autograder.exams.lab2.shared import CODE, TRACKERS, WRITING, sizes
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Variant
-from vitedu.probe.case import FunctionCase
+from vitedu.probe.case import FunctionCase, Scoring
 
 
 def unpatchify_cases(variant: Variant) -> list[FunctionCase]:
-    """Wide, tall, and square images, one and three channels, and a lone image."""
+    """Wide, tall, and square images, one and three channels, lone images, lone patches, and lone pixels."""
 
     def case(name: str, batch: int, channels: int, patch: int, h: int, w: int, **options: Any) -> FunctionCase:
         patches = variant.normal(batch, h * w, channels * patch**2)
@@ -25,7 +25,11 @@ def unpatchify_cases(variant: Variant) -> list[FunctionCase]:
         case("square images", *sizes(variant, "square")),
     ]
     _, *alone = sizes(variant, "wide")
-    return [*cases, case("one image alone", 1, *alone)]
+    cases.append(case("one image alone", 1, *alone))
+    batch, channels, patch, h, w = sizes(variant, "tall")
+    few = Scoring(share=0.25, paired=True)  # there is little to put into another order
+    cases.append(case("one patch an image", batch, channels, patch, 1, 1, scoring=few))
+    return [*cases, case("patches of one pixel", batch, channels, 1, h, w, scoring=few)]
 
 
 U = CODE["unpatchify"]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from autograder.exams.lab3.shared import CODE, TRACKERS, WRITING
 from autograder.exams.lab3.vision_transformer import uneven, vit_images, vit_init, vit_weights
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Variant
-from vitedu.probe.case import ModuleCase
+from vitedu.probe.case import ModuleCase, Scoring
 
 
 def map_cases(variant: Variant) -> list[ModuleCase]:
-    """Square and other images, head_dim given and left out, one image alone."""
+    """Square and other images, head_dim given and left out, one image alone, others of one shape, large scores."""
 
     def case(
         name: str, grid: tuple[int, int], depth: int = 2, batch: int | None = None, own: bool = False, **options: Any
@@ -21,7 +22,7 @@ def map_cases(variant: Variant) -> list[ModuleCase]:
         _, patch, channels, classes, dim, _, _, hidden = init
         weights = vit_weights(variant, grid, patch, channels, classes, dim, depth, inner, hidden, qkv_bias=not own)
         if own:
-            options = {"init_kwargs": {"head_dim": width, "qkv_bias": False}}
+            options |= {"init_kwargs": {"head_dim": width, "qkv_bias": False}}
         images = vit_images(variant, init, batch)
         return ModuleCase(
             name, "attention_maps", (images,), init=init, weights=weights, maker="VisionTransformer", **options
@@ -33,7 +34,30 @@ def map_cases(variant: Variant) -> list[ModuleCase]:
         case("images that are not square, three blocks", uneven(variant), 3),
         case("head_dim given, no qkv_bias", uneven(variant), own=True),
         case("one image alone, a model with dropout", uneven(variant), batch=1, init_kwargs={"dropout": 0.5}),
+        _second(variant, case("other images, of the same shape", uneven(variant), 1)),
+        _far(variant),
     ]
+
+
+def _second(variant: Variant, case: ModuleCase) -> ModuleCase:
+    """The same, after a call with other images."""
+    before = (variant.normal(*case.args[0].shape, scale=3.0),)
+    return dataclasses.replace(case, before=before, scoring=Scoring(share=0.5))
+
+
+def _far(variant: Variant) -> ModuleCase:
+    """Two wide heads, through whose last feature all scores are near 400 in one and near -400 in the other."""
+    grid, patch, channels, classes, dim, hidden, wide = uneven(variant), 2, 3, 5, 6, 8, 64
+    weights = vit_weights(variant, grid, patch, channels, classes, dim, 1, 2 * wide, hidden)
+    for name, values in (("to_q", (57.0, 57.0)), ("to_k", (57.0, -57.0))):
+        for head, value in enumerate(values):
+            weights[f"blocks.0.attention.{name}.weight"][(head + 1) * wide - 1] = 0
+            weights[f"blocks.0.attention.{name}.bias"][(head + 1) * wide - 1] = value
+    init = ((grid[0] * patch, grid[1] * patch), patch, channels, classes, dim, 1, 2, hidden, wide)
+    return ModuleCase(
+        "wide heads, all scores far above or below zero", "attention_maps", (vit_images(variant, init, 2),), init=init,
+        weights=weights, maker="VisionTransformer", scoring=Scoring(share=0.5),
+    )  # fmt: skip
 
 
 A = CODE["attention_maps"]

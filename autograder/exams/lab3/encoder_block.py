@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from autograder.exams.lab3.shared import CODE, TRACKERS, WRITING, block_weights, split
@@ -11,7 +12,7 @@ from vitedu.probe.case import ModuleCase, Scoring
 
 
 def block_cases(variant: Variant) -> list[ModuleCase]:
-    """Each constructor argument given and left out, and what holds wherever dropout stands."""
+    """Each constructor argument given and left out, lone samples and tokens, and what holds wherever dropout stands."""
 
     def case(name: str, init: tuple[int, ...], inner: int, scale: float = 5.0, **options: Any) -> ModuleCase:
         dim, heads, hidden = init[:3]
@@ -42,7 +43,15 @@ def block_cases(variant: Variant) -> list[ModuleCase]:
     idle = case(name, *sizes(), **half, train=True, scoring=Scoring(paired=True))
     for name in ("attention.to_out.weight", "attention.to_out.bias", "mlp.fc2.weight", "mlp.fc2.bias"):
         idle.weights[name].zero_()
-    return [*cases, idle]
+    cases.append(idle)
+
+    half_share = Scoring(share=0.5)
+    second = case("one sample after several, dropout left out: nothing is dropped", *sizes(), train=True)
+    x = second.args[0]
+    before = variant.normal(len(x) + 1, x.shape[1] + 1, x.shape[2])
+    second = dataclasses.replace(second, before=(before,), args=(x[:1].clone(),), scoring=half_share)
+    lone = case("one token alone", *sizes(), scoring=half_share)
+    return [*cases, second, dataclasses.replace(lone, args=(lone.args[0][:, :1].clone(),))]
 
 
 B = CODE["EncoderBlock"]

@@ -11,7 +11,7 @@ from vitedu.probe.case import ModuleCase, Scoring
 
 
 def forward_cases(variant: Variant) -> list[ModuleCase]:
-    """A wide and a narrow hidden layer, a lone sample, and dropout in both modes."""
+    """A wide and a narrow hidden layer, a lone sample, a second call, and dropout in both modes."""
 
     def case(name: str, batch: int, tokens: int, dim: int, hidden: int, **options: Any) -> ModuleCase:
         x, weights = variant.normal(batch, tokens, dim, scale=1.5), mlp_weights(variant, dim, hidden)
@@ -33,7 +33,12 @@ def forward_cases(variant: Variant) -> list[ModuleCase]:
     zero = {"dropout": 0.0}
     cases.append(case("dropout 0.0 in training mode: nothing is dropped", *sizes(), init_kwargs=zero, train=True))
     name = "dropout 0.5 in training mode: two calls differ"
-    return [*cases, case(name, *sizes(), init_kwargs=half, train=True, scoring=Scoring(random=True))]
+    cases.append(case(name, *sizes(), init_kwargs=half, train=True, scoring=Scoring(random=True)))
+    batch, tokens, dim, hidden, *first = variant.sizes(6, 2, 9)
+    before = (variant.normal(*first, dim),)
+    name = "a second call in training mode, with other sizes; dropout left out: nothing is dropped"
+    again = case(name, batch, tokens, dim, hidden, before=before, train=True, scoring=Scoring(share=0.5))
+    return [*cases, again]
 
 
 FF = CODE["FeedForward"]

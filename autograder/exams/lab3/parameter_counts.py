@@ -8,7 +8,7 @@ from autograder.exams.lab3.shared import CODE, REPORTS, TRACKERS, WRITING
 from autograder.exams.lab3.vision_transformer import uneven, vit_init
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Variant
-from vitedu.probe.case import FunctionCase
+from vitedu.probe.case import FunctionCase, Scoring
 
 REPORT = {  # the lab report's model: 28 x 28 pixels, one channel, six classes
     "image_size": 28, "patch_size": 4, "in_channels": 1, "num_classes": 6, "dim": 192, "depth": 10, "num_heads": 8,
@@ -41,6 +41,17 @@ def count_cases(variant: Variant) -> list[FunctionCase]:
         FunctionCase(
             "half of it frozen, the rest counted", count, kwargs={"trainable_only": True}, any_dtype=True, **cold
         ),
+    ]
+    a, b, c = variant.sizes(3, 2, 9)
+    bare = (("patches", "Linear", (a, b)), ("tokens", "Tokens", (c, b)), ("head", "Linear", (b, c)))
+    a, b = variant.sizes(2, 2, 9)
+    tied = (("first", "Linear", (a, a)), ("act", "Tanh", ()), ("again", "tied", ("first",)), ("head", "Linear", (a, b)))
+    half, trainable = Scoring(share=0.5), {"trainable_only": True}
+    cold = {"model": bare, "frozen": ("patches", "tokens.cls_token"), "any_dtype": True, "scoring": half}
+    cases += [
+        FunctionCase("a class token and positions, some frozen, all counted", count, **cold),
+        FunctionCase("a class token and positions, some frozen, the rest counted", count, kwargs=trainable, **cold),
+        FunctionCase("two layers that share one weight", count, model=tied, any_dtype=True, scoring=half),
     ]
 
     def counts(name: str, grid: tuple[int, int], own: bool, **options: Any) -> FunctionCase:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
@@ -84,7 +85,7 @@ def transformer_cases(variant: Variant) -> list[ModuleCase]:
 
     mean, half = {"pool": "mean"}, {"dropout": 0.5}
     (side,) = variant.sizes(1, 2, 3)
-    return [
+    cases = [
         case("the class token, square images, with gradients", (2, 2), gradients=True),
         case("the mean of the patch tokens, images that are not square", uneven(variant), init_kwargs=mean),
         case("head_dim given, no qkv_bias, three blocks", uneven(variant), 3, own=True, layout="channels_last"),
@@ -94,6 +95,13 @@ def transformer_cases(variant: Variant) -> list[ModuleCase]:
         case("dropout 0.5 in training mode: two calls differ", uneven(variant), 1, init_kwargs=half, train=True,
              scoring=Scoring(random=True)),
     ]  # fmt: skip
+    half_share = Scoring(share=0.5)
+    second = case("one image after several, dropout left out: nothing is dropped", uneven(variant), 1, train=True)
+    images = second.args[0]
+    before = variant.normal(*images.shape, scale=3.0)
+    cases.append(dataclasses.replace(second, before=(before,), args=(images[:1].clone(),), scoring=half_share))
+    name = "the mean of the patch tokens, with gradients"
+    return [*cases, case(name, (2, 2), 1, init_kwargs=mean, gradients=True, scoring=half_share)]
 
 
 V = CODE["VisionTransformer"]

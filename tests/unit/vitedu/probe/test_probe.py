@@ -1,6 +1,7 @@
 """The probe: what it asks, what it writes down, and that nothing a student's code does makes it raise."""
 
 import base64
+import dataclasses
 import math
 import signal
 import threading
@@ -49,6 +50,24 @@ def test_keyword_arguments_and_other_values():
     found = ask(lambda x, n, mask, scale: x * n * mask * scale, case)
     assert set(found.tensors) == {"out", "again", "after.0", "after.mask", "after.scale", "grad.0", "grad.scale"}
     assert found.tensors["after.mask"].dtype == torch.bool
+
+
+def test_a_call_before_is_made_on_the_same_object_and_not_looked_at():
+    class Keeping(Head):
+        def forward(self, x):
+            self.rows = getattr(self, "rows", len(x))
+            return super().forward(x) + self.rows
+
+    assert torch.allclose(ask(Keeping, LINEAR).tensors["out"], X @ W.T + 3)
+    case = dataclasses.replace(LINEAR, before=(torch.ones(5, 3).double(),))
+    (sent,) = read_cases(*serialization.unpack(request([case], "float64", "n")))
+    for asked in (case, sent):
+        found = ask(Keeping, asked)
+        assert torch.allclose(found.tensors["out"], X @ W.T + 6)
+        assert set(found.tensors) == set(ask(Keeping, LINEAR).tensors)
+    seen = []
+    ask(lambda *args: seen.append(len(args)) or X, FunctionCase("", "f", args=(X,), before=(X, 2)))
+    assert seen == [2, 1, 1]
 
 
 def test_a_module_gets_its_weights_by_name():

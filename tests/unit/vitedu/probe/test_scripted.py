@@ -217,6 +217,16 @@ def test_a_problem_travels_whole():
     assert found.names == ("f",)
 
 
+def test_a_tied_layer_shares_its_weight_alone_and_tokens_have_bare_parameters():
+    layers = (("tokens", "Tokens", (4, 3)), ("a", "Linear", (3, 3)), ("b", "tied", ("a",)))
+    model = toy_models.build(layers, {}, (), torch.float64)
+    assert model.a.weight is model.b.weight and model.a.bias is not model.b.bias
+    assert dict(model.named_parameters()).keys() == {
+        "tokens.cls_token", "tokens.position", "a.weight", "a.bias", "b.bias",
+    }  # fmt: skip
+    assert model(torch.zeros(2, 4, 3).double()).shape == (2, 5, 3)
+
+
 def test_a_model_of_layers_can_share_and_freeze():
     layers = (("a", "Linear", (3, 3)), ("act", "Tanh", ()), ("b", "same", ("a",)))
     weights = {"a.weight": torch.eye(3), "a.bias": torch.ones(3)}
