@@ -128,7 +128,7 @@ def _call(
 ) -> Answer:
     if case.before:
         with torch.no_grad():
-            target(*(_arranged(serialization.as_dtype(a, dtype), case) for a in case.before))
+            target(*(arranged(serialization.as_dtype(a, dtype), case) for a in case.before))
 
     def inputs(gradients: bool) -> tuple[list[Any], dict[str, Any]]:
         args = [serialization.as_dtype(a, dtype) for a in case.args]
