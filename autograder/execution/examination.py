@@ -23,7 +23,7 @@ class Examination:
 
     Attributes:
         outputs: of each code cell that ran, by its place in the notebook.
-        seconds: by stage: start, cells, probes, judge, replays.
+        seconds: by stage: start, cells, probes, judge, replays, and again: all of a second look.
         cpu: CPU seconds of the student's code, in all kernels together; what a kernel takes to start is left out.
         trained: names of the files with trained answers that it used or wrote.
         fallback_reason: why a kernel was not forked from the template, though there is one.

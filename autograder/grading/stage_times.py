@@ -14,6 +14,7 @@ STAGES = {
     "probes": "questions put, answers received",
     "judge": "answers compared, ideas named",
     "replays": "cells run again after a kernel died",
+    "again": "the second look, with stand-ins for what was not right",
     "record": "verdicts into the gradebook",
 }
 

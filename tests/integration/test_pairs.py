@@ -7,7 +7,7 @@ import functools
 import nbformat
 import pytest
 
-from autograder.authoring.sample_class import Student, hand_in, model_codes
+from autograder.authoring.sample_class import Student, hand_in, model_codes, wrong
 from autograder.execution.examiner import Examination, examine
 from autograder.execution.preload import PACKAGES, modules_of
 from autograder.execution.submission_task import Task
@@ -98,6 +98,53 @@ def _name(value) -> str:
 )
 def test_one_that_is_not_right_costs_nothing_elsewhere(lab, exercise, kind, template):
     costs_nothing_elsewhere(lab, exercise, kind, template)
+
+
+ATTENTION = "scaled_dot_product_attention"
+WITHOUT_BIAS = ("nn.Linear(hidden_dim, dim)", "nn.Linear(hidden_dim, dim, bias=False)")
+OWN_DROPOUT = (
+    "hidden = self.dropout(self.activation(self.fc1(x)))",
+    "hidden = F.dropout(self.activation(self.fc1(x)), 0.3)",
+)
+REACHED = {
+    "by a default argument": ("def forward(self, x: Tensor) -> Tensor:", f"def forward(self, x, attend={ATTENTION}):"),
+    "by another name": ("class MultiHeadAttention", f"attend = {ATTENTION}\n\n\nclass MultiHeadAttention"),
+}
+
+
+@pytest.mark.parametrize("edit", [WITHOUT_BIAS, OWN_DROPOUT], ids=["fc2 without bias", "dropout that never ends"])
+def test_a_mistake_without_a_name_costs_its_own_exercise_only(edit, template):
+    lab = Lab("lab3_vit")
+    codes = model_codes(lab)
+    assert codes["FeedForward"].count(edit[0]) == 1
+    codes["FeedForward"] = "import torch.nn.functional as F\n" + codes["FeedForward"].replace(*edit)
+    found = examined(lab, template, codes).verdicts
+    assert [v.exercise for v in found if not all(case.right for case in v.cases)] == ["FeedForward"]
+
+
+@pytest.mark.parametrize("way", REACHED)
+def test_a_stand_in_is_reached_however_it_is_called(way, template):
+    lab = Lab("lab1_attention")
+    codes = wrong(lab, **{ATTENTION: "no-scale"})
+    code = codes["MultiHeadAttention"].replace(f"heads = {ATTENTION}(", "heads = attend(").replace(*REACHED[way])
+    assert code.count("attend") >= 2
+    found = examined(lab, template, codes | {"MultiHeadAttention": code}).verdicts
+    assert [v.exercise for v in found if v.points != v.max_points] == [ATTENTION]
+
+
+def test_who_calls_nothing_is_right_as_it_stands(template):
+    """F31: with its own attention inside, divided by K, nobody else is blamed; and right, it owes nobody anything."""
+    lab = Lab("lab1_attention")
+    codes = wrong(lab, **{ATTENTION: "no-scale"})
+    own = codes["MultiHeadAttention"].replace(
+        f"{ATTENTION}(q, k, v)", "(q @ k.mT / q.shape[-1] ** 0.5).softmax(-1) @ v"
+    )
+    found = {v.exercise: v for v in examined(lab, template, codes | {"MultiHeadAttention": own}).verdicts}
+    assert found["MultiHeadAttention"].points == found["MultiHeadAttention"].max_points
+    by_k = model_codes(lab) | {"MultiHeadAttention": own.replace("** 0.5", "** 1.0")}
+    found = {v.exercise: v for v in examined(lab, template, by_k).verdicts}
+    assert found[ATTENTION].points == found[ATTENTION].max_points and found["MultiHeadAttention"].points == 0
+    assert {d.exercise for d in found["MultiHeadAttention"].diagnoses} <= {"MultiHeadAttention"}
 
 
 @pytest.mark.long
