@@ -297,6 +297,7 @@ class NotebookExamination:
         learned = time.monotonic()
         verdict = self._add(cell, status=GRADED, points=0.0, reason="")
         verdict.variant = variant
+        verdict.stand_ins = [id for id in exercise.behind if id in self.stood]
         if held is None or status in ENDINGS:
             verdict.status, verdict.reason = status, problem or ENDINGS[status]
         else:

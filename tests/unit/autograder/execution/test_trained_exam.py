@@ -60,6 +60,24 @@ def test_a_training_is_kept_and_judged_again_without_another_one(reference, tmp_
         sit(reference, notebook(exam_model="def exam_model():\n    return build_model(depth=1)"), tmp_path)
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("wrong", ["raise RuntimeError('of my own')", "return nn.Flatten()"])
+def test_in_place_of_a_model_that_is_not_right_the_locked_one_is_trained(reference, wrong):
+    nb = source_notebook(LAB)
+    ids = {cell.grade_id for cell in LAB.cells if cell.role in ("setup", "solution")} | {EXAM, "check-build_model"}
+    nb.cells = [cell for cell in nb.cells if cell.metadata.nbgrader.grade_id in ids]
+    for cell in nb.cells:
+        if (grade_id := cell.metadata.nbgrader.grade_id) == "build_model":
+            cell.source = f"def build_model(*args, **kwargs):\n    {wrong}\n"
+        elif grade_id in ids - {EXAM, "check-build_model"}:
+            cell.source = without_marks(cell.source)
+    task = Task(LAB.assignment, "ada", secret=b"a secret")
+    model, exam = examine(task, nb, reference).verdicts
+    assert not any(case.right for case in model.cases)
+    assert (exam.points, exam.status, exam.stand_ins) == (3.0, GRADED, ["build_model"])
+    assert "Right as far as this exercise goes: build_model is not right yet" in " ".join(exam.remarks)
+
+
 def test_neither_labels_nor_entropy_enter_the_kernel(reference, monkeypatch):
     sent, draws = [], []
     monkeypatch.setattr(StudentKernel, "put", lambda self, entry, make, *_, **__: sent.append(make("nonce")) or stop())
