@@ -16,6 +16,7 @@ Which lab uses what:
 - Lab 7 ViT or CNN: `data`, `plots`, `progress`, `rehearse`, `labs.lab7` (the capstone's clock, budget and tiers)
 
 `vitedu.checks`, `vitedu.probe` and `vitedu.training_exams` are the parts behind check, examine and rehearse.
+`vitedu.stand_ins` holds what takes an exercise's place while a later one is examined and it is not right yet.
 """
 
 from vitedu import data, devices, plots, progress
