@@ -10,10 +10,12 @@ from typing import Any
 
 from torch import Tensor
 
+from autograder.errors import UserError
 from autograder.exams.lab4.training_problems import (
     CODE,
     REPORTS,
     TRACKERS,
+    TRIES,
     WRITING,
     apart,
     batches,
@@ -21,6 +23,7 @@ from autograder.exams.lab4.training_problems import (
     never_right,
     rate,
     small_net,
+    solved,
     with_pattern,
 )
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
@@ -32,7 +35,8 @@ def fit_cases(variant: Variant) -> list[ScenarioCase]:
     """A best epoch among many, a scheduler and on_epoch, accuracy 0 throughout, data on another device.
 
     Where epochs tie, the validation batches have 4, 2 and 2 samples: eighths are exact however they are added up, so
-    that no rounding in a right `evaluate` decides which of two equal epochs is the better one.
+    that no rounding in a right `evaluate` decides which of two equal epochs is the better one. They are drawn again
+    until every wrong choice of an epoch shows with stand-ins for train_one_epoch and evaluate, too.
     """
 
     def case(
@@ -75,17 +79,44 @@ def fit_cases(variant: Variant) -> list[ScenarioCase]:
         )  # fmt: skip
         return with_pattern(variant, drawn, falling)
 
-    return [first_drawn(make) for make in (middle, watched, hopeless, fake_device)]
+    for _ in range(TRIES):
+        drawn = [first_drawn(make) for make in (middle, watched, hopeless, fake_device)]
+        if all(every_choice_shows(drawn, bound) for bound in BOUND):
+            return drawn
+    raise UserError(f"Lab 4: none of {TRIES} draws shows with stand-ins what fit is examined for.")
+
+
+BOUND = (("train_one_epoch",), ("evaluate",), ("train_one_epoch", "evaluate"))
+
+
+def every_choice_shows(cases: list[ScenarioCase], bound: tuple[str, ...]) -> bool:
+    """Whether each wrong way to choose the best epoch, or to stop, ends differently in one of the cases.
+
+    Args:
+        bound: the exercises in whose place a stand-in is called.
+    """
+    shown: set[str] = set()
+    for case in cases:
+        found, _ = solved(case, bound=bound)
+        numbers = [found[name] for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")]
+        first, last, by = _epochs(*numbers)
+        facts = {
+            **{rule: epoch != first for rule, epoch in by.items()},
+            "equals": last != first,
+            "buffers": first < len(numbers[0]) - 1 and any("running" in name for name in found),
+            "falls": _falls_before_the_end(numbers[-1]),
+            "zero": not numbers[-1].any(),
+        }
+        shown |= {name for name, fact in facts.items() if fact}
+    return shown == facts.keys()
 
 
 def alone_at_the_top(train_loss: Tensor, train_accuracy: Tensor, val_loss: Tensor, val_accuracy: Tensor) -> bool:
     """Whether the best epoch has an equal later on, and every other way to choose or to stop gives another end."""
     first, last, by = _epochs(train_loss, train_accuracy, val_loss, val_accuracy)
     others = [last, len(val_loss) - 1, by["val_loss"], by["train_loss"]]
-    before = val_accuracy[:-1]
-    falls = bool((before < before.cummax(0).values).any())  # a bad epoch with another one after it
     alone = len({first, *others}) == 5 and first not in by.values()
-    return 0 < first and falls and alone and _sharp(train_loss, val_loss)
+    return 0 < first and _falls_before_the_end(val_accuracy) and alone and _sharp(train_loss, val_loss)
 
 
 def four_epochs(train_loss: Tensor, train_accuracy: Tensor, val_loss: Tensor, val_accuracy: Tensor) -> bool:
@@ -101,6 +132,12 @@ def four_epochs(train_loss: Tensor, train_accuracy: Tensor, val_loss: Tensor, va
 def falling(train_loss: Tensor, train_accuracy: Tensor, val_loss: Tensor, val_accuracy: Tensor) -> bool:
     """Whether the validation accuracy only falls, and not to 0."""
     return bool((val_accuracy.diff() < 0).all() and val_accuracy.min() > 0 and _sharp(train_loss, val_loss))
+
+
+def _falls_before_the_end(val_accuracy: Tensor) -> bool:
+    """Whether there is a bad epoch with another one after it."""
+    before = val_accuracy[:-1]
+    return bool((before < before.cummax(0).values).any())
 
 
 def _epochs(

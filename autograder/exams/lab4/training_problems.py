@@ -24,6 +24,7 @@ from autograder.labs.variants import Variant
 from vitedu.labs.lab4 import scenarios as training_scenarios
 from vitedu.probe import recording
 from vitedu.probe.case import ScenarioCase
+from vitedu.stand_ins import lab4 as stand_ins
 
 CODE = solution_cells("lab4_training")
 REPORTS = "homework reports that were handed in"
@@ -38,16 +39,23 @@ Solved = tuple[recording.Numbers, list[Tensor]]
 
 
 @cache
-def answers() -> dict[str, Any]:
-    """The names that the lab's solution cells define, without the models."""
+def answers(bound: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The names that the lab's solution cells define, without the models; of the exercises in `bound` the stand-ins."""
     namespace: dict[str, Any] = {"copy": copy, "torch": torch, "F": F, "nn": nn, "Tensor": Tensor}
     for name in ("metrics", "train_one_epoch", "evaluate", "fit", "checkpoints"):
-        exec(compile(CODE[name], f"<lab4: {name}>", "exec"), namespace)
+        if name in bound:
+            namespace |= {each: getattr(stand_ins, each) for each in stand_ins.STAND_INS[name]}
+        else:
+            exec(compile(CODE[name], f"<lab4: {name}>", "exec"), namespace)
     return namespace
 
 
-def solved(case: ScenarioCase, dtype: torch.dtype = torch.float64) -> Solved:
-    """What the model answer makes of a case, with the norm of each step's gradient, and all logits in order."""
+def solved(case: ScenarioCase, dtype: torch.dtype = torch.float64, bound: tuple[str, ...] = ()) -> Solved:
+    """What the model answer makes of a case, with the norm of each step's gradient, and all logits in order.
+
+    Args:
+        bound: earlier exercises in whose place a stand-in is called.
+    """
     problem, logits, norms = training_scenarios.Problem(case, dtype), [], [torch.zeros(())]
     problem.model.register_forward_hook(lambda model, images, out: logits.append(out.detach()))
     parameters = list(problem.model.parameters())
@@ -56,7 +64,7 @@ def solved(case: ScenarioCase, dtype: torch.dtype = torch.float64) -> Solved:
     )
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         _, found = training_scenarios.PROBLEMS[case.scenario.partition(".")[2]](
-            answers()[case.target], problem, answers()
+            answers(bound)[case.target], problem, answers(bound)
         )
     return {**found, "norms": torch.stack([norm.double() for norm in norms])}, logits
 
@@ -209,15 +217,25 @@ def with_pattern(
 
 
 def never_right(case: ScenarioCase) -> ScenarioCase | None:
-    """The case with validation labels that the model predicts in no epoch; None when it predicts each class once."""
+    """The case with validation labels that are right in no epoch; None when each class is right in one.
+
+    They are not right either where a stand-in trains the model, or tests it.
+    """
     _, logits = solved(case)
     if not clear(logits):
         return None
-    seen = torch.stack(list(_validation(case, logits)))
-    free = torch.ones(seen.shape[1:], dtype=torch.bool).scatter_(1, seen.argmax(-1).T, False)  # (V, classes)
-    return (
-        replace(case, parameters={**case.parameters, "val_y": free.long().argmax(-1)}) if free.any(-1).all() else None
-    )
+    ways = (logits, solved(case, bound=("train_one_epoch",))[1])
+    seen = [epoch for each in ways for epoch in _validation(case, each)]  # (V, classes) each
+    tests = [answers(bound)["evaluate"] for bound in ((), ("evaluate",))]
+    chosen = []
+    for rows in zip(*seen, strict=True):  # what one sample's logits are in all epochs
+        labels = [(row[None], torch.tensor([c])) for row in rows for c in range(len(row))]
+        right = {int(y) for x, y in labels if any(test(nn.Identity(), [(x, y)], "cpu")["accuracy"] for test in tests)}
+        free = [c for c in range(len(rows[0])) if c not in right]
+        if not free:
+            return None
+        chosen.append(free[0])
+    return replace(case, parameters={**case.parameters, "val_y": torch.tensor(chosen)})
 
 
 def _validation(case: ScenarioCase, logits: list[Tensor]) -> Iterator[Tensor]:

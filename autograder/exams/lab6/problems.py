@@ -19,6 +19,7 @@ from vitedu.labs.lab6 import recording
 from vitedu.labs.lab6.stub_models import DEPTH, image_shape
 from vitedu.probe import scenarios
 from vitedu.probe.case import ScenarioCase
+from vitedu.stand_ins import lab6 as stand_ins
 
 CODE = solution_cells("lab6_transfer")
 REPORTS = "homework reports that were handed in"
@@ -30,18 +31,30 @@ LAST = DEPTH - 1
 
 
 @cache
-def answers() -> dict[str, Any]:
-    """The names that fine-tuning needs, as the solution cells define them."""
+def answers(bound: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The names that fine-tuning needs, as the solution cells define them; of the exercises in `bound` by stand-ins."""
     namespace: dict[str, Any] = {"copy": copy, "time": time, "torch": torch, "F": F, "nn": nn, "Tensor": Tensor}
     for name in ("freeze_all_but", "heads", "fine_tune"):
-        exec(compile(CODE[name], f"<lab6: {name}>", "exec"), namespace)
+        if name in bound:
+            namespace |= {each: getattr(stand_ins, each) for each in stand_ins.STAND_INS[name]}
+        else:
+            exec(compile(CODE[name], f"<lab6: {name}>", "exec"), namespace)
     return namespace
 
 
-def solved(case: ScenarioCase) -> recording.Numbers:
-    """What the model answer makes of a case."""
+def solved(case: ScenarioCase, bound: tuple[str, ...] = (), cells: tuple[str, ...] = ()) -> recording.Numbers:
+    """What the model answer makes of a case.
+
+    Args:
+        bound: earlier exercises in whose place a stand-in is called.
+        cells: code that is run on top, in the place of what it defines.
+    """
+    namespace = answers(bound)
+    if cells:
+        namespace = dict(namespace)
+        exec(compile("\n\n".join(cells), "<lab6: cells>", "exec"), namespace)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        return scenarios.run(answers()[case.target], case, torch.float64, answers())[1]
+        return scenarios.run(namespace[case.target], case, torch.float64, namespace)[1]
 
 
 def standing_in(variant: Variant, kind: str, width: int, classes: int, drop: float = 0.0) -> dict[str, Any]:
