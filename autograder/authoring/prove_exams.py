@@ -34,6 +34,7 @@ from autograder.labs.exam import Exercise
 from autograder.labs.lab import STUB, Lab, all_labs, find_lab, without_marks
 from autograder.labs.variants import VARIANTS, Variant
 from autograder.reporting.terminal_table import format_table
+from autograder.submission.bindings import defined
 from vitedu.probe.ask import ask
 from vitedu.probe.case import Case, to_json
 
@@ -157,10 +158,13 @@ class _Bench:
         self.lab, self.exercise, self.draws, self.proof = lab, exercise, draws, proof
         self.reference = Reference(lab)
         self.roles: tuple[str, ...] = ("setup", "solution")
+        self.replaced: dict[str, str] = {}
+        self.own = defined(self.model())
+        self.changed = False  # the last code has defined more than this exercise's names
 
     def define(self, replaced: dict[str, str]) -> None:
         """Run the lab's cells with some solution cells replaced; from the second time on, only these."""
-        roles, self.roles = self.roles, ("solution",)
+        roles, self.roles, self.replaced = self.roles, ("solution",), replaced
         for cell in self.lab.cells:
             if cell.kind == "code" and cell.role in roles:
                 run = self.kernel.run(replaced.get(cell.grade_id, without_marks(cell.source)), SECONDS)
@@ -169,6 +173,10 @@ class _Bench:
 
     def judged(self, code: str, around: Circumstances = ALONE) -> Iterator[Verdict]:
         """The verdicts on a code, one a draw; the next draw confirms what is named."""
+        if self.changed:  # classes of an earlier lab, for example, that were pasted in
+            self.roles = ("setup", "solution")
+            self.define(self.replaced)
+        self.changed = bool(defined(code) - self.own)
         run = self.kernel.run(code, SECONDS)
         if run.status != OK:
             self.proof.problems.append(f"a code for {self.exercise.id} ended with {run.status}: {run.error}")
