@@ -8,13 +8,15 @@ from typing import Any
 
 import torch
 
+from autograder.exams.attention_scales import scales_differ
 from autograder.exams.lab1.shared import CODE, LIBRARY, REPORTS, TRACKERS, WIDE, WRITING, lift_layers, quarters
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Variant
 from vitedu.probe.case import ModuleCase, Scoring
 
-# Heads and their width, unlike each other; their product is the width of all heads together.
-SPLITS = ((2, 3), (2, 4), (2, 5), (3, 2), (3, 4), (3, 5), (4, 2), (4, 3), (5, 2), (5, 3))
+# Heads and their width, unlike each other; their product is the width of all heads together. No width is the square
+# root of a number of heads: (4, 2) is left out.
+SPLITS = ((2, 3), (2, 4), (2, 5), (3, 2), (3, 4), (3, 5), (4, 3), (5, 2), (5, 3))
 
 
 def many_weights(variant: Variant, dim: int, inner: int, qkv_bias: bool = True) -> dict[str, torch.Tensor]:
@@ -44,7 +46,7 @@ def many_cases(variant: Variant) -> list[ModuleCase]:
     cases = [case("head_dim left out, with gradients", batch, tokens, (inner, heads), inner, gradients=True)]
 
     heads, width = split()
-    (dim,) = variant.sizes(1, 5, 9, without=(width, heads * width, *range(heads, 10, heads)))
+    (dim,) = variant.sizes(1, 5, 9, without=(width, width**2, heads * width, *range(heads, 10, heads)))
     batch, tokens = variant.sizes(2, 2, 7, without=(heads, width, dim))
     cases.append(case("head_dim given, and dim does not split", batch, tokens, (dim, heads, width), heads * width))
 
@@ -71,12 +73,14 @@ def many_cases(variant: Variant) -> list[ModuleCase]:
 def _edges(variant: Variant, case: Callable[..., ModuleCase]) -> list[ModuleCase]:
     """Sizes of 1, a second call, and scores that are far from zero."""
     half = Scoring(share=0.5)
-    batch, tokens, width, dim = variant.sizes(4, 2, 9)
+    batch, tokens, width, dim = variant.sizes(4, 2, 9, where=lambda _, tokens, width, dim: scales_differ(width, dim))
     cases = [case("a single head", batch, tokens, (dim, 1, width), width, scoring=half)]
     batch, dim, heads, width = variant.sizes(4, 2, 7)
     alone = Scoring(share=0.25, paired=True)  # its weight is 1, whatever the scores are
     cases.append(case("one token alone", batch, 1, (dim, heads, width), heads * width, scoring=alone))
-    batch, tokens, heads, width, dim, *first = variant.sizes(7, 2, 9)
+    batch, tokens, heads, width, dim, *first = variant.sizes(
+        7, 2, 9, where=lambda _, tokens, heads, width, dim, *first: scales_differ(width, heads, dim, heads * width)
+    )
     before = (variant.normal(*first, dim),)
     name = "a second call, with another number of samples and of tokens"
     cases.append(case(name, batch, tokens, (dim, heads, width), heads * width, before=before, scoring=half))

@@ -56,7 +56,7 @@ def sdpa_cases(variant: Variant) -> list[FunctionCase]:
     large.args[2].mul_(0.25)
 
     half = Scoring(share=0.5)
-    tq, _, dv, _ = sizes()
+    tq, tk, dv, _ = sizes()
     q, k = lifted(variant.normal(2, tq, WIDE), variant.normal(2, tk, WIDE))
     args = (q, k, variant.normal(2, tk, dv, scale=0.25), variant.mask(2, 1, tk))
     name = "a mask with wide heads, all scores far above zero or far below"
