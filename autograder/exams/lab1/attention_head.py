@@ -181,6 +181,14 @@ HEAD_WRONG = (
         (7,), REPORTS,
     ),
     Misconception(
+        "causal-always",
+        "a token sees only itself and the tokens before it, as in a language model",
+        "Change the last token: whose answers change, and whose should?",
+        changed(HEAD_OWN, ("(q @ k.mT / math.sqrt(q.shape[-1]))", "(q @ k.mT / math.sqrt(q.shape[-1])).masked_fill(\n"
+                "            ~torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).tril(), -math.inf)")),
+        (), WRITING,
+    ),
+    Misconception(
         "attention-across-the-batch",
         "the first dimension is taken for the sequence, so that a token attends to the same place in other samples",
         "Does a sample's answer change when another one of its batch does?",

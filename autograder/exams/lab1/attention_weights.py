@@ -186,6 +186,15 @@ WEIGHTS_WRONG = (
         (15,), TRACKERS,
     ),
     Misconception(
+        "largest-of-all-subtracted",
+        "the largest of all scores is subtracted before the exponential, not the largest of each row, so that a sample "
+        "whose scores lie far below another's gets 0 / 0",
+        "Which scores share one sum, and whose largest must be subtracted from them so that the sum cannot be 0?",
+        changed(W, ("return scores.softmax(dim=-1)",
+                    "e = (scores - scores.max()).exp()\n    return e / e.sum(dim=-1, keepdim=True)")),
+        (15,), WRITING,
+    ),
+    Misconception(
         "cut-from-the-graph",
         "the numbers are right, but the result is cut off from q and k (detach, data, no_grad, or a new tensor), "
         "so that nothing can be learned through it",

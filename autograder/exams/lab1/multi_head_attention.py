@@ -352,6 +352,20 @@ MANY_WRONG = (
         (), WRITING,
     ),
     Misconception(
+        "qkv-bias-off-by-default",
+        "the layers for queries, keys, and values have no bias where qkv_bias is left out",
+        "What is the default of qkv_bias in the docstring?",
+        changed(M, ("qkv_bias: bool = True", "qkv_bias: bool = False")),
+        (), WRITING,
+    ),
+    Misconception(
+        "to-out-without-bias",
+        "the layer to_out is made without a bias",
+        "Which entries does state_dict() lack?",
+        changed(M, ("nn.Linear(inner, dim)", "nn.Linear(inner, dim, bias=False)")),
+        (), TRACKERS,
+    ),
+    Misconception(
         "qkv-bias-for-to-out-too",
         "qkv_bias also switches off the bias of to_out",
         "Which layers does the docstring name for qkv_bias?",
@@ -364,6 +378,28 @@ MANY_WRONG = (
         "What does your scaled_dot_product_attention do that this class does not?",
         changed(MANY_OWN, (" / math.sqrt(q.shape[-1])", "")),
         (1,), REPORTS,
+    ),
+    Misconception(
+        "divide-by-width",
+        "the scores are divided by K itself instead of by its square root",
+        "By how much does the standard deviation, not the variance, of a sum of K terms grow?",
+        changed(MANY_OWN, ("math.sqrt(q.shape[-1])", "q.shape[-1]")),
+        (2,), TRACKERS,
+    ),
+    Misconception(
+        "scale-from-the-even-split",
+        "the scores are divided by the square root of dim / num_heads even where the heads have another width",
+        "How wide is a head when head_dim is given, and how many products does its dot product add up?",
+        changed(MANY_OWN, ("math.sqrt(q.shape[-1])", "math.sqrt(x.shape[-1] / self.num_heads)")),
+        (23,), WRITING,
+    ),
+    Misconception(
+        "causal-always",
+        "a token sees only itself and the tokens before it, as in a language model",
+        "Change the last token: whose answers change, and whose should?",
+        changed(MANY_OWN, ("(q @ k.mT / math.sqrt(q.shape[-1]))", "(q @ k.mT / math.sqrt(q.shape[-1])).masked_fill(\n"
+                "            ~torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).tril(), -math.inf)")),
+        (), WRITING,
     ),
     Misconception(
         "softmax-over-queries",

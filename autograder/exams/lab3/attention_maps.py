@@ -98,6 +98,27 @@ MAP_WRONG = (
         (23,), TRACKERS,
     ),
     Misconception(
+        "divide-by-width",
+        "the scores are divided by K itself instead of by its square root",
+        "By how much does the standard deviation, not the variance, of a sum of K terms grow?",
+        changed(A, (A_SCORES, "q @ k.mT / q.shape[-1]")),
+        (2,), TRACKERS,
+    ),
+    Misconception(
+        "scale-by-all-heads",
+        "the scores are divided by the square root of the width of all heads together instead of one head's",
+        "How many products does the dot product of one head's query and key add up?",
+        changed(A, (A_SCORES, "q @ k.mT / (attention.num_heads * q.shape[-1]) ** 0.5")),
+        (23,), TRACKERS,
+    ),
+    Misconception(
+        "scale-by-head-count",
+        "the scores are divided by the square root of the number of heads instead of the head's width",
+        "How many products does the dot product of one head's query and key add up?",
+        changed(A, (A_SCORES, "q @ k.mT / attention.num_heads ** 0.5")),
+        (23,), TRACKERS,
+    ),
+    Misconception(
         "no-softmax",
         "the scaled scores are returned, without a softmax",
         "Can one of your weights be negative, and what do the weights of a query sum to?",

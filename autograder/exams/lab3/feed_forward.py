@@ -133,6 +133,14 @@ FF_WRONG = (
         (16, 66), TRACKERS,
     ),
     Misconception(
+        "dropout-with-its-defaults",
+        "F.dropout is told neither the probability nor the module's mode, and drops half of the features always",
+        "What are the defaults of F.dropout's arguments p and training?",
+        ff("""        hidden = F.dropout(self.activation(self.fc1(x)))
+        return self.fc2(hidden)"""),
+        (16, 66), WRITING,
+    ),
+    Misconception(
         "dropout-as-what-is-kept",
         "dropout is read as the share that is kept: nn.Dropout(1 - dropout)",
         "What should dropout=0.0 do to the numbers, and what does nn.Dropout(1.0) do to them?",
@@ -216,6 +224,20 @@ FF_WRONG = (
         "the two layers are made without a bias",
         "Which entries does state_dict() lack?",
         changed(FF, (FF_LAYERS, FF_LAYERS.replace(")\n", ", bias=False)\n"))),
+        (), WRITING,
+    ),
+    Misconception(
+        "first-layer-without-bias",
+        "fc1 is made without a bias",
+        "Which entries does state_dict() lack?",
+        changed(FF, ("nn.Linear(dim, hidden_dim)", "nn.Linear(dim, hidden_dim, bias=False)")),
+        (), WRITING,
+    ),
+    Misconception(
+        "second-layer-without-bias",
+        "fc2 is made without a bias",
+        "Which entries does state_dict() lack?",
+        changed(FF, ("nn.Linear(hidden_dim, dim)", "nn.Linear(hidden_dim, dim, bias=False)")),
         (), WRITING,
     ),
     Misconception(

@@ -286,6 +286,27 @@ VIT_WRONG = (
         (70,), WRITING,
     ),
     Misconception(
+        "eps-is-the-width",
+        "LayerNorm's second argument is eps, which is added to the variance, and dim was passed there",
+        "What is the second argument of nn.LayerNorm?",
+        changed(V, ("nn.LayerNorm(dim)", "nn.LayerNorm(dim, dim)")),
+        (61,), WRITING,
+    ),
+    Misconception(
+        "eps-is-the-token-count",
+        "LayerNorm's second argument is eps, which is added to the variance, and the number of tokens was passed there",
+        "What is the second argument of nn.LayerNorm?",
+        changed(V, ("nn.LayerNorm(dim)", "nn.LayerNorm(dim, self.embedding.position.shape[1])")),
+        (61,), "issue trackers of public ViT code, as nn.LayerNorm(dim, n)",
+    ),
+    Misconception(
+        "eps-is-the-patch-count",
+        "LayerNorm's second argument is eps, which is added to the variance, and the number of patches was passed there",
+        "What is the second argument of nn.LayerNorm?",
+        changed(V, ("nn.LayerNorm(dim)", "nn.LayerNorm(dim, self.embedding.position.shape[1] - 1)")),
+        (61,), "issue trackers of public ViT code, as nn.LayerNorm(dim, n)",
+    ),
+    Misconception(
         "softmax-in-the-head",
         "the result went through a softmax: it holds probabilities, where logits are asked",
         "What do your rows sum to, and what will cross_entropy do with them?",
