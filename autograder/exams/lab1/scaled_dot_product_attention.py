@@ -281,8 +281,8 @@ SDPA_WRONG = (
         "causal-always",
         "a query sees only the keys up to its own place, as in a language model, without any mask that says so",
         "Which tokens may a query attend to when no mask is given?",
-        changed(S, ("    return scores", "    scores = scores.masked_fill(torch.ones_like(scores, dtype=torch.bool).triu(1), "
-                    "-math.inf)\n    return scores")),
+        changed(S, ("    return scores", "    later = torch.ones_like(scores, dtype=torch.bool).triu(1)\n"
+                                         "    scores = scores.masked_fill(later, -math.inf)\n    return scores")),
         (), WRITING,
     ),
     Misconception(

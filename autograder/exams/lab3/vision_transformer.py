@@ -301,7 +301,8 @@ VIT_WRONG = (
     ),
     Misconception(
         "eps-is-the-patch-count",
-        "LayerNorm's second argument is eps, which is added to the variance, and the number of patches was passed there",
+        "LayerNorm's second argument is eps, which is added to the variance, and the number of patches was passed "
+        "there",
         "What is the second argument of nn.LayerNorm?",
         changed(V, ("nn.LayerNorm(dim)", "nn.LayerNorm(dim, self.embedding.position.shape[1] - 1)")),
         (61,), "issue trackers of public ViT code, as nn.LayerNorm(dim, n)",
