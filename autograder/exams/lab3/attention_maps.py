@@ -31,7 +31,7 @@ def map_cases(variant: Variant) -> list[ModuleCase]:
     (side,) = variant.sizes(1, 2, 3)
     return [
         case("square images, two blocks", (side, side)),
-        case("images that are not square, three blocks", uneven(variant), 3),
+        case("images that are not square, three blocks", uneven(variant), 3, layout="cropped"),
         case("head_dim given, no qkv_bias", uneven(variant), own=True),
         case("one image alone, a model with dropout", uneven(variant), batch=1, init_kwargs={"dropout": 0.5}),
         _second(variant, case("other images, of the same shape", uneven(variant), 1)),

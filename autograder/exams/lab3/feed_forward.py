@@ -11,7 +11,7 @@ from vitedu.probe.case import ModuleCase, Scoring
 
 
 def forward_cases(variant: Variant) -> list[ModuleCase]:
-    """A wide and a narrow hidden layer, a lone sample, a second call, and dropout in both modes."""
+    """A wide and a narrow hidden layer, a lone sample or token, a second call, and dropout in both modes."""
 
     def case(name: str, batch: int, tokens: int, dim: int, hidden: int, **options: Any) -> ModuleCase:
         x, weights = variant.normal(batch, tokens, dim, scale=1.5), mlp_weights(variant, dim, hidden)
@@ -29,6 +29,8 @@ def forward_cases(variant: Variant) -> list[ModuleCase]:
     (dim,), (hidden,), (batch, tokens) = variant.sizes(1, 4, 6), variant.sizes(1, 9, 12), variant.sizes(2, 2, 3)
     cases.append(case("a wide hidden layer", batch, tokens, dim, hidden))
     cases.append(case("one sample alone", 1, *variant.sizes(3, 2, 9)))
+    batch, dim, hidden = variant.sizes(3, 2, 9)
+    cases.append(case("one token alone", batch, 1, dim, hidden, scoring=Scoring(share=0.5)))
     cases.append(case("dropout 0.5 in eval mode: nothing is dropped", *sizes(), init_kwargs=half))
     zero = {"dropout": 0.0}
     cases.append(case("dropout 0.0 in training mode: nothing is dropped", *sizes(), init_kwargs=zero, train=True))
