@@ -27,13 +27,13 @@ def _fingerprint(reference: Reference, exercise: Exercise, before: Sequence[Exer
     first, second = (Variant(PUBLIC, exercise.id, name) for name in DRAWS)
     stand_ins = tuple((e.id, STAND_IN) for e in before if reference.lab.stand_in_names(e.id) and not e.stand_in)
     accepted = _accepted(exercise, before)
-    answers = _different(reference, exercise, first, accepted)
+    answers, readings = _different(reference, exercise, first, accepted)
     alone = (
         [((*stand_ins, entry) if entry else stand_ins) for entry in _own(reference, exercise, first)]
         if stand_ins
         else []
     )
-    right_alone = _different(reference, exercise, first, alone)
+    right_alone, _ = _different(reference, exercise, first, alone)
     if right_alone and not differ(right_alone[0], answers[0]) and len(right_alone) == 1:
         stand_ins, right_alone = (), []  # it calls none of them
     return Fingerprint(
@@ -49,8 +49,9 @@ def _fingerprint(reference: Reference, exercise: Exercise, before: Sequence[Exer
         },
         [[e.answer for e in other] for other in answers[1:]],
         reference.cases(exercise, second),
-        [_sketches(each) for each in _different(reference, exercise, second, accepted)],
+        [_sketches(each) for each in _different(reference, exercise, second, accepted)[0]],
         [_sketches(each) for each in right_alone],
+        [_remark(exercise, applied) for applied in readings[1:]],
     )  # fmt: skip
 
 
@@ -58,6 +59,12 @@ def _accepted(exercise: Exercise, before: Sequence[Exercise]) -> list[AppliedIde
     """Every set of conventions, here and in earlier exercises; the plain one first."""
     choices = [[None, *((e.id, f"~{c.id}") for c in e.conventions)] for e in (*before, exercise)]
     return [tuple(entry for entry in chosen if entry is not None) for chosen in product(*choices)]
+
+
+def _remark(exercise: Exercise, applied: AppliedIdeas) -> str:
+    """What a student is told whose answer is right under these conventions."""
+    own = dict(applied).get(exercise.id, "")
+    return next((c.remark for c in exercise.conventions if own == f"~{c.id}"), "")
 
 
 def _own(reference: Reference, exercise: Exercise, variant: Variant) -> list[tuple[str, str] | None]:
@@ -69,14 +76,16 @@ def _own(reference: Reference, exercise: Exercise, variant: Variant) -> list[tup
 
 def _different(
     reference: Reference, exercise: Exercise, variant: Variant, applied: Sequence[AppliedIdeas]
-) -> list[list[Expected]]:
-    """What comes out under each, and only once where it is the same."""
+) -> tuple[list[list[Expected]], list[AppliedIdeas]]:
+    """What comes out under each, only once where it is the same; and for each of these the first that gives it."""
     found: list[list[Expected]] = []
+    under: list[AppliedIdeas] = []
     for each in applied:
         answer = reference.answers(exercise, variant, applied=each)
         if all(differ(answer, known) for known in found):
             found.append(answer)
-    return found
+            under.append(each)
+    return found, under
 
 
 def _versions(

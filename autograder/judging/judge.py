@@ -128,6 +128,8 @@ def judge(
     numbers = {"int": "Tensor", "float": "Tensor", "dict": "dict of tensors"}
     if any(ok and numbers.get(e.answer.kind) == f.kind for ok, e, f in zip(best.earned, model, found, strict=True)):
         verdict.remarks.append(SCALAR)
+    if all(best.earned):
+        verdict.remarks += [c.remark for c in exercise.conventions if c.id == convention and c.remark]
     return verdict
 
 

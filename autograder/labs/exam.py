@@ -52,11 +52,13 @@ class Convention:
 
     Attributes:
         edits: (old, new) pairs, made in the cell's code wherever `old` stands.
+        remark: what a student whose answer is right under it is told; "": nothing.
     """
 
     id: str
     name: str
     edits: tuple[tuple[str, str], ...]
+    remark: str = ""
 
     def applied(self, code: str) -> str:
         """The code under this convention."""

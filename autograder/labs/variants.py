@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 VARIANTS = 16
+TRIES = 1000  # draws of sizes until some fit
 
 
 class Variant:
@@ -23,12 +25,32 @@ class Variant:
         digest = hmac.digest(secret, f"{exercise}/{name}".encode(), hashlib.sha256)
         self._generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
-    def sizes(self, count: int, low: int, high: int, *, without: tuple[int, ...] = ()) -> list[int]:
-        """`count` pairwise distinct integers from low to high: equal sizes hide mistakes."""
+    def sizes(
+        self,
+        count: int,
+        low: int,
+        high: int,
+        *,
+        without: tuple[int, ...] = (),
+        where: Callable[..., bool] | None = None,
+    ) -> list[int]:
+        """`count` pairwise distinct integers from low to high: equal sizes hide mistakes.
+
+        Args:
+            without: integers that are not drawn.
+            where: asked about the integers drawn, in their order; where it says False, all are drawn anew.
+
+        Raises:
+            ValueError: there are too few integers, or `where` never says True.
+        """
         free = [n for n in range(low, high + 1) if n not in without]
         if count > len(free):
             raise ValueError(f"expected at least {count} sizes from {low} to {high}, found {len(free)}")
-        return [free[i] for i in torch.randperm(len(free), generator=self._generator)[:count].tolist()]
+        for _ in range(TRIES):
+            drawn = [free[i] for i in torch.randperm(len(free), generator=self._generator)[:count].tolist()]
+            if where is None or where(*drawn):
+                return drawn
+        raise ValueError(f"expected {count} sizes from {low} to {high} that fit, found none in {TRIES} draws")
 
     def normal(self, *shape: int, scale: float = 1.0) -> Tensor:
         """Normal values with standard deviation `scale`."""

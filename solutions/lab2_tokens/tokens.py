@@ -790,6 +790,9 @@ when_ready(shuffle_patches)(TokenEmbedding)
 #
 # Compute these positions for a grid: `height` x `width` places in row-major order, as the patches are, each a row of
 # `dim` numbers. `dim` is a multiple of 4, and the grid need not be square.
+#
+# Some published code, vit-pytorch's among it, divides $i$ by $D/4 - 1$, so that the last speed is 1/10000 itself.
+# That is accepted, too, with a remark.
 
 # %% [markdown] grade_id="hints-sincos_position_2d"
 # <details><summary><b>Hint 1: a question</b></summary>

@@ -51,6 +51,7 @@ class Fingerprint:
         confirmed: sketches of the answers to them, of the model answer and of the others.
         with_stand_ins: sketches of right answers to the cases, with stand-ins for all earlier exercises; empty where
             there are none.
+        remarks: for each of `others`, what is said where it is what an answer equals; "": nothing.
     """
 
     cases: list[Case]
@@ -60,6 +61,7 @@ class Fingerprint:
     confirming: list[Case] = field(default_factory=list)
     confirmed: list[list[Expected]] = field(default_factory=list)
     with_stand_ins: list[list[Expected]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def targets(self) -> list[str]:
@@ -168,6 +170,7 @@ def _exercise_json(exercise: Fingerprint, store: _TensorStore) -> dict[str, Any]
         "cases": [_case_json(case, store) for case in exercise.cases],
         "expected": [_answer_json(answer, store.put) for answer in exercise.expected],
         "others": [[_answer_json(answer, store.put_rounded) for answer in other] for other in exercise.others],
+        "remarks": exercise.remarks,
         "confirming": [_case_json(case, store) for case in exercise.confirming],
         "confirmed": [answers(each) for each in exercise.confirmed],
         "with_stand_ins": [answers(each) for each in exercise.with_stand_ins],
@@ -192,6 +195,7 @@ def _exercise(data: dict[str, Any], tensors: dict[str, Tensor]) -> Fingerprint:
         cases=[_case(case, tensors) for case in data["cases"]],
         expected=[_answer(answer, tensors) for answer in data["expected"]],
         others=[[_answer(answer, tensors) for answer in other] for other in data["others"]],
+        remarks=data.get("remarks", [""] * len(data["others"])),
         confirming=[_case(case, tensors) for case in data["confirming"]],
         confirmed=[answers(each) for each in data["confirmed"]],
         with_stand_ins=[answers(each) for each in data["with_stand_ins"]],

@@ -81,7 +81,7 @@ def report(
     cases = fingerprint.cases
     tolerances = [TOLERANCE[dtype] for _, dtype in answers]
     found = [comparable(answer, case, t) for (answer, _), case, t in zip(answers, cases, tolerances, strict=True)]
-    expected, rights = _best(fingerprint, found, tolerances)
+    expected, rights, remark = _best(fingerprint, found, tolerances)
     marks = [True if ok else None if f.status == "undone" else False for ok, f in zip(rights, found, strict=True)]
     rows = [
         (mark, case.name, "" if mark else note(answer, f, e, case, t, _arguments(objects[case.target])))
@@ -90,6 +90,7 @@ def report(
     single = any(t == torch.float32 and (c.inputs() or c.weights) for (_, t), c in zip(answers, cases, strict=True))
     remarks = [FLOAT32] if single else []
     if all(rights):
+        remarks += [remark] if remark else []
         return CheckReport(exam_id, True, feedback_card.Card(exercise, "right", feedback_card.RIGHT, (), rows, remarks))
     if stood := alone():
         judged = _judged_alone(fingerprint, stood.replies)
@@ -157,12 +158,13 @@ def _sketched(
 
 def _best(
     fingerprint: fingerprint_file.Fingerprint, found: Sequence[ComparableAnswer], tolerances: Sequence[float]
-) -> tuple[list[ComparableAnswer], list[bool]]:
-    """The accepted answers, of all conventions, that most cases equal, and which cases these are."""
+) -> tuple[list[ComparableAnswer], list[bool], str]:
+    """The accepted answers, of all conventions, that most cases equal; which cases these are; and what is remarked."""
     readings = []
-    for expected in (fingerprint.expected, *fingerprint.others):
+    accepted, remarks = (fingerprint.expected, *fingerprint.others), ("", *fingerprint.remarks)
+    for expected, remark in zip(accepted, remarks, strict=True):
         cases = zip(found, expected, fingerprint.cases, tolerances, strict=True)
-        readings.append((expected, [is_correct(f, e, case, t) for f, e, case, t in cases]))
+        readings.append((expected, [is_correct(f, e, case, t) for f, e, case, t in cases], remark))
     return max(readings, key=lambda reading: sum(reading[1]))
 
 

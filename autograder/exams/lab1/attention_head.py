@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from autograder.exams.attention_scales import scales_differ
 from autograder.exams.lab1.shared import CODE, LIBRARY, REPORTS, TRACKERS, WIDE, WRITING, lift_layers, quarters
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Variant
@@ -29,17 +30,20 @@ def head_cases(variant: Variant) -> list[ModuleCase]:
         return ModuleCase(name, "AttentionHead", (x,), init=(dim, width), weights=weights, **options)
 
     cases = []
-    (batch, tokens, width), (dim,) = variant.sizes(3, 2, 5), variant.sizes(1, 6, 9)
+    batch, tokens, width = variant.sizes(3, 2, 5, where=lambda _, tokens, width: scales_differ(width, tokens))
+    (dim,) = variant.sizes(1, 6, 9, where=lambda dim: scales_differ(width, tokens, dim))
     cases.append(case("a head narrower than the token, with gradients", batch, tokens, dim, width, gradients=True))
     (batch, tokens, dim), (width,) = variant.sizes(3, 2, 5), variant.sizes(1, 6, 9)
     cases.append(case("a head wider than the token", batch, tokens, dim, width))
-    tokens, dim, width = variant.sizes(3, 2, 9)
+    tokens, dim, width = variant.sizes(3, 2, 9, where=lambda tokens, dim, width: scales_differ(width, tokens, dim))
     cases.append(case("one sample alone", 1, tokens, dim, width))
     batch, dim, width = variant.sizes(3, 2, 9)
     alone = Scoring(share=0.25, paired=True)  # its weight is 1, whatever the scores are
     cases.append(case("one token alone", batch, 1, dim, width, scoring=alone))
     half = Scoring(share=0.5)
-    batch, tokens, dim, width, *first = variant.sizes(6, 2, 9)
+    batch, tokens, dim, width, *first = variant.sizes(
+        6, 2, 9, where=lambda _, tokens, dim, width, *first: scales_differ(width, tokens, dim)
+    )
     before = (variant.normal(*first, dim),)
     name = "a second call, with another number of samples and of tokens"
     cases.append(case(name, batch, tokens, dim, width, before=before, scoring=half))
@@ -175,6 +179,14 @@ HEAD_WRONG = (
         "What do the weights of one query sum to in your head?",
         changed(HEAD_OWN, (" / math.sqrt(q.shape[-1])", ""), ("weights @ v", "weights @ v / math.sqrt(q.shape[-1])")),
         (7,), REPORTS,
+    ),
+    Misconception(
+        "causal-always",
+        "a token sees only itself and the tokens before it, as in a language model",
+        "Change the last token: whose answers change, and whose should?",
+        changed(HEAD_OWN, ("(q @ k.mT / math.sqrt(q.shape[-1]))", "(q @ k.mT / math.sqrt(q.shape[-1])).masked_fill(\n"
+                "            ~torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).tril(), -math.inf)")),
+        (), WRITING,
     ),
     Misconception(
         "attention-across-the-batch",

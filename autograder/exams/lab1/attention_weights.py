@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from autograder.exams.attention_scales import scales_differ
 from autograder.exams.lab1.shared import CODE, LIBRARY, REPORTS, TRACKERS, WIDE, WRITING, lifted
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Variant
@@ -19,13 +20,17 @@ def weights_cases(variant: Variant) -> list[FunctionCase]:
         args = (variant.normal(*lead, tq, width), variant.normal(*lead, tk, width))
         return FunctionCase(name, "attention_weights", args, **options)
 
-    tq, tk, width = variant.sizes(3, 2, 9)
+    def sizes(count: int) -> list[int]:
+        """The last one is K; queries and keys may stand before it."""
+        return variant.sizes(count, 2, 9, where=lambda *drawn: scales_differ(drawn[-1], *drawn[-3:-1]))
+
+    tq, tk, width = sizes(3)
     cases = [case("no leading dimension", (), tq, tk, width)]
-    batch, tq, tk, width = variant.sizes(4, 2, 9)
+    batch, tq, tk, width = sizes(4)
     cases.append(case("one leading dimension, with gradients", (batch,), tq, tk, width, gradients=True))
-    batch, heads, tq, tk, width = variant.sizes(5, 2, 9)
+    batch, heads, tq, tk, width = sizes(5)
     cases.append(case("two leading dimensions", (batch, heads), tq, tk, width))
-    batch, tokens, width = variant.sizes(3, 2, 9)
+    batch, tokens, width = sizes(3)
     cases.append(case("as many queries as keys", (batch,), tokens, tokens, width))
 
     # Each query points along one key; scores near 60 * 60 / sqrt(width) are beyond exp's 709 in float64,
@@ -36,10 +41,10 @@ def weights_cases(variant: Variant) -> list[FunctionCase]:
     k = axes[:tk] + variant.normal(batch, tk, width)
     cases.append(FunctionCase("scores in the thousands", "attention_weights", (q, k)))
 
-    tq, tk, width = variant.sizes(3, 2, 9)
+    tq, tk, width = sizes(3)
     half = Scoring(share=0.5)
     cases.append(case("one sample with one head", (1, 1), tq, tk, width, scoring=half))
-    tk, width = variant.sizes(2, 2, 9)
+    tk, width = sizes(2)
     cases.append(case("one sample, one query", (1,), 1, tk, width, scoring=half))
     tq, tk = variant.sizes(2, 3, 9)
     q, k = lifted(variant.normal(2, tq, WIDE), variant.normal(2, tk, WIDE))
@@ -179,6 +184,15 @@ WEIGHTS_WRONG = (
         changed(W, ("return scores.softmax(dim=-1)",
                     "e = scores.exp()\n    return e / e.sum(dim=-1, keepdim=True)")),
         (15,), TRACKERS,
+    ),
+    Misconception(
+        "largest-of-all-subtracted",
+        "the largest of all scores is subtracted before the exponential, not the largest of each row, so that a sample "
+        "whose scores lie far below another's gets 0 / 0",
+        "Which scores share one sum, and whose largest must be subtracted from them so that the sum cannot be 0?",
+        changed(W, ("return scores.softmax(dim=-1)",
+                    "e = (scores - scores.max()).exp()\n    return e / e.sum(dim=-1, keepdim=True)")),
+        (15,), WRITING,
     ),
     Misconception(
         "cut-from-the-graph",

@@ -8,13 +8,15 @@ from typing import Any
 
 import torch
 
+from autograder.exams.attention_scales import scales_differ
 from autograder.exams.lab1.shared import CODE, LIBRARY, REPORTS, TRACKERS, WIDE, WRITING, lift_layers, quarters
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Variant
 from vitedu.probe.case import ModuleCase, Scoring
 
-# Heads and their width, unlike each other; their product is the width of all heads together.
-SPLITS = ((2, 3), (2, 4), (2, 5), (3, 2), (3, 4), (3, 5), (4, 2), (4, 3), (5, 2), (5, 3))
+# Heads and their width, unlike each other; their product is the width of all heads together. No width is the square
+# root of a number of heads: (4, 2) is left out.
+SPLITS = ((2, 3), (2, 4), (2, 5), (3, 2), (3, 4), (3, 5), (4, 3), (5, 2), (5, 3))
 
 
 def many_weights(variant: Variant, dim: int, inner: int, qkv_bias: bool = True) -> dict[str, torch.Tensor]:
@@ -44,7 +46,7 @@ def many_cases(variant: Variant) -> list[ModuleCase]:
     cases = [case("head_dim left out, with gradients", batch, tokens, (inner, heads), inner, gradients=True)]
 
     heads, width = split()
-    (dim,) = variant.sizes(1, 5, 9, without=(width, heads * width, *range(heads, 10, heads)))
+    (dim,) = variant.sizes(1, 5, 9, without=(width, width**2, heads * width, *range(heads, 10, heads)))
     batch, tokens = variant.sizes(2, 2, 7, without=(heads, width, dim))
     cases.append(case("head_dim given, and dim does not split", batch, tokens, (dim, heads, width), heads * width))
 
@@ -71,12 +73,14 @@ def many_cases(variant: Variant) -> list[ModuleCase]:
 def _edges(variant: Variant, case: Callable[..., ModuleCase]) -> list[ModuleCase]:
     """Sizes of 1, a second call, and scores that are far from zero."""
     half = Scoring(share=0.5)
-    batch, tokens, width, dim = variant.sizes(4, 2, 9)
+    batch, tokens, width, dim = variant.sizes(4, 2, 9, where=lambda _, tokens, width, dim: scales_differ(width, dim))
     cases = [case("a single head", batch, tokens, (dim, 1, width), width, scoring=half)]
     batch, dim, heads, width = variant.sizes(4, 2, 7)
     alone = Scoring(share=0.25, paired=True)  # its weight is 1, whatever the scores are
     cases.append(case("one token alone", batch, 1, (dim, heads, width), heads * width, scoring=alone))
-    batch, tokens, heads, width, dim, *first = variant.sizes(7, 2, 9)
+    batch, tokens, heads, width, dim, *first = variant.sizes(
+        7, 2, 9, where=lambda _, tokens, heads, width, dim, *first: scales_differ(width, heads, dim, heads * width)
+    )
     before = (variant.normal(*first, dim),)
     name = "a second call, with another number of samples and of tokens"
     cases.append(case(name, batch, tokens, (dim, heads, width), heads * width, before=before, scoring=half))
@@ -348,6 +352,20 @@ MANY_WRONG = (
         (), WRITING,
     ),
     Misconception(
+        "qkv-bias-off-by-default",
+        "the layers for queries, keys, and values have no bias where qkv_bias is left out",
+        "What is the default of qkv_bias in the docstring?",
+        changed(M, ("qkv_bias: bool = True", "qkv_bias: bool = False")),
+        (), WRITING,
+    ),
+    Misconception(
+        "to-out-without-bias",
+        "the layer to_out is made without a bias",
+        "Which entries does state_dict() lack?",
+        changed(M, ("nn.Linear(inner, dim)", "nn.Linear(inner, dim, bias=False)")),
+        (), TRACKERS,
+    ),
+    Misconception(
         "qkv-bias-for-to-out-too",
         "qkv_bias also switches off the bias of to_out",
         "Which layers does the docstring name for qkv_bias?",
@@ -360,6 +378,28 @@ MANY_WRONG = (
         "What does your scaled_dot_product_attention do that this class does not?",
         changed(MANY_OWN, (" / math.sqrt(q.shape[-1])", "")),
         (1,), REPORTS,
+    ),
+    Misconception(
+        "divide-by-width",
+        "the scores are divided by K itself instead of by its square root",
+        "By how much does the standard deviation, not the variance, of a sum of K terms grow?",
+        changed(MANY_OWN, ("math.sqrt(q.shape[-1])", "q.shape[-1]")),
+        (2,), TRACKERS,
+    ),
+    Misconception(
+        "scale-from-the-even-split",
+        "the scores are divided by the square root of dim / num_heads even where the heads have another width",
+        "How wide is a head when head_dim is given, and how many products does its dot product add up?",
+        changed(MANY_OWN, ("math.sqrt(q.shape[-1])", "math.sqrt(x.shape[-1] / self.num_heads)")),
+        (23,), WRITING,
+    ),
+    Misconception(
+        "causal-always",
+        "a token sees only itself and the tokens before it, as in a language model",
+        "Change the last token: whose answers change, and whose should?",
+        changed(MANY_OWN, ("(q @ k.mT / math.sqrt(q.shape[-1]))", "(q @ k.mT / math.sqrt(q.shape[-1])).masked_fill(\n"
+                "            ~torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).tril(), -math.inf)")),
+        (), WRITING,
     ),
     Misconception(
         "softmax-over-queries",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from autograder.exams.attention_scales import scales_differ
 from autograder.exams.lab1.shared import CODE, LIBRARY, LIFT, REPORTS, TRACKERS, WIDE, WRITING, quarters
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Variant
@@ -20,14 +21,26 @@ def einsum_cases(variant: Variant) -> list[FunctionCase]:
         x = variant.normal(batch, tokens, dim, scale=1.5)
         return FunctionCase(name, "multi_head_attention_einsum", (x, *into, out), **options)
 
-    cases = [case("five different sizes, with gradients", *variant.sizes(5, 2, 7), gradients=True)]
-    (dim,), (batch, tokens, heads, width) = variant.sizes(1, 8, 9), variant.sizes(4, 2, 6)
+    def differ(tokens: int, dim: int, heads: int, width: int) -> bool:
+        return scales_differ(width, tokens, dim, heads, heads * width)
+
+    five = variant.sizes(5, 2, 7, where=lambda _, *sizes: differ(*sizes))
+    cases = [case("five different sizes, with gradients", *five, gradients=True)]
+    (dim,) = variant.sizes(1, 8, 9)
+    batch, tokens, heads, width = variant.sizes(
+        4, 2, 6, where=lambda _, tokens, heads, width: differ(tokens, dim, heads, width)
+    )
     cases.append(case("tokens wider than a head", batch, tokens, dim, heads, width))
-    (width,), (batch, tokens, dim, heads) = variant.sizes(1, 8, 9), variant.sizes(4, 2, 6)
+    (width,) = variant.sizes(1, 8, 9)
+    batch, tokens, dim, heads = variant.sizes(
+        4, 2, 6, where=lambda _, tokens, dim, heads: differ(tokens, dim, heads, width)
+    )
     cases.append(case("heads wider than a token", batch, tokens, dim, heads, width))
-    cases.append(case("one sample alone", 1, *variant.sizes(4, 2, 7)))
+    cases.append(case("one sample alone", 1, *variant.sizes(4, 2, 7, where=differ)))
     half = Scoring(share=0.5)
-    batch, tokens, dim, width = variant.sizes(4, 2, 7)
+    batch, tokens, dim, width = variant.sizes(
+        4, 2, 7, where=lambda _, tokens, dim, width: scales_differ(width, tokens, dim)
+    )
     cases.append(case("a single head", batch, tokens, dim, 1, width, scoring=half))
     batch, dim, heads, width = variant.sizes(4, 2, 7)
     alone = Scoring(share=0.25, paired=True)  # its weight is 1, whatever the scores are

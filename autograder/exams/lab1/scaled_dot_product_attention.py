@@ -56,7 +56,7 @@ def sdpa_cases(variant: Variant) -> list[FunctionCase]:
     large.args[2].mul_(0.25)
 
     half = Scoring(share=0.5)
-    tq, _, dv, _ = sizes()
+    tq, tk, dv, _ = sizes()
     q, k = lifted(variant.normal(2, tq, WIDE), variant.normal(2, tk, WIDE))
     args = (q, k, variant.normal(2, tk, dv, scale=0.25), variant.mask(2, 1, tk))
     name = "a mask with wide heads, all scores far above zero or far below"
@@ -203,6 +203,14 @@ SDPA_WRONG = (
         (11,), TRACKERS,
     ),
     Misconception(
+        "forbidden-scores-not-low-enough",
+        "a forbidden score becomes a number such as -100 or -1000, so that the key gets all the weight where the "
+        "allowed scores are lower still",
+        "Which number is below every score that there can be?",
+        changed(S, ("-math.inf", "-1000.0")),
+        (11,), WRITING,
+    ),
+    Misconception(
         "mask-after-softmax",
         "the mask sets weights to 0 after the softmax, so that the rest no longer sums to 1",
         "Where did the weight of the forbidden keys go?",
@@ -216,6 +224,13 @@ SDPA_WRONG = (
         "Here True means: may attend. Which positions does your line fill?",
         changed(S, ("~mask", "mask")),
         (13,), TRACKERS,
+    ),
+    Misconception(
+        "mask-transposed",
+        "the mask is transposed, so that its rows stand for the keys and its columns for the queries",
+        "In a mask (Tq, Tk): what does row 0 belong to, a query or a key?",
+        changed(S, ("~mask", "~mask.mT")),
+        (), WRITING,
     ),
     Misconception(
         "mask-has-no-effect",
@@ -252,6 +267,23 @@ SDPA_WRONG = (
         changed(S, ("return scores.softmax(dim=-1) @ v",
                     "e = scores.exp()\n    return e / e.sum(dim=-1, keepdim=True) @ v")),
         (15,), TRACKERS,
+    ),
+    Misconception(
+        "largest-of-all-subtracted",
+        "the largest of all scores is subtracted before the exponential, not the largest of each row, so that a sample "
+        "whose scores lie far below another's gets 0 / 0",
+        "Which scores share one sum, and whose largest must be subtracted from them so that the sum cannot be 0?",
+        changed(S, ("return scores.softmax(dim=-1) @ v",
+                    "e = (scores - scores.max()).exp()\n    return e / e.sum(dim=-1, keepdim=True) @ v")),
+        (15,), WRITING,
+    ),
+    Misconception(
+        "causal-always",
+        "a query sees only the keys up to its own place, as in a language model, without any mask that says so",
+        "Which tokens may a query attend to when no mask is given?",
+        changed(S, ("    return scores", "    later = torch.ones_like(scores, dtype=torch.bool).triu(1)\n"
+                                         "    scores = scores.masked_fill(later, -math.inf)\n    return scores")),
+        (), WRITING,
     ),
     Misconception(
         "dropout-always-on",

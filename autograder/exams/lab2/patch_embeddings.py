@@ -88,6 +88,13 @@ EMBEDDINGS_WRONG = (
         (40,), TRACKERS,
     ),
     Misconception(
+        "conv-squeezed",
+        "squeeze() removes the batch dimension, too, when there is one image only, in what the convolution gives",
+        "What is the shape of your result for a batch of one image?",
+        changed(E, (TOKENS, "self.proj(images).flatten(2).squeeze().transpose(-2, -1)")),
+        (), WRITING,
+    ),
+    Misconception(
         "conv-not-transposed",
         "the convolution's features stay where they are: (B, D, N) instead of (B, N, D)",
         "Which dimension of your result counts the tokens, and which one should?",

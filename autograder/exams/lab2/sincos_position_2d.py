@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from autograder.exams.lab2.shared import CODE, TRACKERS, WRITING
-from autograder.labs.exam import Alternative, Exercise, Misconception, changed
+from autograder.labs.exam import Alternative, Convention, Exercise, Misconception, changed
 from autograder.labs.variants import Variant
 from vitedu.probe.case import FunctionCase, Scoring
 
 
 def sincos_cases(variant: Variant) -> list[FunctionCase]:
-    """Wide, tall, and square grids, lone rows and columns, and the smallest dim, in which there is one frequency."""
+    """Wide, tall, and square grids, lone rows and columns, and two frequencies.
+
+    With one, for which dim is 4, the convention below divides by zero: it is not asked.
+    """
     (few, many), (quarter,) = sorted(variant.sizes(2, 2, 7)), variant.sizes(1, 2, 4)
     cases = [FunctionCase("more columns than rows", "sincos_position_2d", (few, many, 4 * quarter))]
     (few, many), (quarter,) = sorted(variant.sizes(2, 2, 7)), variant.sizes(1, 3, 5)
@@ -17,7 +20,7 @@ def sincos_cases(variant: Variant) -> list[FunctionCase]:
     side, quarter = variant.sizes(2, 2, 6)
     cases.append(FunctionCase("a square grid", "sincos_position_2d", (side, side, 4 * quarter)))
     few, many = sorted(variant.sizes(2, 2, 7))
-    cases.append(FunctionCase("one frequency", "sincos_position_2d", (few, many, 4)))
+    cases.append(FunctionCase("two frequencies", "sincos_position_2d", (few, many, 8)))
     half, (rows, quarter) = Scoring(share=0.5), variant.sizes(2, 2, 6)
     cases.append(FunctionCase("a single column", "sincos_position_2d", (rows, 1, 4 * quarter), scoring=half))
     columns, quarter = variant.sizes(2, 2, 6)
@@ -63,14 +66,6 @@ SINCOS_WRONG = (
         "How many sines stand before the first cosine, by the docstring?",
         changed(P, (WAVES, "torch.stack([x.sin(), x.cos(), y.sin(), y.cos()], dim=2).flatten(1)")),
         (), WRITING,
-    ),
-    Misconception(
-        "last-frequency-included",
-        "the frequencies run from 1 down to 1/10000 itself, because i is divided by D/4 - 1; with a single frequency "
-        "that is a division by zero",
-        "What is f_i for the largest i, by the docstring?",
-        changed(P, (EXPONENT, "(-torch.arange(dim // 4) / (dim // 4 - 1))")),
-        (), "lucidrains/vit-pytorch's simple_vit, where it is the convention",
     ),
     Misconception(
         "frequencies-of-half-the-width",
@@ -172,6 +167,13 @@ def sincos_position_2d(height, width, dim, temperature=10000, dtype=torch.float3
     y, x = (grid.reshape(-1, 1) * rates[None, :] for grid in grids)
     return torch.cat((x.sin(), x.cos(), y.sin(), y.cos()), dim=1).type(dtype)
 '''),
+    Alternative("the other published frequencies, from 1 down to 1/10000 itself", '''
+def sincos_position_2d(height, width, dim):
+    f = 10000.0 ** -torch.linspace(0, 1, dim // 4, dtype=torch.float64)
+    n = torch.arange(height * width)
+    angles = torch.stack([n % width, n // width], dim=1)[..., None] * f
+    return torch.cat([angles.sin(), angles.cos()], dim=2).flatten(1)
+'''),
     Alternative("one product an axis, repeated over the grid", '''
 def sincos_position_2d(height, width, dim):
     bands = torch.exp(torch.arange(dim // 4, dtype=torch.float64) * (-math.log(10000.0) / (dim // 4)))
@@ -215,4 +217,14 @@ def sincos_position_2d(height, width, dim):
 '''),
 )  # fmt: skip
 
-EXERCISE = Exercise("sincos_position_2d", sincos_cases, SINCOS_WRONG, SINCOS_OTHER)
+# Once a wrong idea, which kept its name.
+LAST_INCLUDED = (EXPONENT, "(-torch.arange(dim // 4) / (dim // 4 - 1))")
+SINCOS_CONVENTIONS = (
+    Convention(
+        "last-frequency-included", "frequencies from 1 down to 1/10000 itself", (LAST_INCLUDED,),
+        "Your frequencies run from 1 down to 1/10000 itself, because i is divided by D/4 - 1: that is vit-pytorch's "
+        "convention, not the docstring's D/4. It costs no points; with D = 4 it divides by zero.",
+    ),
+)  # fmt: skip
+
+EXERCISE = Exercise("sincos_position_2d", sincos_cases, SINCOS_WRONG, SINCOS_OTHER, conventions=SINCOS_CONVENTIONS)

@@ -105,6 +105,15 @@ TOKENS_WRONG = (
         (50,), "an issue in one of ahmadchalhoub's repositories",
     ),
     Misconception(
+        "first-batch-size-kept",
+        "the size of the first batch is kept in the module, and the class token is expanded to it ever after, which "
+        "fails for a batch of another size, such as the last one of an epoch",
+        "From what can this batch's size be read in each forward pass?",
+        changed(T, (FIRST, 'self.batch = getattr(self, "batch", None) or len(images)\n'
+                           "        cls = self.cls_token.expand(self.batch, -1, -1)")),
+        (50,), WRITING,
+    ),
+    Misconception(
         "class-token-not-expanded",
         "there is one class token for the whole batch where each image needs its own, which works only for an image "
         "that comes alone",

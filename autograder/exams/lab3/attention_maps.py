@@ -31,7 +31,7 @@ def map_cases(variant: Variant) -> list[ModuleCase]:
     (side,) = variant.sizes(1, 2, 3)
     return [
         case("square images, two blocks", (side, side)),
-        case("images that are not square, three blocks", uneven(variant), 3),
+        case("images that are not square, three blocks", uneven(variant), 3, layout="cropped"),
         case("head_dim given, no qkv_bias", uneven(variant), own=True),
         case("one image alone, a model with dropout", uneven(variant), batch=1, init_kwargs={"dropout": 0.5}),
         _second(variant, case("other images, of the same shape", uneven(variant), 1)),
@@ -95,6 +95,27 @@ MAP_WRONG = (
         "the scores are divided by the square root of dim, the token's width, instead of the head's width",
         "How many products does the dot product of one head's query and key add up?",
         changed(A, (A_SCORES, "q @ k.mT / x.shape[-1] ** 0.5")),
+        (23,), TRACKERS,
+    ),
+    Misconception(
+        "divide-by-width",
+        "the scores are divided by K itself instead of by its square root",
+        "By how much does the standard deviation, not the variance, of a sum of K terms grow?",
+        changed(A, (A_SCORES, "q @ k.mT / q.shape[-1]")),
+        (2,), TRACKERS,
+    ),
+    Misconception(
+        "scale-by-all-heads",
+        "the scores are divided by the square root of the width of all heads together instead of one head's",
+        "How many products does the dot product of one head's query and key add up?",
+        changed(A, (A_SCORES, "q @ k.mT / (attention.num_heads * q.shape[-1]) ** 0.5")),
+        (23,), TRACKERS,
+    ),
+    Misconception(
+        "scale-by-head-count",
+        "the scores are divided by the square root of the number of heads instead of the head's width",
+        "How many products does the dot product of one head's query and key add up?",
+        changed(A, (A_SCORES, "q @ k.mT / attention.num_heads ** 0.5")),
         (23,), TRACKERS,
     ),
     Misconception(

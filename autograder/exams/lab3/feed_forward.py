@@ -11,7 +11,7 @@ from vitedu.probe.case import ModuleCase, Scoring
 
 
 def forward_cases(variant: Variant) -> list[ModuleCase]:
-    """A wide and a narrow hidden layer, a lone sample, a second call, and dropout in both modes."""
+    """A wide and a narrow hidden layer, a lone sample or token, a second call, and dropout in both modes."""
 
     def case(name: str, batch: int, tokens: int, dim: int, hidden: int, **options: Any) -> ModuleCase:
         x, weights = variant.normal(batch, tokens, dim, scale=1.5), mlp_weights(variant, dim, hidden)
@@ -29,6 +29,8 @@ def forward_cases(variant: Variant) -> list[ModuleCase]:
     (dim,), (hidden,), (batch, tokens) = variant.sizes(1, 4, 6), variant.sizes(1, 9, 12), variant.sizes(2, 2, 3)
     cases.append(case("a wide hidden layer", batch, tokens, dim, hidden))
     cases.append(case("one sample alone", 1, *variant.sizes(3, 2, 9)))
+    batch, dim, hidden = variant.sizes(3, 2, 9)
+    cases.append(case("one token alone", batch, 1, dim, hidden, scoring=Scoring(share=0.5)))
     cases.append(case("dropout 0.5 in eval mode: nothing is dropped", *sizes(), init_kwargs=half))
     zero = {"dropout": 0.0}
     cases.append(case("dropout 0.0 in training mode: nothing is dropped", *sizes(), init_kwargs=zero, train=True))
@@ -133,6 +135,14 @@ FF_WRONG = (
         (16, 66), TRACKERS,
     ),
     Misconception(
+        "dropout-with-its-defaults",
+        "F.dropout is told neither the probability nor the module's mode, and drops half of the features always",
+        "What are the defaults of F.dropout's arguments p and training?",
+        ff("""        hidden = F.dropout(self.activation(self.fc1(x)))
+        return self.fc2(hidden)"""),
+        (16, 66), WRITING,
+    ),
+    Misconception(
         "dropout-as-what-is-kept",
         "dropout is read as the share that is kept: nn.Dropout(1 - dropout)",
         "What should dropout=0.0 do to the numbers, and what does nn.Dropout(1.0) do to them?",
@@ -216,6 +226,20 @@ FF_WRONG = (
         "the two layers are made without a bias",
         "Which entries does state_dict() lack?",
         changed(FF, (FF_LAYERS, FF_LAYERS.replace(")\n", ", bias=False)\n"))),
+        (), WRITING,
+    ),
+    Misconception(
+        "first-layer-without-bias",
+        "fc1 is made without a bias",
+        "Which entries does state_dict() lack?",
+        changed(FF, ("nn.Linear(dim, hidden_dim)", "nn.Linear(dim, hidden_dim, bias=False)")),
+        (), WRITING,
+    ),
+    Misconception(
+        "second-layer-without-bias",
+        "fc2 is made without a bias",
+        "Which entries does state_dict() lack?",
+        changed(FF, ("nn.Linear(hidden_dim, dim)", "nn.Linear(hidden_dim, dim, bias=False)")),
         (), WRITING,
     ),
     Misconception(

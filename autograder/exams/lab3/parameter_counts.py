@@ -172,6 +172,23 @@ COUNT_WRONG = (
         (78,), TRACKERS,
     ),
     Misconception(
+        "shared-weights-counted-twice",
+        "count_parameters adds up module by module, and counts a tensor that two layers share once for each of them",
+        "How many tensors does the optimizer get for two layers that share one weight?",
+        counted("sum(p.numel() for m in model.modules() for p in m.parameters(recurse=False)\n"
+                "               if p.requires_grad or not trainable_only)"),
+        (78,), WRITING,
+    ),
+    Misconception(
+        "weights-and-biases-only",
+        "count_parameters counts what is named weight or bias, and leaves out a module's own parameters, such as a "
+        "class token and positions",
+        "Which names do the parameters of TokenEmbedding have?",
+        counted('sum(p.numel() for name, p in model.named_parameters()\n'
+                '               if name.endswith(("weight", "bias")) and (p.requires_grad or not trainable_only))'),
+        (), WRITING,
+    ),
+    Misconception(
         "matrices-only",
         "count_parameters counts weight matrices only and leaves out tensors of one dimension: biases and norms",
         "How many parameters has nn.Linear(3, 5)?",

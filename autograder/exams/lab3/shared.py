@@ -11,8 +11,9 @@ CODE = solution_cells("lab3_vit")
 REPORTS = "homework reports that were handed in"
 TRACKERS = "issue trackers of public ViT code and of courses"
 WRITING = "thought of while writing this exam"
-# Heads and their width, unlike each other; their product is the width of all heads together.
-SPLITS = ((2, 3), (2, 4), (2, 5), (3, 2), (3, 4), (4, 2), (4, 3), (5, 2))
+# Heads and their width, unlike each other; their product is the width of all heads together. No width is the square
+# root of a number of heads: (4, 2) is left out.
+SPLITS = ((2, 3), (2, 4), (2, 5), (3, 2), (3, 4), (4, 3), (5, 2))
 
 
 def split(variant: Variant, widest: int = 12) -> tuple[int, int, int]:

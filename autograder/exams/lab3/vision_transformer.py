@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from autograder.exams.attention_scales import scales_differ
 from autograder.exams.lab3.shared import CODE, REPORTS, SPLITS, TRACKERS, WRITING, block_weights, norm_weights
 from autograder.labs.exam import Alternative, Convention, Exercise, Misconception, changed
 from autograder.labs.variants import Variant
@@ -47,6 +48,7 @@ def vit_init(
         if h * k <= widest
         for dim in (range(2 * h, 13, h) if own_width else (h * k,))
         if own_width == (dim != h * k) and len({h, k, h * k, dim, *tokens}) == 5 + own_width
+        if scales_differ(k, h, *{h * k, dim})
     ]
     heads, width, inner, dim = choices[variant.sizes(1, 0, len(choices) - 1)[0]]
     classes, hidden = variant.sizes(2, 4, 11, without=(heads, width, inner, dim, *tokens))
@@ -282,6 +284,28 @@ VIT_WRONG = (
         changed(V, ("self.norm = nn.LayerNorm(dim)", "self.norm = nn.LayerNorm(num_classes)"), (V_NORM, ""),
                 ("return self.head(x)", "return self.norm(self.head(x))")),
         (70,), WRITING,
+    ),
+    Misconception(
+        "eps-is-the-width",
+        "LayerNorm's second argument is eps, which is added to the variance, and dim was passed there",
+        "What is the second argument of nn.LayerNorm?",
+        changed(V, ("nn.LayerNorm(dim)", "nn.LayerNorm(dim, dim)")),
+        (61,), WRITING,
+    ),
+    Misconception(
+        "eps-is-the-token-count",
+        "LayerNorm's second argument is eps, which is added to the variance, and the number of tokens was passed there",
+        "What is the second argument of nn.LayerNorm?",
+        changed(V, ("nn.LayerNorm(dim)", "nn.LayerNorm(dim, self.embedding.position.shape[1])")),
+        (61,), "issue trackers of public ViT code, as nn.LayerNorm(dim, n)",
+    ),
+    Misconception(
+        "eps-is-the-patch-count",
+        "LayerNorm's second argument is eps, which is added to the variance, and the number of patches was passed "
+        "there",
+        "What is the second argument of nn.LayerNorm?",
+        changed(V, ("nn.LayerNorm(dim)", "nn.LayerNorm(dim, self.embedding.position.shape[1] - 1)")),
+        (61,), "issue trackers of public ViT code, as nn.LayerNorm(dim, n)",
     ),
     Misconception(
         "softmax-in-the-head",

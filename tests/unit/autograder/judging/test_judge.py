@@ -399,6 +399,29 @@ def test_every_convention_is_right_and_is_remembered(norms):
             assert not differ(*(norms.answers(exercise, draw, f"~{id}") for id in (found, convention.id)))
 
 
+PUBLISHED = """
+def sincos_position_2d(h, w, dim):
+    places = torch.cartesian_prod(torch.arange(h), torch.arange(w)).flip(1)
+    omega = torch.arange(dim // 4) / (dim // 4 - 1)
+    angles = places[..., None] * 10000.0**-omega
+    return torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "right", "remarked"),
+    [(("", ""), True, True), ((" - 1)", ")"), True, False), (("flip(1)", "flip(0)"), False, False)],
+    ids=["published", "as asked", "wrong"],
+)
+def test_a_published_convention_is_right_with_a_remark(change, right, remarked):
+    reference = Reference(find_lab("lab2"))
+    code = PUBLISHED.replace(*change) if change[0] else PUBLISHED
+    verdict = judged(reference, *answered(reference, "sincos_position_2d", sincos_position_2d=code))
+    assert (verdict.points == 4.0) == right
+    assert any("vit-pytorch's convention" in remark for remark in verdict.remarks) == remarked
+    assert verdict.idea == ("~last-frequency-included" if right and remarked else verdict.idea)
+
+
 def test_a_convention_comes_along_into_later_exercises(norms):
     convention = norms.lab.exercise("FeedForward").conventions[0].id
     given = held(norms, "VisionTransformer", FeedForward=f"~{convention}")

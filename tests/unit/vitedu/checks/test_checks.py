@@ -120,6 +120,20 @@ def todo(x):
     raise NotImplementedError("TODO")
 
 
+def test_a_right_answer_of_another_convention_gets_its_remark(lab, tmp_path):
+    def halved(x):
+        return (x / 2).softmax(-1)
+
+    known = lab["rows_to_one"]
+    others = [[e.answer for e in facts(halved, ROWS)]]
+    made = {"rows_to_one": dataclasses.replace(known, others=others, remarks=["You halve x; that is right, too."])}
+    fingerprint_file.save(tmp_path / "lab1.safetensors", made)
+    assert "You halve x" in repr(check("lab1/rows_to_one", halved))
+    assert repr(check("lab1/rows_to_one", rows_to_one)) == "rows_to_one: right"
+    wrong = check("lab1/rows_to_one", lambda x: halved(x) + (len(x) > 2))
+    assert not wrong.passed and "You halve x" not in repr(wrong)
+
+
 def test_a_right_answer(lab):
     report = check("lab1/rows_to_one", rows_to_one)
     assert report.passed and repr(report) == "rows_to_one: right"
