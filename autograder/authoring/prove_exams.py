@@ -299,7 +299,7 @@ class _Bench:
         for m in self.exercise.misconceptions:
             verdicts, what = list(self.judged(m.code, around)), f"{m.id}, with a stand-in for {earlier},"
             self.check(what, iter(verdicts), lambda v: v.points is not None and v.points < 1.0, "gets full marks")
-            self.check(what, iter(verdicts), named_as(m.id), "is not named as itself")
+            self.check(what, iter(verdicts), explained_by(m.id), "is not named as itself")
         return len(self.proof.problems) == known
 
     def cases(self, variant: Variant) -> list[Case]:
@@ -321,6 +321,11 @@ class _Bench:
 def named_as(id: str) -> Callable[[Verdict], bool]:
     """Whether a verdict names this misconception, and no other, behind the whole answer."""
     return lambda verdict: [d.misconception for d in verdict.diagnoses if d.whole] == [id]
+
+
+def explained_by(id: str) -> Callable[[Verdict], bool]:
+    """Whether this misconception explains every wrong case: with a stand-in another one may give the same numbers."""
+    return lambda verdict: all(case.right or id in case.matches for case in verdict.cases)
 
 
 def named_or_right(id: str) -> Callable[[Verdict], bool]:

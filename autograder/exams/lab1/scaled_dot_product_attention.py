@@ -65,8 +65,8 @@ def sdpa_cases(variant: Variant) -> list[FunctionCase]:
     single = case("one sample with one head, a mask (T, T)", (1, 1), [tq, tk, *widths], variant.mask(tq, tk))
     mask = variant.mask(tq, tk)
     other = dataclasses.replace(single, name="another mask of the same shape", args=(*single.args[:3], mask))
-    _, tk, *widths = sizes()
-    lone = case("one query, no leading dimension, a mask (Tk,)", (), [1, tk, *widths], variant.mask(tk))
+    _, tk, width, _ = sizes()
+    lone = case("one query, values of one feature, a mask (Tk,)", (), [1, tk, width, 1], variant.mask(tk))
     cases = [*cases, large, far]
     return cases + [dataclasses.replace(each, scoring=half) for each in (single, other, lone)]
 

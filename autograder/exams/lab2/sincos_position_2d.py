@@ -24,7 +24,9 @@ def sincos_cases(variant: Variant) -> list[FunctionCase]:
     half, (rows, quarter) = Scoring(share=0.5), variant.sizes(2, 2, 6)
     cases.append(FunctionCase("a single column", "sincos_position_2d", (rows, 1, 4 * quarter), scoring=half))
     columns, quarter = variant.sizes(2, 2, 6)
-    return [*cases, FunctionCase("a single row", "sincos_position_2d", (1, columns, 4 * quarter), scoring=half)]
+    cases.append(FunctionCase("a single row", "sincos_position_2d", (1, columns, 4 * quarter), scoring=half))
+    origin = Scoring(share=0.25, paired=True)  # zeros and ones
+    return [*cases, FunctionCase("a single place", "sincos_position_2d", (1, 1, 4 * quarter), scoring=origin)]
 
 
 P = CODE["sincos_position_2d"]

@@ -6,6 +6,8 @@ have a BatchNorm or a Dropout, which show the mode.
 
 from __future__ import annotations
 
+import dataclasses
+
 from torch import Tensor
 
 from autograder.exams.lab4.train_one_epoch import MOVED, RESULT
@@ -24,7 +26,7 @@ from autograder.exams.lab4.training_problems import (
 )
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Variant
-from vitedu.probe.case import ScenarioCase
+from vitedu.probe.case import ScenarioCase, Scoring
 from vitedu.probe.recording import Numbers
 
 
@@ -87,7 +89,15 @@ def evaluate_cases(variant: Variant) -> list[ScenarioCase]:
             and apart(right, sum(rights) / len(rights), by=0.01)
         )
 
-    return [drawn_until(make, shows) for make in (uneven, frozen, dropout, fake_device)]
+    def many() -> ScenarioCase:
+        height, width, hidden = variant.sizes(3, 3, 6)
+        net = small_net(variant, height * width, hidden, 2)
+        data = batches(variant, (600, 300), (1, height, width), 2)
+        large = case("batches of hundreds of samples, hundreds of them right", net, data)
+        return dataclasses.replace(large, scoring=Scoring(share=0.5))
+
+    cases = [drawn_until(make, shows) for make in (uneven, frozen, dropout, fake_device)]
+    return [*cases, drawn_until(many, lambda case, found, logits: telling(found["accuracy"]))]
 
 
 E = CODE["evaluate"]

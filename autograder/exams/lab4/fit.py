@@ -6,6 +6,7 @@ the best by anything else.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from torch import Tensor
@@ -28,7 +29,7 @@ from autograder.exams.lab4.training_problems import (
 )
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Variant
-from vitedu.probe.case import ScenarioCase
+from vitedu.probe.case import ScenarioCase, Scoring
 
 
 def fit_cases(variant: Variant) -> list[ScenarioCase]:
@@ -79,10 +80,18 @@ def fit_cases(variant: Variant) -> list[ScenarioCase]:
         )  # fmt: skip
         return with_pattern(variant, drawn, falling)
 
+    def unscheduled() -> ScenarioCase | None:
+        drawn = case(
+            "on_epoch without a scheduler", "LayerNorm", (4, 2), (3, 2), epochs=2, on_epoch=True,
+            optimizer="SGD", options=(("lr", rate(variant, 20, 50)),),
+        )  # fmt: skip
+        found = with_pattern(variant, drawn, falling)
+        return found and dataclasses.replace(found, scoring=Scoring(share=0.5))
+
     for _ in range(TRIES):
         drawn = [first_drawn(make) for make in (middle, watched, hopeless, fake_device)]
         if all(every_choice_shows(drawn, bound) for bound in BOUND):
-            return drawn
+            return [*drawn, first_drawn(unscheduled)]
     raise UserError(f"Lab 4: none of {TRIES} draws shows with stand-ins what fit is examined for.")
 
 

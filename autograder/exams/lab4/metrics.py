@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
@@ -9,11 +11,11 @@ from autograder.errors import UserError
 from autograder.exams.lab4.training_problems import CODE, TRACKERS, TRIES, WRITING, apart, random_labels
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Variant
-from vitedu.probe.case import FunctionCase
+from vitedu.probe.case import FunctionCase, Scoring
 
 
 def metrics_cases(variant: Variant) -> list[FunctionCase]:
-    """Accuracies that no other number imitates, and counts with repeated pairs and with absent classes."""
+    """Accuracies that no other number imitates, counts with repeated pairs and with absent classes, few and many."""
     batch, classes = variant.sizes(2, 5, 9)
     cases = [FunctionCase("accuracy of a batch", "accuracy", _outputs(variant, batch, classes))]
     (size,) = variant.sizes(1, 5, 9)
@@ -27,6 +29,36 @@ def metrics_cases(variant: Variant) -> list[FunctionCase]:
     cases.append(_counts(variant, "confusion matrix, every class occurs", classes, classes))
     (classes,) = variant.sizes(1, 4, 6)
     cases.append(_counts(variant, "confusion matrix with classes that do not occur", classes, classes - 2))
+    return cases + _edges(variant)
+
+
+def _edges(variant: Variant) -> list[FunctionCase]:
+    """A second call with the same shapes, single samples and classes, and more of them than a byte can count."""
+    half, few = Scoring(share=0.5), Scoring(share=0.25, paired=True)
+    batch, classes = variant.sizes(2, 5, 9)
+    first, second = _outputs(variant, batch, classes), _outputs(variant, batch, classes)
+    name = "accuracy of a second batch of the same shape"
+    cases = [FunctionCase(name, "accuracy", second, before=first, scoring=half)]
+    logits, labels = _outputs(variant, batch, classes)
+    wide = torch.cat([logits.new_full((batch, 300), -9.0), logits], dim=1)
+    cases.append(FunctionCase("accuracy with hundreds of classes", "accuracy", (wide, labels + 300), scoring=half))
+    cases.append(FunctionCase("accuracy of one sample", "accuracy", (logits[:1].clone(), labels[:1]), scoring=few))
+
+    asked = _counts(variant, "confusion matrix of a second batch of the same shape", classes, classes)
+    predictions, labels, _ = asked.args
+    before = (predictions.flip(0), labels.clone(), classes)
+    cases.append(dataclasses.replace(asked, before=before, scoring=half))
+    (many,) = variant.sizes(1, 18, 22)
+    predictions, labels = random_labels(variant, 400, many), random_labels(variant, 400, many)
+    predictions[:300], labels[:300] = many - 2, many - 1
+    options = {"any_dtype": True, "scoring": half}
+    name = "confusion matrix with hundreds of equal pairs"
+    cases.append(FunctionCase(name, "confusion_matrix", (predictions, labels, many), **options))
+    options["scoring"] = few
+    one = torch.tensor([1])
+    cases.append(FunctionCase("confusion matrix of one sample", "confusion_matrix", (one, one + 1, classes), **options))
+    alike = torch.zeros(batch, dtype=torch.int64)
+    cases.append(FunctionCase("confusion matrix of one class", "confusion_matrix", (alike, alike, 1), **options))
     return cases
 
 

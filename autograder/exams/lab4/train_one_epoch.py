@@ -7,6 +7,7 @@ whether it is the given one.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from torch import Tensor
@@ -27,7 +28,7 @@ from autograder.exams.lab4.training_problems import (
 )
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Variant
-from vitedu.probe.case import ScenarioCase
+from vitedu.probe.case import ScenarioCase, Scoring
 from vitedu.probe.recording import Numbers
 
 
@@ -90,7 +91,17 @@ def train_cases(variant: Variant) -> list[ScenarioCase]:
             and (len(sizes) == 2 or bool(found["norms"].max() > 1.2))
         )
 
-    return [drawn_until(make, shows) for make in (momentum, scheduled, adam, fake_device)]
+    def many() -> ScenarioCase:
+        height, width, hidden = variant.sizes(3, 3, 6)
+        large = case(
+            "batches of hundreds of samples, hundreds of them right", small_net(variant, height * width, hidden, 2),
+            batches(variant, (600, 300), (1, height, width), 2),
+            optimizer="SGD", options=(("lr", rate(variant, 20, 60)),),
+        )  # fmt: skip
+        return dataclasses.replace(large, scoring=Scoring(share=0.5))
+
+    cases = [drawn_until(make, shows) for make in (momentum, scheduled, adam, fake_device)]
+    return [*cases, drawn_until(many, lambda case, found, logits: telling(found["accuracy"]))]
 
 
 T = CODE["train_one_epoch"]

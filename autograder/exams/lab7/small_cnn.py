@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from torch import Tensor
@@ -9,7 +10,7 @@ from torch import Tensor
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.lab import solution_cells
 from autograder.labs.variants import Variant
-from vitedu.probe.case import ModuleCase
+from vitedu.probe.case import ModuleCase, Scoring
 
 CODE = solution_cells("lab7_vit_or_cnn")
 REPORTS = "homework reports that were handed in"
@@ -35,7 +36,7 @@ def cnn_weights(variant: Variant, channels: int, classes: int, width: int) -> di
 
 
 def cnn_cases(variant: Variant) -> list[ModuleCase]:
-    """Rectangular images in both modes, one alone, sides that do not halve twice, and images cut out of others."""
+    """Rectangular images in both modes, one alone, odd sides, images cut out of others, and two calls in a row."""
 
     def case(name: str, batch: int, height: int, width: int, **options: Any) -> ModuleCase:
         (channels,) = variant.sizes(1, 1, 4)
@@ -49,13 +50,17 @@ def cnn_cases(variant: Variant) -> list[ModuleCase]:
         # Large enough that something is left even where the convolutions have no padding.
         return [4 * n + more for n, more in zip(variant.sizes(2, 5, 7), extra, strict=True)]
 
-    return [
+    cases = [
         case("eval mode, with gradients", 2, *sides(), gradients=True),
         case("one image alone", 1, *sides()),
         case("sides that cannot be halved twice", 3, *sides((1, 2))),
         case("images cut out of larger ones", 2, *sides(), layout="cropped"),
         case("training mode: the batch's own statistics", 4, *sides(), train=True),
     ]
+    second = case("a second call, with fewer and smaller images", 2, *sides(), scoring=Scoring(share=0.5))
+    batch, channels, height, width = second.args[0].shape
+    before = (variant.normal(batch + 1, channels, height + 4, width + 8),)
+    return [*cases, dataclasses.replace(second, before=before)]
 
 
 C = CODE["SmallCNN"]
