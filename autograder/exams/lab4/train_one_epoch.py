@@ -101,7 +101,18 @@ def train_cases(variant: Variant) -> list[ScenarioCase]:
         return dataclasses.replace(large, scoring=Scoring(share=0.5))
 
     cases = [drawn_until(make, shows) for make in (momentum, scheduled, adam, fake_device)]
-    return [*cases, drawn_until(many, lambda case, found, logits: telling(found["accuracy"]))]
+    drawn = [*cases, drawn_until(many, lambda case, found, logits: telling(found["accuracy"]))]
+    return [looked_at(case, what) for case in drawn for what in ("training", "report")]
+
+
+LOOKS = {"training": "what it trains", "report": "what it reports"}
+
+
+def looked_at(case: ScenarioCase, what: str) -> ScenarioCase:
+    """Half of a case: what the function has trained, or what it says about it, which may be wrong alone."""
+    scoring = dataclasses.replace(case.scoring, share=case.scoring.share / 2)
+    parameters = {**case.parameters, "look": what}
+    return dataclasses.replace(case, name=f"{case.name}: {LOOKS[what]}", parameters=parameters, scoring=scoring)
 
 
 T = CODE["train_one_epoch"]

@@ -23,11 +23,12 @@ def of_training(case: ScenarioCase, output: str, expected: Mapping[str, Tensor])
     rounds, batches = case.parameters.get("epochs", 1), len(case.parameters["batches"])
     known: dict[str, Named] = {
         "forward_in_eval": fact((BEFORE, 0), one="batches go through the model in eval mode"),
-        "lr": learning_rates(batches, len(expected["lr"])),
         "loss": epochs("the loss", rounds, 1),
         "accuracy": epochs("the accuracy", rounds, 2),
         "keeps_graph": fact((AFTERWARDS, 0), one=GRAPH),
     }
+    if "lr" in expected:  # where it is looked at
+        known["lr"] = learning_rates(batches, len(expected["lr"]))
     return known.get(output) or _state(output, f"after step {rounds * batches}", (rounds, 0))
 
 

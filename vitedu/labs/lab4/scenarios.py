@@ -97,12 +97,16 @@ def _scheduled(problem: Problem) -> dict[str, Any]:
 
 
 def train(target: Callable[..., Any], problem: Problem, namespace: Mapping[str, Any]) -> tuple[str, Numbers]:
-    """train_one_epoch, `epochs` times in a row on the same objects."""
+    """train_one_epoch, `epochs` times in a row on the same objects.
+
+    parameters: look, "training" or "report": only at what was trained, or only at what came back; else at both.
+    """
     call = train_call(problem)
     calls = [numbers(call.of(target), ("loss", "accuracy")) for _ in range(problem.given.get("epochs", 1))]
-    found = {name: torch.stack([numbers[name] for _, numbers in calls]) for name in calls[0][1]}
-    found |= state(problem.model) | _rates(problem)
-    return calls[0][0], found | {"forward_in_eval": problem.any_pass("", training=False)}
+    report = {name: torch.stack([numbers[name] for _, numbers in calls]) for name in calls[0][1]}
+    training = state(problem.model) | _rates(problem) | {"forward_in_eval": problem.any_pass("", training=False)}
+    looks = {"training": training, "report": report}
+    return calls[0][0], looks.get(problem.given.get("look", ""), report | training)
 
 
 def _rates(problem: Problem) -> Numbers:
