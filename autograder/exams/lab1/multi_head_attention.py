@@ -75,12 +75,14 @@ def _edges(variant: Variant, case: Callable[..., ModuleCase]) -> list[ModuleCase
     half = Scoring(share=0.5)
     batch, tokens, width, dim = variant.sizes(4, 2, 9, where=lambda _, tokens, width, dim: scales_differ(width, dim))
     cases = [case("a single head", batch, tokens, (dim, 1, width), width, scoring=half)]
-    batch, dim, heads, width = variant.sizes(4, 2, 7)
+    batch, dim, heads, width = variant.sizes(4, 2, 7, where=lambda _, dim, heads, width: heads < dim)
     alone = Scoring(share=0.25, paired=True)  # its weight is 1, whatever the scores are
     cases.append(case("one token alone", batch, 1, (dim, heads, width), heads * width, scoring=alone))
     batch, tokens, heads, width, dim, *first = variant.sizes(
-        7, 2, 9, where=lambda _, tokens, heads, width, dim, *first: scales_differ(width, heads, dim, heads * width)
-    )
+        7, 2, 9,
+        where=lambda _, tokens, heads, width, dim, *first: heads < dim
+        and scales_differ(width, heads, dim, heads * width),
+    )  # fmt: skip
     before = (variant.normal(*first, dim),)
     name = "a second call, with another number of samples and of tokens"
     cases.append(case(name, batch, tokens, (dim, heads, width), heads * width, before=before, scoring=half))
@@ -388,9 +390,9 @@ MANY_WRONG = (
     ),
     Misconception(
         "scale-from-the-even-split",
-        "the scores are divided by the square root of dim / num_heads even where the heads have another width",
+        "the scores are divided by the square root of dim // num_heads even where the heads have another width",
         "How wide is a head when head_dim is given, and how many products does its dot product add up?",
-        changed(MANY_OWN, ("math.sqrt(q.shape[-1])", "math.sqrt(x.shape[-1] / self.num_heads)")),
+        changed(MANY_OWN, ("math.sqrt(q.shape[-1])", "math.sqrt(x.shape[-1] // self.num_heads)")),
         (23,), WRITING,
     ),
     Misconception(

@@ -6,10 +6,12 @@ import dataclasses
 
 import torch
 
-from autograder.exams.lab1.shared import CODE, LIBRARY, REPORTS, TRACKERS, WIDE, WRITING, lifted
+from autograder.exams.lab1.shared import CODE, LIBRARY, REPORTS, TRACKERS, WIDE, WRITING, lifted, quarters
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Variant
 from vitedu.probe.case import FunctionCase, Scoring
+
+TARGET = "scaled_dot_product_attention"
 
 
 def sdpa_cases(variant: Variant) -> list[FunctionCase]:
@@ -28,7 +30,7 @@ def sdpa_cases(variant: Variant) -> list[FunctionCase]:
             variant.normal(*lead, tk, width),
             variant.normal(*lead, tk, dv),
         )
-        return FunctionCase(name, "scaled_dot_product_attention", (q, k, v, *mask), gradients=gradients)
+        return FunctionCase(name, TARGET, (q, k, v, *mask), gradients=gradients)
 
     batch, heads = variant.sizes(2, 2, 3)
     cases = [
@@ -60,7 +62,8 @@ def sdpa_cases(variant: Variant) -> list[FunctionCase]:
     q, k = lifted(variant.normal(2, tq, WIDE), variant.normal(2, tk, WIDE))
     args = (q, k, variant.normal(2, tk, dv, scale=0.25), variant.mask(2, 1, tk))
     name = "a mask with wide heads, all scores far above zero or far below"
-    far = FunctionCase(name, "scaled_dot_product_attention", args, scoring=half)
+    far = FunctionCase(name, TARGET, args, scoring=half)
+    tempting = _tempting(variant, *sizes()[:3])
     tq, tk, *widths = sizes()
     single = case("one sample with one head, a mask (T, T)", (1, 1), [tq, tk, *widths], variant.mask(tq, tk))
     mask = variant.mask(tq, tk)
@@ -68,7 +71,16 @@ def sdpa_cases(variant: Variant) -> list[FunctionCase]:
     _, tk, width, _ = sizes()
     lone = case("one query, values of one feature, a mask (Tk,)", (), [1, tk, width, 1], variant.mask(tk))
     cases = [*cases, large, far]
-    return cases + [dataclasses.replace(each, scoring=half) for each in (single, other, lone)]
+    return cases + [dataclasses.replace(each, scoring=half) for each in (single, other, lone, tempting)]
+
+
+def _tempting(variant: Variant, tq: int, tk: int, dv: int) -> FunctionCase:
+    """Scores near 144 where attending is allowed, and near 432 where it is not: a small number added hides nothing."""
+    q, k = quarters(variant.normal(2, tq, WIDE)), quarters(variant.normal(2, tk, WIDE))
+    mask = variant.mask(2, 1, tk)
+    q[..., -1], k[..., -1] = 48, torch.where(mask[:, 0], 24.0, 72.0)
+    args = (q, k, variant.normal(2, tk, dv, scale=0.25), mask)
+    return FunctionCase("a mask with scores in the hundreds, the forbidden ones the highest", TARGET, args)
 
 
 S = CODE["scaled_dot_product_attention"]
@@ -231,6 +243,14 @@ SDPA_WRONG = (
         "In a mask (Tq, Tk): what does row 0 belong to, a query or a key?",
         changed(S, ("~mask", "~mask.mT")),
         (), WRITING,
+    ),
+    Misconception(
+        "forbidden-scores-lowered-too-little",
+        "a number such as -100 is added to the forbidden scores, and one that is higher than the allowed ones by more "
+        "still gets all the weight",
+        "How large may a score be, and is it below all others after your addition?",
+        changed(S, ("scores.masked_fill(~mask, -math.inf)", "scores + ~mask * -100.0")),
+        (11,), WRITING,
     ),
     Misconception(
         "mask-has-no-effect",

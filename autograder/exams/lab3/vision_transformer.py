@@ -568,6 +568,13 @@ VIT_WRONG = (
         (16, 66), TRACKERS,
     ),
     Misconception(
+        "dropout-with-its-defaults",
+        "F.dropout is told neither the probability nor the module's mode, and drops half of the features always",
+        "What are the defaults of F.dropout's arguments p and training?",
+        changed(V, (V_TOKENS, "x = F.dropout(self.embedding(images))")),
+        (16, 66), WRITING,
+    ),
+    Misconception(
         "dropout-as-what-is-kept",
         "dropout is read as the share that is kept: nn.Dropout(1 - dropout)",
         "What should dropout=0.0 do to the numbers, and what does nn.Dropout(1.0) do to them?",
