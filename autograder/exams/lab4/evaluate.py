@@ -308,6 +308,20 @@ EVALUATE_WRONG = (
         (96,), TRACKERS,
     ),
     Misconception(
+        "hits-not-divided",
+        "the number of right samples is given instead of their share",
+        "What is the accuracy when every one of 80 samples is right?",
+        changed(E, ("right / count", "float(right)")),
+        (), WRITING,
+    ),
+    Misconception(
+        "tests-with-label-smoothing",
+        "the loss is smoothed (label_smoothing), as if this were a training",
+        "Which loss does a sample give that the model gets right with certainty: in the task, and in your code?",
+        changed(E, ('reduction="sum"', 'reduction="sum", label_smoothing=0.1')),
+        (), WRITING,
+    ),
+    Misconception(
         "error-rate",
         "the share of wrong samples is given instead of the share of right ones",
         "What is the accuracy when every sample is right?",

@@ -395,6 +395,44 @@ TRAIN_WRONG = (
         changed(T, ("right / count", "100 * right / count")),
         (96,), TRACKERS,
     ),
+    Misconception(
+        "hits-not-divided",
+        "the number of right samples is given instead of their share",
+        "What is the accuracy when every one of 80 samples is right?",
+        changed(T, ("right / count", "float(right)")),
+        (), WRITING,
+    ),
+    Misconception(
+        "running-average",
+        "a running average is reported, in which the last batches weigh most",
+        "With 0.9 * old + 0.1 * new: how much does the first batch weigh at the end, and how much the last?",
+        changed(T, (SUMMED, "        total_loss = loss.item() if not count else 0.9 * total_loss + 0.1 * loss.item()\n"),
+                ("total_loss / count", "total_loss")),
+        (), WRITING,
+    ),
+    Misconception(
+        "trains-with-label-smoothing",
+        "the loss is smoothed (label_smoothing), in the steps and in what is reported",
+        "Which loss does a sample give that the model gets right with certainty: in the task, and in your code?",
+        changed(T, ("F.cross_entropy(logits, labels)", "F.cross_entropy(logits, labels, label_smoothing=0.1)")),
+        (), WRITING,
+    ),
+    Misconception(
+        "reports-the-smoothed-loss",
+        "the steps are right, but the loss that is reported is another one: it is smoothed (label_smoothing)",
+        "Is the loss that you add up the one along which the model makes its step?",
+        changed(T, (SUMMED, "        smoothed = F.cross_entropy(logits, labels, label_smoothing=0.1)\n"
+                    "        total_loss += smoothed.item() * len(labels)\n")),
+        (), WRITING,
+    ),
+    Misconception(
+        "smaller-batches-left-out",
+        "batches that are smaller than the first are left out, as with drop_last=True",
+        "Five samples in batches of 2, 2, and 1: how many steps are made, and how many samples are seen?",
+        changed(T, ("    for images, labels in loader:\n", "    full = None\n    for images, labels in loader:\n"
+                    "        full = full or len(labels)\n        if len(labels) < full:\n            continue\n")),
+        (), WRITING,
+    ),
 )  # fmt: skip
 TRAIN_OTHER = (
     Alternative("a closure given to optimizer.step, sums in lists", '''
