@@ -406,7 +406,8 @@ TRAIN_WRONG = (
         "running-average",
         "a running average is reported, in which the last batches weigh most",
         "With 0.9 * old + 0.1 * new: how much does the first batch weigh at the end, and how much the last?",
-        changed(T, (SUMMED, "        total_loss = loss.item() if not count else 0.9 * total_loss + 0.1 * loss.item()\n"),
+        changed(T, (SUMMED, "        new = loss.item()\n"
+                    "        total_loss = 0.9 * total_loss + 0.1 * new if count else new\n"),
                 ("total_loss / count", "total_loss")),
         (), WRITING,
     ),
