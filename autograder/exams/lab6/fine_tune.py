@@ -474,12 +474,6 @@ TUNE_OTHER = (
     Alternative("the fused AdamW", PLAIN + epochs("torch.optim.AdamW(params, lr=lr, fused=True)")),
     Alternative("the multi-tensor AdamW in groups, a loss with logsumexp", LOGSUMEXP + TOPK + OWN + epochs(
         'torch.optim.AdamW([{"params": params}], lr=lr, foreach=True)')),
-    Alternative("the parameters of the named modules go into the optimizer", PLAIN + epochs(
-        "torch.optim.AdamW([p for n in module_names for p in model.get_submodule(n).parameters()], lr, foreach=True)")),
-    Alternative("a loss of its own, and the accuracy of the heads", LOGSUMEXP + OWN.replace(
-        "own_hits(logits, labels)", HITS) + epochs("torch.optim.AdamW(params, lr=lr, fused=True)")),
-    Alternative("the loss of the heads, and hits of its own", TOPK + OWN.replace("own_loss", "two_head_loss") + epochs(
-        "torch.optim.AdamW(params, lr=lr, fused=True)")),
     Alternative("everything written out, real seconds by another clock", '''
 def fine_tune(model, train_loader, val_loader, module_names, epochs, lr, device):
     from timeit import default_timer as clock
@@ -614,6 +608,12 @@ def own_hits(logits, labels):
     z = logits[0].add(logits[1]) if isinstance(logits, tuple) else logits
     return torch.eq(z.argmax(dim=1), labels).count_nonzero()
 ''' + OWN + epochs("torch.optim.AdamW(params, lr=lr)")),
+    Alternative("the parameters of the named modules go into the optimizer", PLAIN + epochs(
+        "torch.optim.AdamW([p for n in module_names for p in model.get_submodule(n).parameters()], lr, foreach=True)")),
+    Alternative("a loss of its own, and the accuracy of the heads", LOGSUMEXP + OWN.replace(
+        "own_hits(logits, labels)", HITS) + epochs("torch.optim.AdamW(params, lr=lr, fused=True)")),
+    Alternative("the loss of the heads, and hits of its own", TOPK + OWN.replace("own_loss", "two_head_loss") + epochs(
+        "torch.optim.AdamW(params, lr=lr, fused=True)")),
 )  # fmt: skip
 
 EXERCISE = Exercise("fine_tune", tune_cases, TUNE_WRONG, TUNE_OTHER)
