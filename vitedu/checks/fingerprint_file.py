@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,16 @@ class Fingerprint:
 
 
 class _TensorStore:
-    """Tensors by number; equal ones lie there once."""
+    """Tensors by number; equal ones lie there once. So do the names of an answer's values."""
 
     def __init__(self) -> None:
         self.tensors: dict[str, Tensor] = {}
+        self.names: dict[tuple[str, ...], int] = {}
         self._places: dict[Any, str] = {}
+
+    def name(self, names: Sequence[str]) -> int:
+        """The number of a list of names."""
+        return self.names.setdefault(tuple(names), len(self.names))
 
     def put(self, tensor: Tensor) -> str:
         """The tensor's number."""
@@ -92,6 +98,14 @@ class _TensorStore:
         return self.put(rounded if torch.allclose(rounded.double(), data, rtol=1e-7, atol=0, equal_nan=True) else data)
 
 
+@dataclass(frozen=True)
+class _Stored:
+    """What a `_TensorStore` held."""
+
+    tensors: Mapping[str, Tensor]
+    names: Sequence[Sequence[str]]
+
+
 def _key(data: Tensor) -> Any:
     return data.dtype, data.shape, hashlib.sha256(data.reshape(-1).view(torch.uint8).numpy().tobytes()).digest()
 
@@ -104,7 +118,8 @@ def save(path: Path, exercises: Mapping[str, Fingerprint], source: str = "") -> 
         source: hash of what they were made from, so that stale ones can be told.
     """
     store = _TensorStore()
-    header = {"source": source, "exercises": {id: _exercise_json(e, store) for id, e in exercises.items()}}
+    packed = {id: _exercise_json(e, store) for id, e in exercises.items()}
+    header = {"source": source, "names": [list(names) for names in store.names], "exercises": packed}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     temporary.write_bytes(serialization.pack(header, store.tensors))
@@ -121,17 +136,26 @@ def load(lab: str) -> dict[str, Fingerprint]:
     if lab not in labs:
         known = f"the labs with checks are {', '.join(labs)}" if labs else "this installation of vitedu holds none"
         raise ValueError(f"There are no checks for {lab!r}: {known}.")
-    header, tensors = _read(FOLDER / f"{lab}.safetensors")
+    path = FOLDER / f"{lab}.safetensors"
+    return _loaded(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _loaded(path: Path, _changed: int) -> dict[str, Fingerprint]:
+    """A file is read once, however many checks a notebook runs."""
+    header, tensors = _read(path)
     try:
-        return {id: _exercise(data, tensors) for id, data in header["exercises"].items()}
+        stored = _Stored(tensors, header["names"])
+        return {id: _exercise(data, stored) for id, data in header["exercises"].items()}
     except (KeyError, TypeError) as error:
-        raise ValueError(f"The checks of {lab} cannot be read ({error!r}): install vitedu again.") from None
+        raise ValueError(f"The checks of {path.stem} cannot be read ({error!r}): install vitedu again.") from None
 
 
 def pack_expected(answers: Sequence[Expected]) -> bytes:
     """What some code gives for the cases of an exam, one `Expected` a case, as bytes that nothing is run to read."""
     store = _TensorStore()
-    return serialization.pack({"expected": [_expected_json(each, store.put) for each in answers]}, store.tensors)
+    expected = [_expected_json(each, store, store.put) for each in answers]
+    return serialization.pack({"expected": expected, "names": [list(names) for names in store.names]}, store.tensors)
 
 
 def unpack_expected(data: bytes) -> list[Expected]:
@@ -142,8 +166,9 @@ def unpack_expected(data: bytes) -> list[Expected]:
     """
     header, tensors = serialization.unpack(data, MAX_BYTES, MAX_TENSORS, max_header=MAX_BYTES)
     try:
-        return [_expected(each, tensors) for each in header["expected"]]
-    except (KeyError, TypeError, AttributeError) as error:
+        stored = _Stored(tensors, header["names"])
+        return [_expected(each, stored) for each in header["expected"]]
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise serialization.WireError(f"these are no answers ({error!r})") from None
 
 
@@ -161,15 +186,17 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def _exercise_json(exercise: Fingerprint, store: _TensorStore) -> dict[str, Any]:
     def answers(given: Sequence[Expected]) -> list[dict[str, Any]]:
-        return [_expected_json(each, store.put_rounded) for each in given]
+        return [_expected_json(each, store, store.put_rounded) for each in given]
 
     def versions(of: list[Version]) -> list[list[list[dict[str, Any]]]]:
         return [[answers(version.given), answers(version.model)] for version in of]
 
     return {
         "cases": [_case_json(case, store) for case in exercise.cases],
-        "expected": [_answer_json(answer, store.put) for answer in exercise.expected],
-        "others": [[_answer_json(answer, store.put_rounded) for answer in other] for other in exercise.others],
+        "expected": [_answer_json(answer, store, store.put) for answer in exercise.expected],
+        "others": [
+            [_answer_json(answer, store, store.put_rounded) for answer in other] for other in exercise.others
+        ],
         "remarks": exercise.remarks,
         "confirming": [_case_json(case, store) for case in exercise.confirming],
         "confirmed": [answers(each) for each in exercise.confirmed],
@@ -184,19 +211,19 @@ def _exercise_json(exercise: Fingerprint, store: _TensorStore) -> dict[str, Any]
     }  # fmt: skip
 
 
-def _exercise(data: dict[str, Any], tensors: dict[str, Tensor]) -> Fingerprint:
+def _exercise(data: dict[str, Any], stored: _Stored) -> Fingerprint:
     def answers(given: list[dict[str, Any]]) -> list[Expected]:
-        return [_expected(each, tensors) for each in given]
+        return [_expected(each, stored) for each in given]
 
     def versions(of: list[list[list[dict[str, Any]]]]) -> list[Version]:
         return [Version(answers(given), answers(model)) for given, model in of]
 
     return Fingerprint(
-        cases=[_case(case, tensors) for case in data["cases"]],
-        expected=[_answer(answer, tensors) for answer in data["expected"]],
-        others=[[_answer(answer, tensors) for answer in other] for other in data["others"]],
+        cases=[_case(case, stored.tensors) for case in data["cases"]],
+        expected=[_answer(answer, stored) for answer in data["expected"]],
+        others=[[_answer(answer, stored) for answer in other] for other in data["others"]],
         remarks=data.get("remarks", [""] * len(data["others"])),
-        confirming=[_case(case, tensors) for case in data["confirming"]],
+        confirming=[_case(case, stored.tensors) for case in data["confirming"]],
         confirmed=[answers(each) for each in data["confirmed"]],
         with_stand_ins=[answers(each) for each in data["with_stand_ins"]],
         misconceptions={
@@ -215,7 +242,7 @@ def _case_json(case: Case, store: _TensorStore) -> dict[str, Any]:
     return data | {"name": case.name, "scoring": {name: getattr(case.scoring, name) for name in CHECKED}}
 
 
-def _case(data: dict[str, Any], tensors: dict[str, Tensor]) -> Case:
+def _case(data: dict[str, Any], tensors: Mapping[str, Tensor]) -> Case:
     question = {name: value for name, value in data.items() if name not in ("name", "tensors", "scoring")}
     case = from_json(question, {name: tensors[place] for name, place in data["tensors"].items()})
     raises, random = data["scoring"]["raises"], data["scoring"]["random"]
@@ -226,33 +253,36 @@ def _case(data: dict[str, Any], tensors: dict[str, Tensor]) -> Case:
 # What most answers have in common; only what differs from it is written down.
 COMMON: dict[str, Any] = {
     "status": "ok", "kind": "Tensor", "error": "", "where": "", "message": "", "integers": [], "keys": [[], [], []],
-    "repeatable": True, "changed": [], "values": {},
+    "repeatable": True, "changed": [], "values": [],
 }  # fmt: skip
 
 
-def _expected_json(expected: Expected, put: Callable[[Tensor], str]) -> dict[str, Any]:
-    return {"answer": _answer_json(expected.answer, put), "nondeterministic": expected.nondeterministic}
+def _expected_json(expected: Expected, store: _TensorStore, put: Callable[[Tensor], str]) -> dict[str, Any]:
+    data = _answer_json(expected.answer, store, put)
+    return {**data, "nondeterministic": True} if expected.nondeterministic else data
 
 
-def _expected(data: dict[str, Any], tensors: dict[str, Tensor]) -> Expected:
-    return Expected(_answer(data["answer"], tensors), data["nondeterministic"])
+def _expected(data: dict[str, Any], stored: _Stored) -> Expected:
+    return Expected(_answer(data, stored), data.get("nondeterministic", False))
 
 
-def _answer_json(answer: ComparableAnswer, put: Callable[[Tensor], str]) -> dict[str, Any]:
+def _answer_json(answer: ComparableAnswer, store: _TensorStore, put: Callable[[Tensor], str]) -> dict[str, Any]:
+    values = sorted(answer.values.items())
     data = {name: getattr(answer, name) for name in COMMON} | {
         "integers": sorted(answer.integers),
         "keys": [list(keys) for keys in answer.keys],
         "changed": list(answer.changed),
-        "values": {name: put(tensor) for name, tensor in sorted(answer.values.items())},
+        "values": [store.name([name for name, _ in values]), *(int(put(tensor)) for _, tensor in values)],
     }
     return {name: value for name, value in data.items() if value != COMMON[name]}
 
 
-def _answer(data: dict[str, Any], tensors: dict[str, Tensor]) -> ComparableAnswer:
-    data = COMMON | data
+def _answer(data: dict[str, Any], stored: _Stored) -> ComparableAnswer:
+    data = {name: data.get(name, common) for name, common in COMMON.items()}
+    names, places = stored.names[data["values"][0]] if data["values"] else (), data["values"][1:]
     return ComparableAnswer(**data | {
         "integers": frozenset(data["integers"]),
         "keys": tuple(tuple(keys) for keys in data["keys"]),
         "changed": tuple(data["changed"]),
-        "values": {name: tensors[place] for name, place in data["values"].items()},
+        "values": {name: stored.tensors[str(place)] for name, place in zip(names, places, strict=True)},
     })  # fmt: skip

@@ -23,8 +23,11 @@ def sketch(answer: ComparableAnswer) -> ComparableAnswer:
             values[key] = flat
             continue
         places = (torch.arange(1, SAMPLES + 1, dtype=torch.float64) * GOLDEN % 1 * flat.numel()).long()
-        values[key] = flat[places]
-        values[f"sums of {key}"] = _sums(flat.double())
+        samples, sums = flat[places], _sums(flat.double())
+        if flat.is_floating_point():
+            values[key] = torch.cat([samples.double(), sums])
+        else:
+            values |= {key: samples, f"sums of {key}": sums}
     return replace(answer, values=values)
 
 
