@@ -16,12 +16,12 @@ class Tokens(nn.Module):
 
     def __init__(self, tokens: int, dim: int) -> None:
         super().__init__()
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
-        self.position = nn.Parameter(torch.zeros(1, tokens + 1, dim))
+        self.cls_token, self.position = (nn.Parameter(torch.zeros(1, count, dim)) for count in (1, tokens + 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, D) -> (B, N + 1, D)."""
-        return torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1) + self.position
+        in_front = self.cls_token + 0 * x[:, :1]
+        return torch.hstack([in_front, x]) + self.position
 
 
 LAYERS: dict[str, type[nn.Module]] = {"Tokens": Tokens} | {

@@ -63,10 +63,11 @@ def train_one_epoch(model, loader, optimizer, device, scheduler=None) -> dict[st
     """
     model.train()
     distances, hits = [], []
-    for images, labels in loader:
-        wanted = labels.to(device)
+    next_rate = getattr(scheduler, "step", None)
+    for batch, classes in loader:
+        wanted = classes.to(device)
         with torch.no_grad():
-            logits = model(images.to(device))
+            logits = model(batch.to(device))
         distances.append(_distances(logits, wanted))
         hits.append(_hits(logits, wanted, 1))
         for p in model.parameters():
@@ -74,8 +75,8 @@ def train_one_epoch(model, loader, optimizer, device, scheduler=None) -> dict[st
                 place = torch.arange(p.numel(), dtype=p.dtype, device=p.device).view_as(p)
                 p.grad = (p.detach() + (place + distances[-1].mean()).cos()) / 3
         optimizer.step()
-        if scheduler is not None:
-            scheduler.step()
+        if next_rate:
+            next_rate()
     return _means(distances, hits)
 
 
@@ -91,10 +92,10 @@ def evaluate(model, loader, device) -> dict[str, float]:
         {"loss", "accuracy"}: means over the samples, see `_distances` and `_hits`.
     """
     twin, distances, hits = copy.deepcopy(model).eval(), [], []
-    for images, labels in loader:
-        wanted = labels.to(device)
+    for batch, classes in loader:
+        wanted = classes.to(device)
         with torch.inference_mode():
-            logits = twin(images.to(device))
+            logits = twin(batch.to(device))
         distances.append(_distances(logits, wanted))
         hits.append(_hits(logits, wanted, 2))
     return _means(distances, hits)

@@ -35,12 +35,13 @@ def freeze_all_but(model: Module, module_names: list[str]) -> None:
         ValueError: a name that no module has; the message holds it.
     """
     parts = []
-    for name in module_names:
+    for wanted in module_names:
         try:
-            parts.append(model.get_submodule(name))
+            parts.append(model.get_submodule(wanted))
         except AttributeError:
-            raise ValueError(f"{name!r} is not the name of a module in this model") from None
-    model.requires_grad_(False)
+            raise ValueError(f"{wanted!r} is not the name of a module in this model") from None
+    for p in model.parameters():
+        p.requires_grad = False
     for module in model.modules():
         if isinstance(module, Dropout):
             module.forward = partial(_shrunk, module)  # type: ignore[method-assign]
