@@ -92,7 +92,7 @@ def head_accuracy(outputs: Tensor | tuple[Tensor, Tensor], labels: Tensor, heads
     Returns:
         A number from 0 to 1.
     """
-    if isinstance(outputs, tuple):
+    if not isinstance(outputs, Tensor):
         shares = {"both": (0.5, 0.5), "first": (1, 0), "second": (0, 1)}[heads]
         outputs = shares[0] * outputs[0] + shares[1] * outputs[1]
     rises = (outputs.diff(dim=1) > 0).sum(dim=1)

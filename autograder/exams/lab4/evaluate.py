@@ -145,7 +145,7 @@ EVALUATE_WRONG = (
     ),
     Misconception(
         "gradients-switched-off-for-good",
-        "gradients are switched off with torch.set_grad_enabled(False) and stay off for the whole program",
+        "gradients are switched off for everybody (set_grad_enabled), and stay off for the whole program",
         "What happens to the next training step, and which form of no_grad ends by itself?",
         changed(E, ("    with torch.no_grad():\n", "    torch.set_grad_enabled(False)\n    if True:\n")),
         (100,), WRITING,
