@@ -93,25 +93,26 @@ def _cell(lab: Lab, exercise: str) -> NotebookNode:
 def merge(done: Examination, second: Examination, stood: Sequence[str]) -> None:
     """Take over what is better in the second look, and what it costs."""
     found = {verdict.exercise: verdict for verdict in second.verdicts}
-    done.verdicts[:] = [_better(v, found[v.exercise]) if v.exercise in found else v for v in done.verdicts]
+    for place, first in enumerate(done.verdicts):
+        if (verdict := found.get(first.exercise)) is None or not _is_better(first, verdict):
+            continue
+        seconds = first.seconds | verdict.seconds
+        verdict.seconds = {s: first.seconds.get(s, 0.0) + verdict.seconds.get(s, 0.0) for s in seconds}
+        done.verdicts[place] = verdict
+        # Those that are right after all, with stand-ins before them, need no mending.
+        wrong = [v.exercise for v in done.verdicts[:place] if v.exercise in verdict.stand_ins and not is_right(v)]
+        if wrong:
+            so_far = "Right as far as this exercise goes: " if is_right(verdict) else ""
+            some = "is not right yet, and costs" if len(wrong) == 1 else "are not right yet, and cost"
+            verdict.remarks.append(f"{so_far}{' and '.join(wrong)} {some} nothing here.")
     done.seconds["again"] = sum(second.seconds.values())
     done.cpu += second.cpu
     done.trained += second.trained
 
 
-def _better(first: Verdict, second: Verdict) -> Verdict:
-    """The verdict that counts. What was found without the earlier mistakes names what is wrong here."""
+def _is_better(first: Verdict, second: Verdict) -> bool:
+    """Whether the second verdict counts. What was found without the earlier mistakes names what is wrong here."""
     if first.points is None or is_right(first) or second.points is None or second.points < first.points:
-        return first
-    if second.points == first.points and second.status in (*ENDINGS, NOT_GRADED):  # no kernel, no time: it says nothing
-        return first
-    if second.stand_ins:
-        names = " and ".join(second.stand_ins)
-        so_far = "Right as far as this exercise goes: " if is_right(second) else ""
-        are = "is" if len(second.stand_ins) == 1 else "are"
-        second.remarks.append(f"{so_far}{names} {are} not right yet, and cost{'s' * (are == 'is')} nothing here.")
-    second.seconds = {
-        stage: first.seconds.get(stage, 0.0) + second.seconds.get(stage, 0.0)
-        for stage in first.seconds | second.seconds
-    }
-    return second
+        return False
+    nothing = second.status in (*ENDINGS, NOT_GRADED)  # no kernel, or no time
+    return second.points > first.points or not nothing

@@ -195,6 +195,13 @@ BY_ITSELF = {
     "the pixels' places found by patchify itself",
     "pixel_unshuffle, the convolution as a product",
     "rows of position looked up by number, a product as convolution",
+    "the first exercise's weights, the values mixed in a product of its own",
+    "the first exercise's weights, heads in front of the batch",
+    "the first exercise's weights between einsum lines",
+    "both through patchify",
+    "the kernels cut by patchify, as images of one patch",
+    "patchify and the weights of conv_as_linear",
+    "the block's two sums written out with its parts",
 }
 
 

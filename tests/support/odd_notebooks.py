@@ -169,7 +169,7 @@ CLASS = [
         after="imports"), put(SCORES, f'check("lab1/{WEIGHTS}", {WEIGHTS})', after=f"exam-{WEIGHTS}"))),
     Odd("experiment-below", put(ZEROS, "attention_weights = None", after=f"exam-{WEIGHTS}")),
     Odd("torch-below", each(todo(ATTENTION), fill(WEIGHTS, ZEROS), put("from torch.nn.functional import *",
-        MODEL[WEIGHTS])), {ATTENTION: "not answered", HEAD: "not answered", HEADS: "graded"}),
+        MODEL[WEIGHTS])), {ATTENTION: "not answered"}),
     Odd("todo-pasted-behind", lambda nb: [add(id, nb.metadata.stubs[id])(nb) for id in MODEL] and None),
     Odd("better-below-in-five-ways", each(
         fill(WEIGHTS, ZEROS), put(MODEL[WEIGHTS], after=f"exam-{WEIGHTS}"),
@@ -211,7 +211,7 @@ CLASS = [
     Odd("a-file-and-a-star", each(drop(*MODEL), put(FILE, "from answers import *", after="imports"))),
     Odd("a-file-and-a-star-below", each(todo(*MODEL), put(FILE, "from answers import *"))),
     Odd("torchs-star", each(todo(ATTENTION), put("from torch.nn.functional import *", after="imports")),
-        {ATTENTION: "not answered", HEAD: "not answered", HEADS: "graded"}),
+        {ATTENTION: "not answered"}),
     Odd("still-todo", each(fill(EINSUM, f"def {EINSUM}(*args):\n    raise NotImplementedError('TODO')  # how?")),
         {EINSUM: "not answered"}),
     # --- in cells that are not the student's

@@ -74,19 +74,23 @@ def scales(sizes: Sizes) -> dict[str, float]:
     return {"nothing": 1.0, "width": float(sizes["width"])} | roots
 
 
+# One token's weight is always 1, and the root of one feature is 1, too.
+NO_SCALE = ("one token alone", "a single head of one feature")
+
+
 @pytest.mark.parametrize("name", EXERCISES)
 def test_the_scales_of_all_ideas_differ_on_every_draw(name):
     lab, _, id = name.partition("/")
     exercise, seen = find_lab(lab).exercise(id), 0
     for variant in draws(id):
         for case in exercise.cases(variant):
-            if getattr(case, "construct_only", False) or case.name == "one token alone":  # its weight is always 1
+            if getattr(case, "construct_only", False) or case.name in NO_SCALE:
                 continue
             found = scales(EXERCISES[name](case))
             for (one, a), (other, b) in combinations(found.items(), 2):
                 assert max(a, b) > 1.01 * min(a, b), f"{variant.key}, {case.name}: {one} and {other} are {a} and {b}"
             seen += 1
-    assert seen >= 53 * 5
+    assert seen >= 53 * 4
 
 
 @pytest.mark.parametrize("id", list(EXERCISES))

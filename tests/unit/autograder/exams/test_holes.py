@@ -52,5 +52,5 @@ def test_it_loses_points_on_every_variant(hole):
         variant = Variant(b"a secret for tests", id, number)
         asked = reference.cases(exercise, variant)
         answers = [CaseAnswer(ask(namespace[case.target], case, namespace=namespace)) for case in asked]
-        verdict = judge(reference, exercise, variant, answers, {}, Verdict(id, f"exam-{id}", GRADED, 0.0, 1.0))
+        verdict = judge(reference, exercise, variant, answers, Verdict(id, f"exam-{id}", GRADED, 0.0, 1.0))
         assert 0 < verdict.points < 1, number

@@ -208,7 +208,7 @@ def test_own_cells_have_a_time_of_their_own(sat):
 
 def test_who_took_the_time_is_named(sat):
     slow = MODEL[WEIGHTS] + "\n" + SLEEPS.format(60)
-    done = sat({}, Limits(cell=20, probe=15, notebook=6), **{WEIGHTS: slow})
+    done = sat({}, Limits(cell=20, probe=15, notebook=6, again=0), **{WEIGHTS: slow})
     late = full(done)[HEADS]
     assert late.startswith(TIMED_OUT) and "the 6 s of the notebook are used up" in late and WEIGHTS in late
 

@@ -131,10 +131,10 @@ def test_what_is_seen_besides_the_result_has_a_name(solutions):
     [
         (("lab9/fit", 1), "There are no checks for 'lab9': the labs with checks are lab1,"),
         (("lab4/nothing", 1), "lab4 has no check 'nothing', so it has no cases; write one of lab4/build_model,"),
-        (("lab4/fit", 0), "Expected the number of one of the 4 cases of lab4/fit, found 0; count from 1 to 4,"),
-        (("lab4/fit", 5), "found 5; count from 1 to 4"),
-        (("lab4/fit", "2"), "found '2'; count from 1 to 4"),
-        (("lab4/fit", True), "found True; count from 1 to 4"),
+        (("lab4/fit", 0), "Expected the number of one of the 5 cases of lab4/fit, found 0; count from 1 to 5,"),
+        (("lab4/fit", 6), "found 6; count from 1 to 5"),
+        (("lab4/fit", "2"), "found '2'; count from 1 to 5"),
+        (("lab4/fit", True), "found True; count from 1 to 5"),
     ],
 )
 def test_a_wrong_call_is_one_clear_sentence(arguments, said):
