@@ -32,7 +32,8 @@ def einsum_cases(variant: Variant) -> list[FunctionCase]:
     batch, dim, heads, width = variant.sizes(4, 2, 7)
     alone = Scoring(share=0.25, paired=True)  # its weight is 1, whatever the scores are
     cases.append(case("one token alone", batch, 1, dim, heads, width, scoring=alone))
-    far = case("wide heads, all scores far above or below zero", *variant.sizes(3, 3, 9), 2, WIDE, scoring=half)
+    batch, tokens, dim = variant.sizes(3, 3, 9)
+    far = case("wide heads, all scores far above or below zero", batch, tokens, dim, 2, WIDE, scoring=half)
     x, w_q, w_k = (quarters(t) for t in far.args[:3])
     x[..., -1] = 1  # through this feature the last one of each head's queries and keys is always the same
     w_q[:, :, -1] = w_k[:, :, -1] = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,7 +52,7 @@ def _edges(variant: Variant) -> list[FunctionCase]:
     (many,) = variant.sizes(1, 18, 22)
     predictions, labels = random_labels(variant, 400, many), random_labels(variant, 400, many)
     predictions[:300], labels[:300] = many - 2, many - 1
-    options = {"any_dtype": True, "scoring": half}
+    options: dict[str, Any] = {"any_dtype": True, "scoring": half}
     name = "confusion matrix with hundreds of equal pairs"
     cases.append(FunctionCase(name, "confusion_matrix", (predictions, labels, many), **options))
     options["scoring"] = few

@@ -20,6 +20,7 @@ def freeze(target: Callable[..., Any], given: dict, dtype: torch.dtype, namespac
     """
     model = stub_model(given, dtype)
     before, names = state_of(model), [name for name, _ in model.named_parameters()]
+    model.eval()  # what is to act must come back with train()
     acted = {name: False for name, module in model.named_modules() if isinstance(module, nn.Dropout)}
     target(model, list(given["names"]))
     named = dict(model.named_parameters())
@@ -27,6 +28,8 @@ def freeze(target: Callable[..., Any], given: dict, dtype: torch.dtype, namespac
         "trainable": flags(*(name in named and named[name].requires_grad for name in names)),
         "state": changed_entries(before, model),
     }
+    with torch.no_grad():
+        found["logits"] = model.eval()(given["x"].to(dtype))
     model.train()
 
     def note(name: str) -> Callable[..., None]:
