@@ -14,7 +14,6 @@ import torch
 from nbformat import NotebookNode
 
 from autograder.execution import stand_ins, training_runs, training_store, traps
-from autograder.execution.examination import ENDINGS, Examination, new_verdict
 from autograder.execution.notebook_cells import Cells
 from autograder.execution.student_kernel import (
     GONE,
@@ -27,7 +26,7 @@ from autograder.execution.student_kernel import (
     Run,
     StudentKernel,
 )
-from autograder.execution.submission_task import Task
+from autograder.execution.submission_task import ENDINGS, Examination, Task, new_verdict
 from autograder.judging.judge import CaseAnswer, Circumstances, judge, signature
 from autograder.judging.reference_answers import Reference
 from autograder.judging.trained_exercise import Attempt, TrainedExercise

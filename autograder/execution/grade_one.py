@@ -20,10 +20,9 @@ import nbformat
 from nbformat import NotebookNode
 
 from autograder.execution.code_version import sources
-from autograder.execution.examination import unexamined
 from autograder.execution.examiner import examine
 from autograder.execution.preload import PACKAGES, modules_of
-from autograder.execution.submission_task import OWN, Executed, Refused, Task
+from autograder.execution.submission_task import OWN, Executed, Refused, Task, unexamined
 from autograder.judging.reference_answers import Reference, one_thread
 from autograder.judging.verdict_output import verdict_output
 from autograder.labs.lab import EXAMS, find_lab

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
-from autograder.execution.examination import ENDINGS, Examination
 from autograder.execution.own_cells import definitions, is_own
+from autograder.execution.submission_task import ENDINGS, Examination
 from autograder.judging.trained_exercise import TrainedExercise
 from autograder.judging.verdict import GRADED, NOT_GRADED, Verdict
 from autograder.labs.exam import Exercise

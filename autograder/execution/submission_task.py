@@ -1,4 +1,4 @@
-"""One submission as a task for whoever grades it, and what comes of it: bytes and plain values, which travel.
+"""One submission as a task for whoever grades it, what comes of examining its notebook, and of all: what travels.
 
 grade_one.py does it, in any process of any machine that has this package and a sandbox.
 """
@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from nbformat import NotebookNode
 
 from autograder.execution.limits import Limits
-from autograder.judging.verdict import Verdict
-from autograder.labs.lab import find_lab
+from autograder.execution.student_kernel import DIED, OUT_OF_MEMORY, TIMED_OUT
+from autograder.judging.verdict import NOT_GRADED, Verdict
+from autograder.labs.lab import EXAMS, find_lab
 
 OWN = "own"  # instead of an address: a template of the worker's own
 
@@ -57,6 +58,52 @@ class Task:
     def most(self) -> float:
         """Seconds after which whoever does it is stuck."""
         return self.limits.whole(sum(3 for exercise in find_lab(self.lab).exercises if exercise.trained))
+
+
+ENDINGS = {
+    DIED: "the kernel died while this was examined",
+    TIMED_OUT: "there was no answer in time",
+    OUT_OF_MEMORY: "it took more memory than there is for a notebook",
+}
+
+
+@dataclass
+class Examination:
+    """What came of one notebook.
+
+    Attributes:
+        outputs: of each code cell that ran, by its place in the notebook.
+        seconds: by stage: start, cells, probes, judge, replays, and again: all of a second look.
+        cpu: CPU seconds of the student's code, in all kernels together; what a kernel takes to start is left out.
+        trained: names of the files with trained answers that it used or wrote.
+        fallback_reason: why a kernel was not forked from the template, though there is one.
+        notes: sentences about cells that were stopped or left out, and exercises that were better further below.
+    """
+
+    verdicts: list[Verdict] = field(default_factory=list)
+    outputs: dict[int, list[NotebookNode]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    cpu: float = 0.0
+    trained: list[str] = field(default_factory=list)
+    fallback_reason: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+def unexamined(notebook: NotebookNode, reason: str) -> Examination:
+    """What comes of a notebook in which nothing can be graded: no score until a person has looked, and no kernel."""
+    examination = Examination()
+    for cell in notebook.cells:
+        if cell.metadata.vitedu.role in EXAMS:
+            examination.verdicts.append(new_verdict(cell, NOT_GRADED, None, reason))
+    return examination
+
+
+def new_verdict(cell: NotebookNode, status: str, points: float | None, reason: str) -> Verdict:
+    """A verdict on an exam's cell."""
+    return Verdict(
+        exercise=cell.metadata.vitedu.exercise, grade_id=cell.metadata.nbgrader.grade_id, status=status,
+        points=points, max_points=float(cell.metadata.nbgrader.get("points", 0)), reason=reason,
+    )  # fmt: skip
 
 
 @dataclass

@@ -6,6 +6,7 @@ holds for equal tokens, shows. The BERT is as small as BERTs can be; its import 
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from torch import Tensor
@@ -24,7 +25,7 @@ MOST = 12  # tokens for which the encoders have positions
 
 
 def encoder_cases(variant: Variant) -> list[ModuleCase]:
-    """Both encoders, oblong images, a lone image, images cut out of larger ones, and dropout in both modes."""
+    """Both encoders, oblong images, a lone image after several, images cut out of larger ones, and dropout in both."""
 
     def case(name: str, kind: str, batch: int | None = None, dropout: float = 0.0, **options: Any) -> ModuleCase:
         channels, classes, batches = variant.sizes(3, 2, 5)
@@ -42,7 +43,7 @@ def encoder_cases(variant: Variant) -> list[ModuleCase]:
         return ModuleCase(name, "EncoderViT", (images,), init=init, weights=weights, loose=("cls_token",), **options)
 
     half: dict[str, Any] = {"dropout": 0.5, "train": True, "scoring": Scoring(random=True)}
-    return [
+    cases = [
         case("a stand-in for the encoder, with gradients", "stand-in", gradients=True),
         case("a BERT, with gradients", "bert", gradients=True),
         case("one image alone", "bert", batch=1),
@@ -50,6 +51,9 @@ def encoder_cases(variant: Variant) -> list[ModuleCase]:
         case("a BERT without dropout in training mode: nothing is dropped", "bert", train=True),
         case("a BERT with dropout in training mode: two calls differ", "bert", **half),
     ]
+    later = case("one image after several", "stand-in", batch=1, scoring=Scoring(share=0.5))
+    _, *image = later.args[0].shape
+    return [*cases, dataclasses.replace(later, before=(variant.normal(3, *image),))]
 
 
 def model_weights(

@@ -7,6 +7,7 @@ parameter is random, also those that a fresh model of a library has at 0 and 1. 
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ SMALL = 2.0**-7  # of the patches, class token and positions
 
 
 def libraries_cases(variant: Variant) -> list[ScenarioCase]:
-    """Three models for each library, each with another eps, and six configurations that torchvision does not have."""
+    """Models for each library, each with another eps, and configurations that torchvision does not have."""
     cases = []
     for target, library in (("to_torchvision", "torchvision"), ("to_timm", "timm")):
 
@@ -43,7 +44,13 @@ def libraries_cases(variant: Variant) -> list[ScenarioCase]:
             case("another eps, and a head_dim that says nothing new", 3, 2, eps=1e-6, head_dim=1),
             case("dropout, and a square image_size of two numbers", 2, 2, eps=1e-4, dropout=0.5, image_size=(1, 1)),
         ]
-    return cases + [refused_case(variant, option) for option in OPTIONS]
+        if library == "torchvision":
+            pixel = case("patches of one pixel", 2, 1, image_size=2, patch_size=1)
+    cases += [refused_case(variant, option) for option in OPTIONS]
+    return [
+        *cases, dataclasses.replace(pixel, scoring=Scoring(share=0.5)),
+        refused_case(variant, "image_size", higher=True), refused_case(variant, "in_channels", channels=4),
+    ]  # fmt: skip
 
 
 def drawn_config(variant: Variant, grid: int, depth: int) -> dict[str, Any]:
@@ -83,12 +90,13 @@ def moved_case(variant: Variant, name: str, target: str, library: str, config: d
     )
 
 
-def refused_case(variant: Variant, option: str) -> ScenarioCase:
+def refused_case(variant: Variant, option: str, higher: bool = False, channels: int = 1) -> ScenarioCase:
     """A configuration with one option that torchvision does not have."""
     config = drawn_config(variant, 2, 2)
     side = config["image_size"]
     config[option] = {
-        "image_size": (side, side + config["patch_size"]), "in_channels": 1, "head_dim": 6, "qkv_bias": False,
+        "image_size": (side + higher * config["patch_size"], side + (not higher) * config["patch_size"]),
+        "in_channels": channels, "head_dim": 6, "qkv_bias": False,
         "pool": "mean", "gelu": "tanh",
     }[option]  # fmt: skip
     parameters = {"option": option, **config}

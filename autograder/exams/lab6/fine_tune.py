@@ -19,7 +19,7 @@ from autograder.exams.lab6.problems import (
 )
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Variant
-from vitedu.probe.case import ScenarioCase
+from vitedu.probe.case import ScenarioCase, Scoring
 
 
 def tune_cases(variant: Variant) -> list[ScenarioCase]:
@@ -112,6 +112,32 @@ def telling_heads(case: ScenarioCase, found: dict) -> bool:
 def otherwise_right(other: dict, found: dict) -> bool:
     """Whether two training accuracies differ."""
     return bool((other["train_accuracy"] - found["train_accuracy"]).abs().max() > 0.01)
+
+
+def first_layer(variant: Variant) -> ScenarioCase:
+    """The first layer of a model learns, with the last one."""
+    for _ in range(TRIES):
+        (width,), (classes,) = variant.sizes(1, 4, 6), variant.sizes(1, 3, 5)
+        parameters = standing_in(variant, "resnet", width, classes, drop=0.4)
+        parameters |= {"names": ("conv1", "fc"), "epochs": 1, "lr": variant.sizes(1, 20, 50)[0] / 1000}
+        for prefix, batches in (("", (4, 3)), ("val_", (3, 2))):
+            count = sum(batches)
+            parameters |= {
+                f"{prefix}x": images(variant, "resnet", count), f"{prefix}y": labels(variant, count, classes),
+                f"{prefix}batches": batches, f"{prefix}seconds": variant.sizes(1, 5, 40)[0] / 8,
+            }  # fmt: skip
+        drawn = ScenarioCase(
+            "the first layer and the last", "fine_tune", parameters=parameters, scenario="lab6.fine_tune",
+            scoring=Scoring(share=0.5),
+        )  # fmt: skip
+        if telling(drawn, solved(drawn)):
+            return drawn
+    raise no_draw("the first layer")
+
+
+def all_cases(variant: Variant) -> list[ScenarioCase]:
+    """Those on the stand-ins of the study's models, and one on a model that is trained from its first layer on."""
+    return [*tune_cases(variant), first_layer(variant)]
 
 
 T = CODE["fine_tune"]
@@ -616,4 +642,4 @@ def own_hits(logits, labels):
         "torch.optim.AdamW(params, lr=lr, fused=True)")),
 )  # fmt: skip
 
-EXERCISE = Exercise("fine_tune", tune_cases, TUNE_WRONG, TUNE_OTHER)
+EXERCISE = Exercise("fine_tune", all_cases, TUNE_WRONG, TUNE_OTHER)

@@ -11,15 +11,16 @@ from vitedu.probe.case import ScenarioCase, Scoring
 def freeze_cases(variant: Variant) -> list[ScenarioCase]:
     """Names that begin like others, BatchNorm, dropout inside and outside, tokens of no module, a name too many."""
 
-    def case(name: str, kind: str, names: tuple[str, ...], raises: tuple[int, ...] | None = None) -> ScenarioCase:
+    def case(
+        name: str, kind: str, names: tuple[str, ...], raises: tuple[int, ...] | None = None, share: float = 1.0
+    ) -> ScenarioCase:
         (width,), (classes,) = variant.sizes(1, 4, 6), variant.sizes(1, 3, 5)
         parameters = standing_in(variant, kind, width, classes, drop=0.5) | {
             "names": names,
             "x": images(variant, kind, 3),
         }
-        return ScenarioCase(
-            name, "freeze_all_but", parameters=parameters, scenario="lab6.freeze", scoring=Scoring(raises)
-        )
+        scoring = Scoring(raises, share)
+        return ScenarioCase(name, "freeze_all_but", parameters=parameters, scenario="lab6.freeze", scoring=scoring)
 
     (early,) = variant.sizes(1, 2, LAST - 2)
     (nowhere,) = variant.sizes(1, 30, 90)
@@ -30,6 +31,11 @@ def freeze_cases(variant: Variant) -> list[ScenarioCase]:
         case("the last norm and a block", "deit", ("norm", f"blocks.{early}")),
         case("a block for the class token, and another head", "cait", ("blocks_token_only.1", f"blocks.{early}.mlp")),
         case("a name that no module has", "cait", ("head", f"blocks.{nowhere}"), raises=(nowhere,)),
+        case("a name that no module has comes first", "deit", (f"blocks.{nowhere}", "norm"), (nowhere,), share=0.5),
+        case("all blocks, whose dropout lies two levels below", "deit", ("blocks",), share=0.5),
+        case("a norm, and layers whose norms lie two levels below", "densenet",
+             ("features.norm5", "features.denseblock1"), share=0.5),
+        case("the first layer; dropout is the last one", "resnet", ("conv1",), share=0.5),
     ]  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 import torch.nn.functional as F
 
@@ -19,7 +21,7 @@ from autograder.exams.lab6.problems import (
 )
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Variant
-from vitedu.probe.case import ScenarioCase
+from vitedu.probe.case import ScenarioCase, Scoring
 
 
 def heads_cases(variant: Variant) -> list[ScenarioCase]:
@@ -32,19 +34,29 @@ def heads_cases(variant: Variant) -> list[ScenarioCase]:
         also = ("two_head_loss", "head_accuracy")
         return ScenarioCase(name, "replace_head", parameters=parameters, scenario="lab6.replace_head", also=also)
 
-    return [
+    half, few = Scoring(share=0.5), Scoring(share=0.25, paired=True)
+    both = two_heads(variant)
+    cases = [
         new_head("two heads are replaced", "deit"),
         new_head("a classifier is replaced", "densenet"),
         new_head("two heads on another device and in float16", "deit", meta=True),
-        two_heads(variant),
+        both,
         one_head(variant),
     ]
+    batch = len(both.parameters["labels"])
+    again = dataclasses.replace(two_heads(variant, batch), name="other outputs of as many samples", scoring=half)
+    wide = {name: F.pad(both.parameters[name][:1], (300, 0), value=-9.0) for name in ("first", "second")}
+    wide["labels"] = both.parameters["labels"][:1] + 300
+    name = "one sample, hundreds of classes"
+    alone = dataclasses.replace(both, name=name, parameters={**both.parameters, **wide}, scoring=few)
+    return [*cases, dataclasses.replace(new_head("an fc is replaced", "resnet"), scoring=half), again, alone]
 
 
-def two_heads(variant: Variant) -> ScenarioCase:
-    """Two logits whose accuracies are unlike each other, however one counts."""
+def two_heads(variant: Variant, samples: int = 0) -> ScenarioCase:
+    """Two logits whose accuracies are unlike each other, however one counts; `samples`: so many, 0: any number."""
     for _ in range(TRIES):
         (batch,), (classes,) = variant.sizes(1, 9, 16), variant.sizes(1, 4, 7)
+        batch = samples or batch
         first, second = variant.normal(batch, classes), 1.5 * variant.normal(batch, classes)
         wanted = torch.where(variant.normal(batch) > 0, first.argmax(1), second.argmax(1))
         one, two = ((logits.argmax(1) == wanted).double() for logits in (first, second))

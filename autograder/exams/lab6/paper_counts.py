@@ -5,7 +5,7 @@ from __future__ import annotations
 from autograder.exams.lab6.problems import CODE, REPORTS, TRACKERS, WRITING
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Variant
-from vitedu.probe.case import FunctionCase
+from vitedu.probe.case import FunctionCase, Scoring
 
 
 def paper_cases(variant: Variant) -> list[FunctionCase]:
@@ -13,12 +13,14 @@ def paper_cases(variant: Variant) -> list[FunctionCase]:
     a, b, c, d = variant.sizes(4, 3, 11)
     e, f, g, h = variant.sizes(4, 3, 11)
     i, j, k, m = variant.sizes(4, 3, 11)
+    usual = (*variant.sizes(4, 3, 11), 2)
     dense, vit = "dense_block_count", "vit_block_count"
     return [
         FunctionCase("a dense block", dense, (a, b, c, d), any_dtype=True),
         FunctionCase("a dense block of one layer", dense, (1, e, f, g), any_dtype=True),
         FunctionCase("a transformer block, two heads", vit, (e, f, g, h, 2, False), any_dtype=True),
         FunctionCase("a transformer block with layer scale, one head", vit, (i, j, k, m, 1, True), any_dtype=True),
+        FunctionCase("layer scale left out", vit, usual, any_dtype=True, scoring=Scoring(share=0.5)),
     ]
 
 

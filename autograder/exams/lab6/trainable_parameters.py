@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from autograder.exams.lab6.problems import CODE, TRACKERS, WRITING
 from autograder.labs.exam import Alternative, Exercise, Misconception, changed
 from autograder.labs.variants import Variant
-from vitedu.probe.case import FunctionCase
+from vitedu.probe.case import FunctionCase, Scoring
 
 
 def count_cases(variant: Variant) -> list[FunctionCase]:
@@ -24,11 +26,13 @@ def count_cases(variant: Variant) -> list[FunctionCase]:
         ("first", "Linear", (a, b)), ("inner", "Linear", (b, b)), ("again", "same", ("inner",)),
         ("norm", "LayerNorm", (b,)), ("head", "Linear", (b, c)),
     )  # fmt: skip
+    half_share = Scoring(share=0.5)
     return [
         case("the first layers are frozen, and there is a BatchNorm", half, ("conv", "body")),
         case("two layers share their parameters", shared, ("first",)),
         case("everything is frozen but for a norm", shared, ("first", "inner", "again", "head")),
         case("the head's weight is frozen, its bias is not", half, ("conv", "norm", "head.weight")),
+        dataclasses.replace(case("only the first layer learns", half, ("norm", "body", "head")), scoring=half_share),
     ]
 
 

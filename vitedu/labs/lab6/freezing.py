@@ -28,6 +28,7 @@ def freeze(target: Callable[..., Any], given: dict, dtype: torch.dtype, namespac
     call = freeze_call(given, dtype)
     model = call.positional["model"]
     before, names = state_of(model), [name for name, _ in model.named_parameters()]
+    model.eval()  # what is to act must come back with train()
     acted = {name: False for name, module in model.named_modules() if isinstance(module, nn.Dropout)}
     call.of(target)
     named = dict(model.named_parameters())
@@ -35,6 +36,8 @@ def freeze(target: Callable[..., Any], given: dict, dtype: torch.dtype, namespac
         "trainable": flags(*(name in named and named[name].requires_grad for name in names)),
         "state": changed_entries(before, model),
     }
+    with torch.no_grad():
+        found["logits"] = model.eval()(given["x"].to(dtype))
     model.train()
 
     def note(name: str) -> Callable[..., None]:
@@ -118,7 +121,7 @@ def head_loss(target: Callable[..., Any], given: dict, dtype: torch.dtype, names
     call = head_loss_call(given, dtype)
     outputs, labels = call.positional["outputs"], call.positional["labels"]
     loss = call.of(target)
-    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    outputs = (outputs,) if isinstance(outputs, Tensor) else outputs
     if not isinstance(loss, Tensor):
         raise TypeError(f"expected the loss as a tensor, from which gradients flow back, got {type(loss).__name__}")
     found = {"loss": loss.detach().reshape(loss.shape).double()}

@@ -59,6 +59,8 @@ def loaders(target: Callable[..., Any], given: dict, dtype: torch.dtype, namespa
     first, second = (_epoch(train) for _ in range(2))
     tested, tested_again = (_epoch(val) for _ in range(2))
     again, other = _epoch(made(seed)[1]), _epoch(made(given["other_seed"])[1])
+    transforms = (lambda image: torch.tensor([0, 3]), lambda image: torch.tensor([0, 4]))  # others than at first
+    later = target(pictures, *transforms, given["batch_size"], given["val_fraction"], seed)
     parts = [set(epoch["number"].tolist()) for epoch in (first, tested)]
     every = [epoch["number"].tolist() for epoch in (first, second, tested)]
     ordered = sorted(tested["number"].tolist())
@@ -67,6 +69,7 @@ def loaders(target: Callable[..., Any], given: dict, dtype: torch.dtype, namespa
         "val_batches": tested["sizes"],
         "marks": torch.stack([first["mark"].amin(), first["mark"].amax(),
                                   tested["mark"].amin(), tested["mark"].amax()]),
+        "other_marks": torch.stack([_epoch(loader)["mark"].amax() for loader in later]),
         "labels_fit": flags(*(torch.equal(e["label"], _label(e["number"])) for e in (first, tested))),
         "parts": flags(not parts[0] & parts[1], len(parts[0] | parts[1]) == count,
                            all(len(set(numbers)) == len(numbers) for numbers in every)),
