@@ -70,10 +70,10 @@ def train_one_epoch(model, loader, optimizer, device, scheduler=None) -> dict[st
             logits = model(batch.to(device))
         distances.append(_distances(logits, wanted))
         hits.append(_hits(logits, wanted, 1))
-        for p in model.parameters():
-            if p.requires_grad:
-                place = torch.arange(p.numel(), dtype=p.dtype, device=p.device).view_as(p)
-                p.grad = (p.detach() + (place + distances[-1].mean()).cos()) / 3
+        for weight in model.parameters():
+            if weight.requires_grad:
+                place = torch.arange(weight.numel(), dtype=weight.dtype, device=weight.device).view_as(weight)
+                weight.grad = (weight.detach() + (place + distances[-1].mean()).cos()) / 3
         optimizer.step()
         if next_rate:
             next_rate()
@@ -94,7 +94,7 @@ def evaluate(model, loader, device) -> dict[str, float]:
     twin, distances, hits = copy.deepcopy(model).eval(), [], []
     for batch, classes in loader:
         wanted = classes.to(device)
-        with torch.inference_mode():
+        with torch.autograd.inference_mode():
             logits = twin(batch.to(device))
         distances.append(_distances(logits, wanted))
         hits.append(_hits(logits, wanted, 2))

@@ -35,16 +35,16 @@ def freeze_all_but(model: Module, module_names: list[str]) -> None:
         ValueError: a name that no module has; the message holds it.
     """
     parts = []
-    for wanted in module_names:
+    for dotted in module_names:
         try:
-            parts.append(model.get_submodule(wanted))
+            parts.append(model.get_submodule(dotted))
         except AttributeError:
-            raise ValueError(f"{wanted!r} is not the name of a module in this model") from None
-    for p in model.parameters():
-        p.requires_grad = False
-    for module in model.modules():
-        if isinstance(module, Dropout):
-            module.forward = partial(_shrunk, module)  # type: ignore[method-assign]
+            raise ValueError(f"{dotted!r} is not the name of a module in this model") from None
+    for each in [*model.parameters()]:
+        each.requires_grad = False
+    for layer in [*model.modules()]:
+        if isinstance(layer, Dropout):
+            layer.forward = partial(_shrunk, layer)  # type: ignore[method-assign]
     for part in parts:
         for module in part.requires_grad_().modules():
             if isinstance(module, Dropout):
