@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Container
 from pathlib import Path
 
 import psutil
@@ -19,11 +20,12 @@ PR_SET_CHILD_SUBREAPER = 36  # whoever loses its parent below us becomes our chi
 GRACE = 5.0  # seconds in which what was killed with the command may go
 
 
-def survivors(seconds: float) -> list[psutil.Process]:
-    """Processes below this one that are still there after a grace period; zombies are reaped."""
+def survivors(seconds: float, known: Container[int] = ()) -> list[psutil.Process]:
+    """Processes below this one that are still there after a grace period, but those known; zombies are reaped."""
     until = time.monotonic() + seconds
     while True:
-        _, alive = psutil.wait_procs(psutil.Process().children(recursive=True), timeout=0.2)
+        below = [process for process in psutil.Process().children(recursive=True) if process.pid not in known]
+        _, alive = psutil.wait_procs(below, timeout=0.2)
         if not alive or time.monotonic() > until:
             return alive
 

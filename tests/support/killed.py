@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from hostile.supervise import PR_SET_CHILD_SUBREAPER, described, end, survivors
 from support.course_fixture import LAB, Course
 from support.places import ROOT, TESTS
@@ -54,9 +56,10 @@ def temporary_folder() -> Iterator[Path]:
 def orphans() -> Iterator[Callable[[], list[str]]]:
     """Adopt what loses its parent meanwhile; the call tells what still runs 10 seconds later, and ends it."""
     prctl = ctypes.CDLL(None).prctl
+    before = {process.pid for process in psutil.Process().children(recursive=True)}  # such as a pool's tracker
 
     def left() -> list[str]:
-        processes = survivors(10.0)
+        processes = survivors(10.0, before)
         told = [described(process) for process in processes]
         end(processes)
         return told

@@ -48,6 +48,12 @@ def of_loaders(case: ScenarioCase, output: str, expected: Expected) -> Named | N
             fact((0, 4), zero="some images come twice in an epoch"),
         ),
         "marks": facts(*_marks("training", 1, 5), *_marks("validation", 2, 6)),
+        "other_marks": facts(
+            *(
+                Quantity(f"the mark that the transform of a second call leaves on {part} images", (0, 9))
+                for part in ("training", "validation")
+            )
+        ),
         "labels_fit": facts(
             fact((0, 7), zero="training images come with labels of other images"),
             fact((0, 8), zero="validation images come with labels of other images"),

@@ -85,7 +85,7 @@ def full(done: Examination) -> dict[str, str]:
         ("exit()", "asked the kernel to end"),
         ("get_ipython().kernel.do_shutdown(True)", "asked the kernel to end"),
         ("import os\nos._exit(0)", "ended the kernel (kernel died)"),
-        ("get_ipython().kernel.io_loop.stop()", "ended the kernel (kernel died: it ended behind"),
+        ("get_ipython().kernel.io_loop.stop()", "ended the kernel (kernel died"),
         (SHUT_UP + "shut_up(2)\nshut_up(1)", "it closed or damaged its own connection"),
         (LATER.format(0.15), "ended the kernel behind itself"),
         (CHILD.format(0.15), "ended the kernel behind itself"),

@@ -127,7 +127,11 @@ def loaders(pictures, train_transform, val_transform, batch_size, val_fraction, 
 
 
 LOADERS = [
-    ({"same": True}, "validation images go through the transform for training images", None),
+    ({"same": True},
+     "validation images go through the transform for training images\nand 1 more differs\n"
+     "mark that the transform of a second call leaves on validation images: expected 4, got 3",
+     "validation images go through the transform for training images\nand 1 more differs\n"
+     "the mark that the transform of a second call leaves on validation images differs"),
     ({"labels": 1}, "training images come with labels of other images", None),
     ({"always": 3}, "another seed gives the same split", None),
     ({"sorted": True}, "another seed gives the same split\nand 1 more differs\n"
