@@ -1,7 +1,7 @@
 """Put mutants to the exams, in kernels that may hang or die, with the functions that judge students.
 
-A mutant is killed when it loses points on one of four variants, ends its kernel, or takes too long. What gets all
-points on all four has survived.
+A mutant is killed when it loses points on one of four variants, ends its kernel, or takes too long, twice: this machine
+may have been busy the first time. What gets all points on all four has survived.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ from autograder.labs.variants import Variant
 
 ASKED = 4  # variants, of the first secret
 SECONDS = 5.0  # for a mutant's cell, and for a variant's answers
-SLOW = 3.0  # times as long as the model answer takes, where that is more: this machine may be busy
+SLOW = 3.0  # times as long as the model answer takes, where that is more
+START = 600.0  # seconds for a kernel and for each of the lab's own cells, which import libraries
+PATIENCE = 4.0  # times as long at the second try
 TOGETHER = 120  # mutants that a kernel is started for; one takes seconds to start, a mutant some milliseconds
 KEEP = "_of_the_lab = dict(globals())"
 # Names of the user's namespace that a mutant has made go, and those that it has bound anew are what they were.
@@ -121,7 +123,9 @@ def examined(part: list[Mutant]) -> dict[str, str]:
                 raise UserError(
                     f"{part[0].exam}: the right code {origin!r} was killed by {killed_by}; mend that first."
                 )
-        return {mutant.id: room.tried(mutant.code) for mutant in part}
+        found = {mutant.id: room.tried(mutant.code, room.seconds) for mutant in part}
+        late = [mutant for mutant in part if found[mutant.id] == "time"]
+        return found | {mutant.id: room.tried(mutant.code, PATIENCE * room.seconds) for mutant in late}
     finally:
         room.close()
 
@@ -134,7 +138,7 @@ class _Room:
         self.lab, self.exercise = lab, dataclasses.replace(exercise, misconceptions=())
         self.variants = [Variant(SECRETS[0], exercise.id, number) for number in range(ASKED)]
         self.reference = Reference(lab)
-        self.seconds = 120.0
+        self.seconds = SECONDS
         self.kernel: StudentKernel | None = None
 
     def close(self) -> None:
@@ -146,17 +150,20 @@ class _Room:
     def measured(self, code: str) -> str:
         """As `tried`, for right code; what it takes decides what a mutant may take."""
         started = time.monotonic()
-        killed_by, _ = self.tried(code, 120.0), self.tried(code, 120.0)  # the second time nothing is computed first
+        killed_by, _ = self.tried(code, START), self.tried(code, START)  # the second time nothing is computed first
         self.seconds = max(SECONDS, SLOW * (time.monotonic() - started) / 2)
         return killed_by
 
-    def tried(self, code: str, seconds: float = 0.0) -> str:
-        """What kills a code: "points", "time" or "kernel"; "" where nothing does."""
-        seconds = seconds or self.seconds
+    def tried(self, code: str, seconds: float) -> str:
+        """What kills a code: "points", "time" or "kernel"; "" where nothing does.
+
+        Args:
+            seconds: for its cell, and for the answers to each variant.
+        """
         for variant in self.variants:
             kernel = self._ready()
             # Run anew for each variant: no student meets two, and a mutant may keep what it has seen.
-            run = kernel.run(RESTORE, SECONDS)
+            run = kernel.run(RESTORE, 60)
             if run.status == OK:
                 run = kernel.run(code, seconds)
             if run.status == OK:
@@ -175,11 +182,12 @@ class _Room:
         """The kernel, with the names of the lab."""
         if self.kernel is None or not self.kernel.alive:
             self.close()
-            self.kernel = StudentKernel(Limits(start=120, cpu=36_000), sandboxed=False)  # our own code
+            self.kernel = StudentKernel(Limits(start=START, cpu=36_000), sandboxed=False)  # our own code
             for cell in self.lab.cells:
                 if cell.kind == "code" and cell.role in ("setup", "solution"):
-                    run = self.kernel.run(without_marks(cell.source), 120)
+                    run = self.kernel.run(without_marks(cell.source), START)
                     if run.status != OK:
-                        raise UserError(f"the cell {cell.grade_id} of {self.lab.key} ended with {run.error}; mend it.")
-            self.kernel.run(KEEP, SECONDS)
+                        how = run.error or run.status
+                        raise UserError(f"the cell {cell.grade_id} of {self.lab.key} ended with {how}; mend it.")
+            self.kernel.run(KEEP, 60)
         return self.kernel

@@ -12,12 +12,14 @@ def freeze_cases(variant: Variant) -> list[ScenarioCase]:
     """Names that begin like others, BatchNorm, dropout inside and outside, tokens of no module, a name too many."""
 
     def case(
-        name: str, kind: str, names: tuple[str, ...], raises: tuple[int, ...] | None = None, share: float = 1.0
-    ) -> ScenarioCase:
+        name: str, kind: str, names: tuple[str, ...], raises: tuple[int, ...] | None = None, share: float = 1.0,
+        mode: str = "train",
+    ) -> ScenarioCase:  # fmt: skip
         (width,), (classes,) = variant.sizes(1, 4, 6), variant.sizes(1, 3, 5)
         parameters = standing_in(variant, kind, width, classes, drop=0.5) | {
             "names": names,
             "x": images(variant, kind, 3),
+            "mode": mode,
         }
         scoring = Scoring(raises, share)
         return ScenarioCase(name, "freeze_all_but", parameters=parameters, scenario="lab6.freeze", scoring=scoring)
@@ -32,7 +34,8 @@ def freeze_cases(variant: Variant) -> list[ScenarioCase]:
         case("a block for the class token, and another head", "cait", ("blocks_token_only.1", f"blocks.{early}.mlp")),
         case("a name that no module has", "cait", ("head", f"blocks.{nowhere}"), raises=(nowhere,)),
         case("a name that no module has comes first", "deit", (f"blocks.{nowhere}", "norm"), (nowhere,), share=0.5),
-        case("all blocks, whose dropout lies two levels below", "deit", ("blocks",), share=0.5),
+        case("all blocks, whose dropout lies two levels below; a model that is found in eval mode", "deit", ("blocks",),
+             share=0.5, mode="eval"),
         case("a norm, and layers whose norms lie two levels below", "densenet",
              ("features.norm5", "features.denseblock1"), share=0.5),
         case("the first layer; dropout is the last one", "resnet", ("conv1",), share=0.5),

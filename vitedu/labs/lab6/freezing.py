@@ -23,12 +23,12 @@ def freeze_call(given: dict, dtype: torch.dtype) -> Call:
 def freeze(target: Callable[..., Any], given: dict, dtype: torch.dtype, namespace: Mapping[str, Any]) -> Any:
     """freeze_all_but, then train() and a forward pass: what learns, which dropouts act, which statistics move.
 
-    parameters: those of stub_model; names; x, images.
+    parameters: those of stub_model; names; x, images; mode, "eval" where the model is found in it.
     """
     call = freeze_call(given, dtype)
     model = call.positional["model"]
     before, names = state_of(model), [name for name, _ in model.named_parameters()]
-    model.eval()  # what is to act must come back with train()
+    model.train(given.get("mode") != "eval")
     acted = {name: False for name, module in model.named_modules() if isinstance(module, nn.Dropout)}
     call.of(target)
     named = dict(model.named_parameters())
