@@ -94,7 +94,7 @@ def report(
         return CheckReport(exam_id, True, feedback_card.Card(exercise, "right", feedback_card.RIGHT, (), rows, remarks))
     if stood := alone():
         judged = _judged_alone(fingerprint, stood.replies)
-        fix = f"Fix {' and '.join(stood.first)} first."
+        fix = f"Fix {stood.first[0]} first."  # later ones may be right but for this one
         if all(answered.right for answered in judged):
             state = "right as far as this exercise goes"
             card = feedback_card.Card(exercise, state, feedback_card.RIGHT, [(fix, "")], (), remarks)
