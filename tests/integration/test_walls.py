@@ -270,7 +270,8 @@ def test_questions_do_not_depend_on_answers(reference, tmp_path, monkeypatch):
         points.append(sum(verdict.points for verdict in done.verdicts))
     assert points[0] > points[1] > points[2] == 0
     assert len(asked[0]) == 2 * len(LAB.exercises)  # the student's own variant, and the one of all
-    assert asked[0] == asked[1] == asked[2]
+    first = len(asked[0])  # what follows is asked in a second kernel, with stand-ins
+    assert asked[0] == asked[1][:first] == asked[2][:first]
 
 
 @pytest.mark.parametrize("way", ["cold", "warm"])

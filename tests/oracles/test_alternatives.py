@@ -7,7 +7,7 @@ import warnings
 import pytest
 import torch
 
-from autograder.judging.judge import CaseAnswer, judge
+from autograder.judging.judge import CaseAnswer, Circumstances, judge
 from autograder.judging.reference_answers import Reference
 from autograder.judging.verdict import GRADED, Verdict
 from autograder.labs.lab import all_labs
@@ -39,6 +39,7 @@ def test_alternatives_get_along(reference, place):
                         ask(namespace[case.target], case, torch.float32, namespace=namespace), torch.float32
                     )
                 replies.append(reply)
-        verdict = judge(reference, exercise, draw, replies, earlier, Verdict(exercise.id, "exam", GRADED, 0.0, 1.0))
-        earlier |= {exercise.id: verdict.idea} if verdict.idea else {}
+        verdict = Verdict(exercise.id, "exam", GRADED, 0.0, 1.0)
+        judge(reference, exercise, draw, replies, verdict, Circumstances(earlier))
+        earlier |= {exercise.id: verdict.idea.removeprefix("~")} if verdict.idea else {}
         assert (verdict.points, verdict.diagnoses) == (1.0, []), [chosen[e.id].name for e in exercises]
