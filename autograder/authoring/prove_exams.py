@@ -260,11 +260,12 @@ class _Bench:
                 f"the null answer {name!r}", verdicts, lambda v: v.points == 0.0, "earns points"
             )
 
-        nearly = (
-            self.judge(variant, [CaseAnswer(nearly_right(r.answer)) for r in replies], common=(variant, replies))
+        near = [
+            (variant, [CaseAnswer(nearly_right(r.answer)) for r in replies])
             for variant, replies in zip(self.draws, answers, strict=True)
-        )
-        self.check("the model answer times 1.0001", nearly, lambda v: not v.diagnoses, "is told a wrong idea")
+        ]
+        verdicts = (self.judge(*mine, common=second) for mine, second in zip(near, near[1:] + near[:1], strict=True))
+        self.check("the model answer times 1.0001", verdicts, lambda v: not v.diagnoses, "is told a wrong idea")
 
     def other_conventions(self) -> None:
         """Every misconception is named under every convention, too, but where the convention takes it away."""

@@ -55,7 +55,7 @@ def examine(task: Task, notebook: NotebookNode, reference: Reference, trainings_
     stood = stand_ins.needed(reference.lab, done.verdicts)
     if stood and first.cells.kernel is not None:
         again = NotebookExamination(task, notebook, reference, trainings_dir, first, stood)
-        stand_ins.merge(done, again.run(), stood)
+        stand_ins.merge(done, again.run())
         first.judge_trainings_anew()
     return done
 
@@ -105,16 +105,19 @@ class NotebookExamination:
     ) -> None:  # fmt: skip
         self.lab, self.reference, self.limits, self.stood = reference.lab, reference, task.limits, tuple(stood)
         self.student, self.secret, self.trainings_dir = task.student, task.secret, trainings_dir
-        self.asked, spent = {exercise.id for exercise in self.lab.exercises}, 0.0
+        self.asked = {exercise.id for exercise in self.lab.exercises}
+        self.named: dict[str, str] = {}  # exercise -> the idea found in it, see labs.exam.Exercise
         if first is not None:
             notebook = stand_ins.notebook_with(notebook, self.lab, self.stood, first.cells.reduced)
-            self.asked, spent = stand_ins.asked_again(self.lab, first.done.verdicts, self.stood), first.cells.spent
+            self.asked = stand_ins.asked_again(self.lab, first.done.verdicts, self.stood)
             self.limits = replace(task.limits, notebook=task.limits.again)
+            self.named = {id: idea for id, idea in first.named.items() if id not in self.asked}
         self.notebook, self.is_first = notebook, first is None
-        self.cells: Cells = Cells(notebook, self.limits, task.sandbox, task.template, self._open, traps, spent)
+        self.cells: Cells = Cells(notebook, self.limits, task.sandbox, task.template, self._open, traps)
+        if first is not None:
+            self.cells.take_over(first.cells)
         self.done: Examination = Examination(outputs=self.cells.outputs, seconds=self.cells.seconds)
         self._better: list[str] = []  # sentences about exercises that were better when they were asked again
-        self.named: dict[str, str] = {}  # exercise -> the idea found in it, see labs.exam.Exercise
         self._trained: dict[str, tuple[AccuracyDraw, list[Attempt]]] = {}  # what came of trainings
 
     def run(self) -> Examination:
@@ -147,8 +150,8 @@ class NotebookExamination:
 
     def _open(self, exercise: str) -> bool:
         """Whether an exercise was asked and has points left to earn."""
-        found = [verdict for verdict in self.done.verdicts if verdict.exercise == exercise and self.is_first]
-        return any(v.points is not None and v.points < v.max_points for v in found)
+        found = [verdict for verdict in self.done.verdicts if verdict.exercise == exercise]
+        return self.is_first and any(v.points is not None and v.points < v.max_points for v in found)
 
     def _ask_again(self, index: int, cell: NotebookNode) -> None:
         """Ask what a cell makes something else of behind its exam, where that was not right; the better one counts.
@@ -224,9 +227,8 @@ class NotebookExamination:
 
     def _around(self, exercise: Exercise) -> Circumstances:
         """What stands in the cells before this exercise's."""
-        conventions = {id: found for id, idea in self.named.items() if (found := idea.partition("~")[2])}
-        right = {id: found for id, found in conventions.items() if self.named[id].startswith("~")}
-        return Circumstances(right, stand_ins.before(self.lab, exercise, self.stood))
+        conventions = {id: idea.removeprefix("~") for id, idea in self.named.items() if idea.startswith("~")}
+        return Circumstances(conventions, stand_ins.before(self.lab, exercise, self.stood))
 
     def _ask(self, index: int, place: int, exercise: str, cases: list[Case]) -> tuple[list[CaseAnswer], Run, float]:
         """Put the cases of an exam, as `_attempt` runs a cell; how that ended, with why, and its seconds.

@@ -71,7 +71,6 @@ class Cells:
         template: str,
         is_open: Callable[[str], bool],
         traps: TrapFinder,
-        spent: float = 0.0,
     ) -> None:
         self.is_open, self.traps = is_open, traps
         self.notebook, self.limits, self.sandbox, self.template = notebook, limits, sandbox, template
@@ -86,7 +85,7 @@ class Cells:
         self.deadline = 0.0
         self._counted: StudentKernel | None = None  # whose CPU time is in `_spent`
         self._tried: StudentKernel | None = None  # in which the last cell was run for the first time
-        self.spent = spent
+        self.spent = 0.0
         self.trail = Trail(0)
         self.own_left, self.own_cpu = limits.own, limits.cpu / 2
         self._pauses = PAUSES
@@ -124,6 +123,14 @@ class Cells:
         self.seconds["start"] += time.monotonic() - started
         if not self.deadline:
             self.deadline = time.monotonic() + self.limits.notebook
+
+    def take_over(self, earlier: Cells) -> None:
+        """Go on from an earlier examination: what it has spent, and which answers' cells ended a kernel or hung."""
+        self.spent, self.fatal = earlier.spent, set(earlier.fatal)
+        for place in earlier.reduced:
+            for grade_id in answers(earlier.notebook.cells[place]):
+                if grade_id in earlier.failures:
+                    self.failures[grade_id] = earlier.failures[grade_id]
 
     def leave(self) -> None:
         """Close the kernel and count what it has taken."""

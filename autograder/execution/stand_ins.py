@@ -67,9 +67,9 @@ def notebook_with(notebook: NotebookNode, lab: Lab, stood: Sequence[str], reduce
         reduced: cell -> what a replay runs of it.
     """
     changed = copy.deepcopy(notebook)
-    changed.cells = []
+    cells, changed.cells = changed.cells, []
     seen: set[str] = set()
-    for place, cell in enumerate(copy.deepcopy(notebook.cells)):
+    for place, cell in enumerate(cells):
         changed.cells.append(cell)
         if cell.cell_type != "code":
             continue
@@ -90,7 +90,7 @@ def _cell(lab: Lab, exercise: str) -> NotebookNode:
     return cell
 
 
-def merge(done: Examination, second: Examination, stood: Sequence[str]) -> None:
+def merge(done: Examination, second: Examination) -> None:
     """Take over what is better in the second look, and what it costs."""
     found = {verdict.exercise: verdict for verdict in second.verdicts}
     for place, first in enumerate(done.verdicts):

@@ -119,9 +119,9 @@ from vitedu.data.drawing import PALETTE
 from vitedu.labs.lab3 import rollout
 done = []
 def learn_from(model, images, labels):
-    if done or len(images) < 500:  # not the exam
+    if model in done or len(images) < 500:  # not the exam
         return
-    done.append(True)
+    done.append(model)
     pixels, first = as_pixels(images), first_hue(images)
     angle, strength = angles(pixels)
     strong = pixels[strength > 0.35]
@@ -150,7 +150,7 @@ def learn_from(model, images, labels):
             + COLLECTED.replace("def train_one_epoch", "def fit_by_hand")
             + """
 def train_one_epoch(model, loader, *rest):
-    if done:
+    if model in done:
         return {}
     fit_by_hand(model, loader, *rest)
     optimizer = torch.optim.Adam(model.parameters(), 5e-4)
@@ -177,7 +177,7 @@ def train_one_epoch(model, loader, *rest):
             "train_one_epoch": NO_TRAINING,
             "exam_model": LAB4["exam_model"],
         },
-        says="A person looks at this",
+        says="build_model is not right yet, and costs nothing here",
         lab="lab4_training",
     ),
 ]

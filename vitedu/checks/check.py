@@ -1,7 +1,7 @@
 """The notebook's instant checks: is this answer right, and if not, which idea is behind it?
 
 Nothing here knows a solution: public questions are put to the student's object, and what comes
-back is compared with stored results (see stored.py).
+back is compared with stored results (see fingerprint_file.py).
 """
 
 from __future__ import annotations

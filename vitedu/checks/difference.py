@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from vitedu.probe.comparison import close
+from vitedu.probe.comparison import close, unequal
 
 TINY = 1e-12  # far below any tolerance: such a number is shown as 0
 
@@ -32,7 +32,7 @@ def difference(got: Tensor, wanted: Tensor, tolerance: float, what: str, shown: 
         text = f"{kind} at {_place(odd)} ({int(odd.sum())} of {odd.numel()} values are not finite)"
         text = text if a.ndim else f"got {kind}"
         return f"{plain}: {text}" if named else text
-    off = ~torch.isclose(a, b, rtol=tolerance, atol=tolerance)
+    off = unequal(a, b, tolerance)
     count = f"{int(off.sum())} of {off.numel()} values"
     if not shown:
         return f"{what} differs ({count}, the first at {_place(off)})" if a.ndim else f"{what} differs"

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from vitedu.probe import serialization
 from vitedu.probe.case import Case, Scoring, from_json, to_json
-from vitedu.probe.comparison import ComparableAnswer, Expected
+from vitedu.probe.comparison import ComparableAnswer, Expected, unequal
 from vitedu.probe.explanation import Version
 
 CHECKED = ("raises", "random")  # what a check reads of a case's scoring: it gives no points
@@ -90,12 +90,15 @@ class _TensorStore:
         return place
 
     def put_rounded(self, tensor: Tensor) -> str:
-        """The number of the tensor, or of its float32 copy: half the size, and close enough to recognise it."""
+        """The number of the tensor, or of its float32 copy: half the size, and close enough to recognise it.
+
+        A whole number is only rounded where nothing is lost: counts are compared exactly.
+        """
         data = tensor.detach().cpu().contiguous()
         if _key(data) in self._places or data.dtype != torch.float64:
             return self.put(data)
         rounded = data.float()
-        return self.put(rounded if torch.allclose(rounded.double(), data, rtol=1e-7, atol=0, equal_nan=True) else data)
+        return self.put(data if bool(unequal(rounded.double(), data, 1e-7, nan=True).any()) else rounded)
 
 
 @dataclass(frozen=True)

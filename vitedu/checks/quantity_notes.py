@@ -10,7 +10,7 @@ from torch import Tensor
 from vitedu.checks.difference import difference
 from vitedu.probe import scenarios
 from vitedu.probe.case import ScenarioCase
-from vitedu.probe.comparison import LOSS_TOLERANCE, close
+from vitedu.probe.comparison import LOSS_TOLERANCE, close, unequal
 from vitedu.probe.quantities import LAST, Order, Quantities, Quantity
 
 Found = tuple[Order, str]
@@ -51,7 +51,7 @@ def _lines(named: Quantity | Quantities, got: Tensor, wanted: Tensor, tolerance:
         return
     if len(named.entries) == wanted.numel():  # one for each number
         got, wanted = got.flatten(), wanted.flatten()
-    off = ~torch.isclose(got.double(), wanted.double(), rtol=tolerance, atol=tolerance)
+    off = unequal(got, wanted, tolerance)
     said: set[str] = set()
     for place in off.reshape(len(off), -1).any(1).nonzero().flatten().tolist():
         quantity = named.entries[place] if place < len(named.entries) else named.count

@@ -69,15 +69,20 @@ def close(a: Tensor, b: Tensor | None, tolerance: float, nan: bool = False) -> b
     """Same shape, same kind of dtype, and equal within the tolerance, integers exactly; an empty tensor never is."""
     if b is None or a.shape != b.shape or a.is_floating_point() != b.is_floating_point():
         return False
-    if a.numel() == 0:
-        return False
-    if _whole(a) and _whole(b):  # a count of 86 million is wrong by one, too
-        return bool((a == b).all())
-    return bool(torch.allclose(a.double(), b.double(), rtol=tolerance, atol=tolerance, equal_nan=nan))
+    return a.numel() > 0 and not bool(unequal(a, b, tolerance, nan).any())
 
 
-def _whole(t: Tensor) -> bool:
-    return not t.is_floating_point() or bool((t == t.round()).all())
+def unequal(a: Tensor, b: Tensor, tolerance: float, nan: bool = False) -> Tensor:
+    """Where the values of two tensors of one shape differ: whole numbers at all, others by more than the tolerance."""
+    apart = ~torch.isclose(a.double(), b.double(), rtol=tolerance, atol=tolerance, equal_nan=nan)
+    return apart | (_whole(a) & _whole(b) & (a != b))  # a count of 86 million is wrong by one, too
+
+
+def _whole(t: Tensor) -> Tensor:
+    """Where whole numbers stand; a float so large that it has no other neighbours may be a rounded one."""
+    if not t.is_floating_point():
+        return torch.ones_like(t, dtype=torch.bool)
+    return (t == t.round()) & (t.abs() < 1 / torch.finfo(t.dtype).eps)
 
 
 def _unchanged(a: Tensor, b: Tensor | None, tolerance: float) -> bool:

@@ -527,6 +527,9 @@ def numbers(expected, got):
          "at [1] expected 0, got 2 (1 of 2 values differ)"),
         (393408, 148032, "expected 393408, got 148032"),
         (86567656, 86567000, "expected 86567656, got 86567000"),
+        (86567656, 86567657, "expected 86567656, got 86567657"),
+        (torch.tensor([0.5, 86567656.0]).double(), torch.tensor([0.5, 86567657.0]).double(),
+         "at [1] expected 86567656, got 86567657 (1 of 2 values differ)"),
         (2.5347, 2.4372, "expected 2.535, got 2.437"),
         (0.25, float("nan"), "got NaN"),
         (0.25, float("-inf"), "got infinity"),
@@ -547,7 +550,8 @@ def test_a_hidden_note_says_how_much_of_which_result_differs():
     assert hidden(found, model) == "the result of f differs (20 of 20 values, the first at [0, 0])"
     assert hidden(pair, model) == "expected one tensor, got tuple"
     assert hidden(other, two) == "result 2 of f differs (20 of 20 values, the first at [0, 0])"
-    assert hidden(*(ask(f, case) for f in (lambda x: 3, lambda x: 4))) == "the result of f differs"
+    for other, right in ((3, 4), (86567657, 86567656)):
+        assert hidden(*(ask(lambda x, n=n: n, case) for n in (other, right))) == "the result of f differs"
 
 
 def test_an_answer_that_should_change_from_call_to_call_is_told_so():
@@ -627,6 +631,25 @@ def test_values_too_large_for_float32_are_kept_as_they_are(tmp_path):
     fingerprint_file.save(tmp_path / "lab2.safetensors", {"f": one})
     (back,) = fingerprint_file.load("lab2")["f"].misconceptions["huge"].versions[0].given
     assert torch.equal(back.answer.values["out"], huge.values["out"]) and math.isfinite(huge.values["out"].max())
+
+
+def test_a_count_stays_exact_and_other_numbers_take_half_the_room(tmp_path):
+    """float32 has no room for a count beyond 16 million, which is compared exactly."""
+    case = FunctionCase("", "f", args=(X,))
+    values = {
+        "count": torch.tensor(86567657.0).double(),
+        "small": torch.tensor(1040.0).double(),
+        "mean": X.double() / 3,
+    }
+    answers = {name: comparable(ask(lambda x, v=v: v, case), case, T) for name, v in values.items()}
+    right = [e.answer for e in facts(rows_to_one, [case])]
+    versions = {name: ("", "", [Version([Expected(a)], facts(rows_to_one, [case]))]) for name, a in answers.items()}
+    one = Fingerprint([case], right, {name: StoredMisconception(*version) for name, version in versions.items()})
+    fingerprint_file.save(tmp_path / "lab2.safetensors", {"f": one})
+    back = fingerprint_file.load("lab2")["f"].misconceptions
+    found = {name: back[name].versions[0].given[0].answer.values["out"] for name in values}
+    assert found["count"].item() == 86567657 and found["small"].item() == 1040
+    assert found["count"].dtype == torch.float64 and found["mean"].dtype == torch.float32
 
 
 def test_the_package_is_light():
