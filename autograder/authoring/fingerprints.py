@@ -28,11 +28,8 @@ def _fingerprint(reference: Reference, exercise: Exercise, before: Sequence[Exer
     stand_ins = tuple((e.id, STAND_IN) for e in before if reference.lab.stand_in_names(e.id) and not e.stand_in)
     accepted = _accepted(exercise, before)
     answers, readings = _different(reference, exercise, first, accepted)
-    alone = (
-        [((*stand_ins, entry) if entry else stand_ins) for entry in _own(reference, exercise, first)]
-        if stand_ins
-        else []
-    )
+    ways = reference.ways(exercise, first, with_stand_ins=True) if stand_ins else []
+    alone = [(*stand_ins, (exercise.id, way)) if way else stand_ins for way in ways]
     right_alone, _ = _different(reference, exercise, first, alone)
     if right_alone and not differ(right_alone[0], answers[0]) and len(right_alone) == 1:
         stand_ins, right_alone = (), []  # it calls none of them
@@ -57,7 +54,7 @@ def _fingerprint(reference: Reference, exercise: Exercise, before: Sequence[Exer
 
 def _accepted(exercise: Exercise, before: Sequence[Exercise]) -> list[AppliedIdeas]:
     """Every set of conventions, here and in earlier exercises; the plain one first."""
-    choices = [[None, *((e.id, f"~{c.id}") for c in e.conventions)] for e in (*before, exercise)]
+    choices = [[(e.id, c) if c else None for c in e.under()] for e in (*before, exercise)]
     return [tuple(entry for entry in chosen if entry is not None) for chosen in product(*choices)]
 
 
@@ -65,13 +62,6 @@ def _remark(exercise: Exercise, applied: AppliedIdeas) -> str:
     """What a student is told whose answer is right under these conventions."""
     own = dict(applied).get(exercise.id, "")
     return next((c.remark for c in exercise.conventions if own == f"~{c.id}"), "")
-
-
-def _own(reference: Reference, exercise: Exercise, variant: Variant) -> list[tuple[str, str] | None]:
-    """What right code may stand in the cell: the solution and the alternatives that call others, by convention."""
-    ideas = [f"{way}{c}" for way in ("", *reference.calling(exercise, variant))
-             for c in ("", *(f"~{c.id}" for c in exercise.conventions))]  # fmt: skip
-    return [(exercise.id, idea) if idea else None for idea in ideas]
 
 
 def _different(
@@ -92,13 +82,11 @@ def _versions(
     reference: Reference, exercise: Exercise, id: str, variants: Sequence[Variant], applied: AppliedIdeas
 ) -> list[Version]:
     """Sketches of an idea and of the model answer, under each convention that changes the idea's code."""
-    code = exercise.misconception(id).code
-    conventions = ["", *(f"~{c.id}" for c in exercise.conventions if c.applied(code) != code)]
 
     def over(idea: str) -> list[Expected]:
         return _sketches([e for v in variants for e in reference.answers(exercise, v, idea, applied)])
 
-    return [Version(over(f"{id}{convention}"), over(convention)) for convention in conventions]
+    return [Version(over(f"{id}{convention}"), over(convention)) for convention in exercise.under(id)]
 
 
 def _sketches(answers: Sequence[Expected]) -> list[Expected]:

@@ -270,10 +270,9 @@ class _Bench:
     def other_conventions(self) -> None:
         """Every misconception is named under every convention, too, but where the convention takes it away."""
         for m in self.exercise.misconceptions:
-            for convention in self.exercise.conventions:
-                if (code := convention.applied(m.code)) != m.code:
-                    what = f"{m.id} under the convention {convention.id}"
-                    self.check(what, self.judged(code), named_or_right(m.id), "is not named as itself")
+            for convention in self.exercise.under(m.id)[1:]:
+                what, code = f"{m.id} under the convention {convention[1:]}", self.exercise.code(m.id + convention, "")
+                self.check(what, self.judged(code), named_or_right(m.id), "is not named as itself")
 
     def with_stand_ins(self) -> None:
         """With a stand-in for an earlier exercise right code is right, and every wrong idea is caught and named."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import builtins
 import re
 import time
 from collections.abc import Sequence
@@ -12,10 +11,10 @@ from nbformat import NotebookNode
 
 from autograder.sanitize.untrusted import terminal
 from autograder.submission.statements import statements
+from vitedu.checks.rerun import only_binds
 
 OWN = ("own", "playground")  # roles of cells that earn nothing, and so must cost nothing
 SLOW = 2.0  # seconds; what took longer is not run again when nothing needs it
-BUILTINS = frozenset(dir(builtins))
 LONGEST = 20.0  # seconds to wait for what a cell may have left behind
 # What may end a kernel later, by something that cannot be counted, or that is gone again when somebody counts.
 LATER = re.compile(
@@ -54,33 +53,19 @@ def definitions(source: str) -> str:
     What would take the place of something that others use, of a builtin or in a module, is not among it.
     """
     nodes = [statement.node for statement in statements(source) or []]
-    return ast.unparse(ast.Module([node for node in nodes if _defines(node)], []))
+    return ast.unparse(ast.Module([node for node in nodes if only_binds(node)], []))
 
 
 def acts(source: str) -> bool:
     """Whether a cell does more than define something; True where that cannot be told."""
     if (found := statements(source)) is None:
         return bool(source.strip())
-    return not all(_defines(statement.node) or _says(statement.node) for statement in found)
+    return not all(only_binds(statement.node) or _says(statement.node) for statement in found)
 
 
 def _says(node: ast.stmt) -> bool:
     """Whether it is a text that stands alone, such as a docstring."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-
-
-def _defines(node: ast.stmt) -> bool:
-    """Whether a statement only gives something of its own a name."""
-    if isinstance(node, (ast.Import, ast.ImportFrom)):
-        return True
-    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        return node.name not in BUILTINS
-    if not isinstance(node, (ast.Assign, ast.AnnAssign)) or any(isinstance(part, ast.Call) for part in ast.walk(node)):
-        return False
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-    plain = (ast.Name, ast.Tuple, ast.List, ast.Starred, ast.expr_context)
-    parts = [part for target in targets for part in ast.walk(target)]
-    return all(isinstance(p, plain) and not (isinstance(p, ast.Name) and p.id in BUILTINS) for p in parts)
 
 
 def _bound(tree: ast.AST) -> set[str]:

@@ -53,6 +53,32 @@ ALONE = Circumstances()
 SCALAR = "Here plain numbers are asked for (.item() makes one of a tensor). It costs no points."
 
 
+class _Asked:
+    """What was asked, and what came back, one each a case."""
+
+    def __init__(self, cases: Sequence[Case], replies: Sequence[CaseAnswer]) -> None:
+        self.cases, self.replies = cases, replies
+        self.found = [_comparable(reply, case) for reply, case in zip(replies, cases, strict=True)]
+
+    def marks(self, expected: Sequence[Expected]) -> list[bool]:
+        """Which cases equal what is expected."""
+        return [
+            is_correct(f, e.answer, case, TOLERANCE[reply.dtype])
+            for f, e, case, reply in zip(self.found, expected, self.cases, self.replies, strict=True)
+        ]
+
+    def worth(self, rights: Sequence[bool]) -> float:
+        """The shares of the cases that are right, together."""
+        return sum(case.scoring.share for case, ok in zip(self.cases, rights, strict=True) if ok)
+
+    def answered(self, marks: Sequence[bool], draw: int = 0) -> list[Answered]:
+        """The answers as ideas are held against them."""
+        return [
+            Answered(case, f, ok, TOLERANCE[reply.dtype], draw)
+            for case, reply, f, ok in zip(self.cases, self.replies, self.found, marks, strict=True)
+        ]
+
+
 @dataclass(frozen=True)
 class _Reading:
     """The answers held against one way of being right.
@@ -62,12 +88,14 @@ class _Reading:
         idea: what stands in this one: a convention, or an alternative that calls other earlier answers.
         marks: which cases equal that.
         earned: the same, without what counts only beside another case.
+        worth: the shares that are earned, and how many cases are equal.
     """
 
     applied: AppliedIdeas
     idea: str
     marks: list[bool]
     earned: list[bool]
+    worth: tuple[float, int]
 
 
 def judge(
@@ -90,15 +118,16 @@ def judge(
         The verdict with cases, points, status, diagnoses, and remarks.
     """
     cases = reference.cases(exercise, variant)
-    found = [_comparable(reply, case) for reply, case in zip(replies, cases, strict=True)]
-    readings = _readings(reference, exercise, variant, cases, replies, found, around)
-    best = max(readings, key=lambda reading: _worth(reading, cases))  # of equals the first
+    asked = _Asked(cases, replies)
+    found = asked.found
+    readings = _readings(reference, exercise, variant, asked, around)
+    best = max(readings, key=lambda reading: reading.worth)  # of equals the first
     model = _expected(reference, exercise, variant, best)
 
     named = Named([], [[] for _ in cases])
     if not all(best.marks) and any(f.status not in ("undone", "missing", "silent") for f in found):
-        for reading in _to_name_under(readings, cases):
-            answers = _answered(cases, replies, found, reading.marks)
+        for reading in _to_name_under(readings):
+            answers = asked.answered(reading.marks)
             second = _second(reference, exercise, common, reading)
             tried = name_ideas(reference, exercise, reading.applied, reading.idea, variant, answers, second)
             if tried.is_clear or _wholes(tried) > _wholes(named) or not named.diagnoses:
@@ -109,9 +138,8 @@ def judge(
         CaseVerdict(case.name, ok, case.scoring.share, "" if ok else _note(reply, f, e, case, cases), ids)
         for case, reply, f, e, ok, ids in zip(cases, replies, found, model, best.earned, named.per_case, strict=True)
     ]
-    shares = sum(case.scoring.share for case in cases)
-    earned = sum(case.scoring.share for case, ok in zip(cases, best.earned, strict=True) if ok)
-    verdict.points = round(verdict.max_points * earned / shares, 2)
+    earned = best.worth[0]
+    verdict.points = round(verdict.max_points * earned / asked.worth([True] * len(cases)), 2)
     if verdict.status == GRADED and earned == 0:
         states = {r.answer.status if r.answer else "error" if r.reason else "silent" for r in replies}
         verdict.status = NOT_ANSWERED if states <= {"undone", "missing"} else ERROR if states == {"error"} else GRADED
@@ -164,19 +192,6 @@ def _wholes(named: Named) -> int:
     return sum(diagnosis.whole for diagnosis in named.diagnoses)
 
 
-def _answered(
-    cases: Sequence[Case],
-    replies: Sequence[CaseAnswer],
-    found: Sequence[ComparableAnswer],
-    marks: Sequence[bool],
-    draw: int = 0,
-) -> list[Answered]:
-    return [
-        Answered(case, f, ok, TOLERANCE[reply.dtype], draw)
-        for case, reply, f, ok in zip(cases, replies, found, marks, strict=True)
-    ]
-
-
 def _second(
     reference: Reference, exercise: Exercise, common: tuple[Variant, Sequence[CaseAnswer]] | None, reading: _Reading
 ) -> tuple[Variant, list[Answered]] | None:
@@ -184,19 +199,15 @@ def _second(
     if common is None or all(reply.answer is None for reply in common[1]):
         return None
     variant, replies = common
-    cases = reference.cases(exercise, variant)
-    found = [_comparable(reply, case) for reply, case in zip(replies, cases, strict=True)]
-    marks = _marks(_expected(reference, exercise, variant, reading), cases, replies, found)
-    return variant, _answered(cases, replies, found, marks, draw=1)
+    asked = _Asked(reference.cases(exercise, variant), replies)
+    return variant, asked.answered(asked.marks(_expected(reference, exercise, variant, reading)), draw=1)
 
 
 def _readings(
     reference: Reference,
     exercise: Exercise,
     variant: Variant,
-    cases: Sequence[Case],
-    replies: Sequence[CaseAnswer],
-    found: Sequence[ComparableAnswer],
+    asked: _Asked,
     around: Circumstances,
 ) -> list[_Reading]:
     """Hold the answers against every way of being right, up to one that all of them equal.
@@ -205,35 +216,25 @@ def _readings(
     """
     readings: list[_Reading] = []
     for applied in _applicable(around):
-        for idea in _ways(reference, exercise, variant, bool(applied and applied[-1][1] == STAND_IN)):
+        for idea in reference.ways(exercise, variant, bool(applied and applied[-1][1] == STAND_IN)):
             expected = reference.answers(exercise, variant, idea, applied)
-            marks = _marks(expected, cases, replies, found)
-            readings.append(_Reading(applied, idea, marks, _paired(marks, cases, expected)))
-            if all(readings[-1].earned):
+            marks = asked.marks(expected)
+            earned = _paired(marks, asked.cases, expected)
+            readings.append(_Reading(applied, idea, marks, earned, (asked.worth(earned), sum(marks))))
+            if all(earned):
                 return readings
     return readings
 
 
-def _to_name_under(readings: Sequence[_Reading], cases: Sequence[Case]) -> list[_Reading]:
+def _to_name_under(readings: Sequence[_Reading]) -> list[_Reading]:
     """For everything that may stand in earlier cells the solution's best reading, under which ideas are looked for."""
     best: dict[AppliedIdeas, _Reading] = {}
     for reading in readings:
         known = best.get(reading.applied)
         if not reading.idea.startswith(ALTERNATIVE) and not all(reading.marks):
-            if known is None or _worth(reading, cases) > _worth(known, cases):
+            if known is None or reading.worth > known.worth:
                 best[reading.applied] = reading
-    return sorted(best.values(), key=lambda reading: _worth(reading, cases), reverse=True)
-
-
-def _worth(reading: _Reading, cases: Sequence[Case]) -> tuple[float, int]:
-    earned = sum(case.scoring.share for case, ok in zip(cases, reading.earned, strict=True) if ok)
-    return earned, sum(reading.marks)
-
-
-def _ways(reference: Reference, exercise: Exercise, variant: Variant, with_stand_ins: bool) -> list[str]:
-    """What right code may stand in the cell: the solution, and with stand-ins the alternatives that call others."""
-    ways = ["", *reference.calling(exercise, variant)] if with_stand_ins else [""]
-    return [f"{way}{convention}" for way in ways for convention in ("", *(f"~{c.id}" for c in exercise.conventions))]
+    return sorted(best.values(), key=lambda reading: reading.worth, reverse=True)
 
 
 def _applicable(around: Circumstances) -> list[AppliedIdeas]:
@@ -247,18 +248,6 @@ def _applicable(around: Circumstances) -> list[AppliedIdeas]:
 
 def _expected(reference: Reference, exercise: Exercise, variant: Variant, reading: _Reading) -> list[Expected]:
     return reference.answers(exercise, variant, reading.idea, reading.applied)
-
-
-def _marks(
-    expected: Sequence[Expected],
-    cases: Sequence[Case],
-    replies: Sequence[CaseAnswer],
-    found: Sequence[ComparableAnswer],
-) -> list[bool]:
-    return [
-        is_correct(f, e.answer, case, TOLERANCE[reply.dtype])
-        for f, e, case, reply in zip(found, expected, cases, replies, strict=True)
-    ]
 
 
 def _paired(rights: list[bool], cases: Sequence[Case], model: Sequence[Expected]) -> list[bool]:

@@ -70,11 +70,12 @@ def _matches(
     """The ideas that fit. Most wrong answers are one idea through and through: then one case leaves few to ask for."""
     place = next(i for i, answered in enumerate(answers) if not answered.right)
     alone = slice(place, place + 1)
-    conventions = ["", *(f"~{c.id}" for c in exercise.conventions)]
-    for each in sorted(conventions, key=lambda c: c != convention):
+    for each in sorted(exercise.under(), key=lambda c: c != convention):
         model = reference.answers(exercise, variants[0], each, applied, alone)[0]
         given = {
-            id: reference.answers(exercise, variants[0], f"{id}{each}", applied, alone) for id in _ids(exercise, each)
+            m.id: reference.answers(exercise, variants[0], f"{m.id}{each}", applied, alone)
+            for m in exercise.misconceptions
+            if each in exercise.under(m.id)
         }
         likely = [id for id, expected in given.items() if explains(answers[place], expected[0], model)]
         matches = explain(answers, _versions(reference, exercise, applied, each, variants, likely))
@@ -82,14 +83,6 @@ def _matches(
             return matches
     every = [m.id for m in exercise.misconceptions]
     return explain(answers, _versions(reference, exercise, applied, convention, variants, every))
-
-
-def _ids(exercise: Exercise, convention: str) -> list[str]:
-    """The ideas whose code is another one under this convention."""
-    if not convention:
-        return [m.id for m in exercise.misconceptions]
-    applied = next(c for c in exercise.conventions if f"~{c.id}" == convention).applied
-    return [m.id for m in exercise.misconceptions if applied(m.code) != m.code]
 
 
 def _versions(

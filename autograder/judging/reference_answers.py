@@ -104,6 +104,11 @@ class Reference:
         words = [set(re.findall(r"\w+", alternative.code)) for alternative in exercise.alternatives]
         return [f"{ALTERNATIVE}{i}" for i, used in enumerate(words) if given or used & names]
 
+    def ways(self, exercise: Exercise, variant: Variant, with_stand_ins: bool) -> list[str]:
+        """What right code may stand in a cell, by convention: the solution, and beside stand-ins what calls others."""
+        ways = ["", *self.calling(exercise, variant)] if with_stand_ins else [""]
+        return [f"{way}{convention}" for way in ways for convention in exercise.under()]
+
     def namespace(self, codes: Sequence[tuple[str, str]]) -> dict[str, Any]:
         """The notebook's names after its cells ran with some solution cells replaced.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from vitedu.probe.explanation import in_cases, scope
+
 GRADED = "graded"
 NOT_ANSWERED = "not answered"
 ERROR = "error"
@@ -56,13 +58,12 @@ class Diagnosis:
     @property
     def scope(self) -> str:
         """What the idea explains, as the beginning of a sentence."""
-        equals = "equals" if self.confirmed else "probably equals"
-        return f"This {equals}" if self.whole else f"{self.share} this {equals}"
+        return scope(self.whole, self.confirmed, self.explained, self.wrong)
 
     @property
     def share(self) -> str:
         """In how many cases it was found."""
-        return f"In {self.explained} of {self.wrong} wrong cases"
+        return in_cases(self.explained, self.wrong)
 
 
 @dataclass

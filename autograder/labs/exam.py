@@ -102,6 +102,11 @@ class Exercise:
             code = self.misconception(other).code if other else model
         return next(c for c in self.conventions if c.id == convention).applied(code) if convention else code
 
+    def under(self, idea: str = "") -> list[str]:
+        """The conventions under which a misconception is other code, each as its "~id"; "" for none stands first."""
+        code = self.misconception(idea).code if idea else None
+        return ["", *(f"~{c.id}" for c in self.conventions if code is None or c.applied(code) != code)]
+
     def misconception(self, id: str) -> Misconception:
         """The misconception with this id."""
         return next(m for m in self.misconceptions if m.id == id)

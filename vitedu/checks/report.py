@@ -16,7 +16,7 @@ from vitedu.checks.public_case import hint
 from vitedu.checks.sketch import sketch
 from vitedu.probe.case import Answer, Case
 from vitedu.probe.comparison import TOLERANCE, ComparableAnswer, Expected, close, comparable, is_correct
-from vitedu.probe.explanation import Answered, Match, explain, named
+from vitedu.probe.explanation import Answered, Match, explain, named, scope
 from vitedu.probe.student_errors import exercise_of
 
 FLOAT32 = "This works in float32 only: keep the dtype of the inputs (here float64). It costs no points."
@@ -92,7 +92,8 @@ def report(
     if all(rights):
         remarks += [remark] if remark else []
         return CheckReport(exam_id, True, feedback_card.Card(exercise, "right", feedback_card.RIGHT, (), rows, remarks))
-    if stood := alone():
+    depends = False in marks or any(_is_elsewhere(answer, objects) for answer, _ in answers)
+    if stood := alone() if depends else None:
         judged = _judged_alone(fingerprint, stood.replies)
         fix = f"Fix {stood.first[0]} first."  # later ones may be right but for this one
         if all(answered.right for answered in judged):
@@ -168,6 +169,11 @@ def _best(
     return max(readings, key=lambda reading: sum(reading[1]))
 
 
+def _is_elsewhere(answer: Answer, objects: Mapping[str, Any]) -> bool:
+    """Whether an answer ended at another exercise's TODO."""
+    return answer.status == "undone" and exercise_of(answer.error["where"]) not in objects
+
+
 def _todo(where: str, objects: Mapping[str, Any]) -> str:
     name = exercise_of(where)
     if name in objects:
@@ -187,10 +193,8 @@ def _sentences(
     for match in named(matches, answers):
         m = fingerprint.misconceptions[match.id]
         explained = sum(i in match.places for i in wrong)
-        where = "this" if match.whole else f"in {explained} of {len(wrong)} wrong cases this"
-        equals = "equals" if certain else "probably equals"
-        sentence = f"{where} {equals} what comes out when {m.idea.rstrip('.')}."
-        messages.append((sentence[0].upper() + sentence[1:], f"Ask yourself: {m.question}"))
+        said = f"{scope(match.whole, certain, explained, len(wrong))} what comes out when {m.idea.rstrip('.')}."
+        messages.append((said, f"Ask yourself: {m.question}"))
     return messages
 
 

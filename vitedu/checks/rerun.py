@@ -37,23 +37,24 @@ def defined_again(stood: Mapping[str, Any]) -> dict[str, Any]:
     for source in list(names.get("In", ())):
         with contextlib.suppress(BaseException):  # a cell that failed, or does so here: the others count
             tree = ast.parse(shell.input_transformer_manager.transform_cell(source))
-            tree.body = [node for node in tree.body if _only_binds(node)]
+            tree.body = [node for node in tree.body if only_binds(node)]
             exec(compile(tree, "<notebook>", "exec"), names)
         names |= stood
     return names
 
 
-def _only_binds(node: ast.stmt) -> bool:
-    """Whether a statement does nothing but bind names: an import, a function, a class, or values without a call."""
-    match node:
-        case ast.Import() | ast.ImportFrom():
-            return True
-        case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
-            return name not in BUILTINS
-        case ast.Assign(targets=targets):
-            calls = any(isinstance(part, ast.Call) for part in ast.walk(node))
-            return not calls and all(isinstance(target, ast.Name) for target in targets)
-    return False
+def only_binds(node: ast.stmt) -> bool:
+    """Whether a statement only gives something of its own a name: an import, a definition, a value without a call."""
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        return True
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return node.name not in BUILTINS
+    if not isinstance(node, (ast.Assign, ast.AnnAssign)) or any(isinstance(part, ast.Call) for part in ast.walk(node)):
+        return False
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    plain = (ast.Name, ast.Tuple, ast.List, ast.Starred, ast.expr_context)
+    parts = [part for target in targets for part in ast.walk(target)]
+    return all(isinstance(p, plain) and not (isinstance(p, ast.Name) and p.id in BUILTINS) for p in parts)
 
 
 def _shell() -> Any:

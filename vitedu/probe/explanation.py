@@ -54,6 +54,17 @@ class Match:
     by_chance: bool = False
 
 
+def in_cases(explained: int, wrong: int) -> str:
+    """In how many cases an idea was found, as the beginning of a sentence."""
+    return f"In {explained} of {wrong} wrong cases"
+
+
+def scope(whole: bool, certain: bool, explained: int, wrong: int) -> str:
+    """What an idea explains, as the beginning of a sentence."""
+    equals = "equals" if certain else "probably equals"
+    return f"This {equals}" if whole else f"{in_cases(explained, wrong)} this {equals}"
+
+
 def explains(answered: Answered, given: Expected, model: Expected) -> bool:
     """Whether an idea gives this answer, and differs from the model answer by more than chance and rounding would."""
     random = given.nondeterministic

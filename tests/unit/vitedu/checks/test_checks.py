@@ -528,7 +528,7 @@ def numbers(expected, got):
         (393408, 148032, "expected 393408, got 148032"),
         (86567656, 86567000, "expected 86567656, got 86567000"),
         (86567656, 86567657, "expected 86567656, got 86567657"),
-        (torch.tensor([0.5, 86567656.0]).double(), torch.tensor([0.5, 86567657.0]).double(),
+        (torch.tensor([0.5, 86567656.0], dtype=torch.float64), torch.tensor([0.5, 86567657.0], dtype=torch.float64),
          "at [1] expected 86567656, got 86567657 (1 of 2 values differ)"),
         (2.5347, 2.4372, "expected 2.535, got 2.437"),
         (0.25, float("nan"), "got NaN"),
