@@ -637,7 +637,7 @@ def test_a_count_stays_exact_and_other_numbers_take_half_the_room(tmp_path):
     """float32 has no room for a count beyond 16 million, which is compared exactly."""
     case = FunctionCase("", "f", args=(X,))
     values = {
-        "count": torch.tensor(86567657.0).double(),
+        "count": torch.tensor(86567657.0, dtype=torch.float64),
         "small": torch.tensor(1040.0).double(),
         "mean": X.double() / 3,
     }
