@@ -132,7 +132,7 @@ def test_scaled_dot_product_attention(scaled_dot_product_attention: Callable[...
     for among, forbidden in (
         (200.0, 200.0),
         (24.0, 72.0),
-    ):  # far from zero; and what is forbidden has the highest scores
+    ):  # then the forbidden ones have the highest scores
         q, k = (quarters(torch.randn(2, tokens, 64, dtype=torch.float64)) for tokens in (5, 6))
         mask, v = drawn(2, 1, 6), torch.randn(2, 6, 3, dtype=torch.float64)
         q[..., -1], k[..., -1] = among, torch.where(mask[:, 0], among, forbidden)
