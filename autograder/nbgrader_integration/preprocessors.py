@@ -86,6 +86,9 @@ class Examine(_Stage):
     notebook_seconds = Float(
         Limits.notebook, help="Wall time of all cells and probes of a notebook, but for the student's own cells."
     ).tag(config=True)
+    again_seconds = Float(
+        Limits.again, help="The same for the second run, with stand-ins, of a notebook in which not all is right."
+    ).tag(config=True)
     own_seconds = Float(
         Limits.own, help="Wall time of the cells that a student has added, and of those to play in, together."
     ).tag(config=True)
@@ -103,8 +106,9 @@ class Examine(_Stage):
     def limits(self) -> Limits:
         """What a notebook may use."""
         return Limits(
-            cell=self.cell_seconds, probe=self.probe_seconds, notebook=self.notebook_seconds, own=self.own_seconds,
-            replays=self.replays, memory=self.memory_bytes, processes=self.processes, cpu=self.cpu_seconds,
+            cell=self.cell_seconds, probe=self.probe_seconds, notebook=self.notebook_seconds, again=self.again_seconds,
+            own=self.own_seconds, replays=self.replays, memory=self.memory_bytes, processes=self.processes,
+            cpu=self.cpu_seconds,
         )  # fmt: skip
 
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:

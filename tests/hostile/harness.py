@@ -33,7 +33,7 @@ from hostile.classroom import Classroom, Points, changed
 MODULES = sorted(path.stem.removeprefix("attacks_") for path in Path(__file__).parent.glob("attacks_*.py"))
 # Low enough that a class of hanging notebooks ends, high enough that importing torch beside other work gets through.
 LIMITS = {
-    "cell_seconds": 12.0, "probe_seconds": 12.0, "notebook_seconds": 60.0, "replays": 1,
+    "cell_seconds": 12.0, "probe_seconds": 12.0, "notebook_seconds": 60.0, "again_seconds": 60.0, "replays": 1,
     "memory_bytes": 1300 * 2**20, "processes": 100,
 }  # fmt: skip
 WALLED_SECONDS = 300.0  # a submission, beyond which the whole command is taken to hang
