@@ -80,7 +80,7 @@ class _Asked:
 
 
 @dataclass(frozen=True)
-class _Reading:
+class _Interpretation:
     """The answers held against one way of being right.
 
     Attributes:
@@ -120,16 +120,18 @@ def judge(
     cases = reference.cases(exercise, variant)
     asked = _Asked(cases, replies)
     found = asked.found
-    readings = _readings(reference, exercise, variant, asked, around)
-    best = max(readings, key=lambda reading: reading.worth)  # of equals the first
+    interpretations = _interpretations(reference, exercise, variant, asked, around)
+    best = max(interpretations, key=lambda interpretation: interpretation.worth)  # of equals the first
     model = _expected(reference, exercise, variant, best)
 
     named = Named([], [[] for _ in cases])
     if not all(best.marks) and any(f.status not in ("undone", "missing", "silent") for f in found):
-        for reading in _to_name_under(readings):
-            answers = asked.answered(reading.marks)
-            second = _second(reference, exercise, common, reading)
-            tried = name_ideas(reference, exercise, reading.applied, reading.idea, variant, answers, second)
+        for interpretation in _to_name_under(interpretations):
+            answers = asked.answered(interpretation.marks)
+            second = _second(reference, exercise, common, interpretation)
+            tried = name_ideas(
+                reference, exercise, interpretation.applied, interpretation.idea, variant, answers, second
+            )
             if tried.is_clear or _wholes(tried) > _wholes(named) or not named.diagnoses:
                 named = tried
             if named.is_clear:
@@ -193,48 +195,51 @@ def _wholes(named: Named) -> int:
 
 
 def _second(
-    reference: Reference, exercise: Exercise, common: tuple[Variant, Sequence[CaseAnswer]] | None, reading: _Reading
+    reference: Reference,
+    exercise: Exercise,
+    common: tuple[Variant, Sequence[CaseAnswer]] | None,
+    interpretation: _Interpretation,
 ) -> tuple[Variant, list[Answered]] | None:
     """The answers to the common variant, read in the same way; None where it was not asked, or nothing came."""
     if common is None or all(reply.answer is None for reply in common[1]):
         return None
     variant, replies = common
     asked = _Asked(reference.cases(exercise, variant), replies)
-    return variant, asked.answered(asked.marks(_expected(reference, exercise, variant, reading)), draw=1)
+    return variant, asked.answered(asked.marks(_expected(reference, exercise, variant, interpretation)), draw=1)
 
 
-def _readings(
+def _interpretations(
     reference: Reference,
     exercise: Exercise,
     variant: Variant,
     asked: _Asked,
     around: Circumstances,
-) -> list[_Reading]:
+) -> list[_Interpretation]:
     """Hold the answers against every way of being right, up to one that all of them equal.
 
     One way for all cases: to choose another for each would find wrong code right that follows none.
     """
-    readings: list[_Reading] = []
+    interpretations: list[_Interpretation] = []
     for applied in _applicable(around):
         for idea in reference.ways(exercise, variant, bool(applied and applied[-1][1] == STAND_IN)):
             expected = reference.answers(exercise, variant, idea, applied)
             marks = asked.marks(expected)
             earned = _paired(marks, asked.cases, expected)
-            readings.append(_Reading(applied, idea, marks, earned, (asked.worth(earned), sum(marks))))
+            interpretations.append(_Interpretation(applied, idea, marks, earned, (asked.worth(earned), sum(marks))))
             if all(earned):
-                return readings
-    return readings
+                return interpretations
+    return interpretations
 
 
-def _to_name_under(readings: Sequence[_Reading]) -> list[_Reading]:
-    """For everything that may stand in earlier cells the solution's best reading, under which ideas are looked for."""
-    best: dict[AppliedIdeas, _Reading] = {}
-    for reading in readings:
-        known = best.get(reading.applied)
-        if not reading.idea.startswith(ALTERNATIVE) and not all(reading.marks):
-            if known is None or reading.worth > known.worth:
-                best[reading.applied] = reading
-    return sorted(best.values(), key=lambda reading: reading.worth, reverse=True)
+def _to_name_under(interpretations: Sequence[_Interpretation]) -> list[_Interpretation]:
+    """For all that may stand in earlier cells the solution's best interpretation: ideas are looked for under it."""
+    best: dict[AppliedIdeas, _Interpretation] = {}
+    for interpretation in interpretations:
+        known = best.get(interpretation.applied)
+        if not interpretation.idea.startswith(ALTERNATIVE) and not all(interpretation.marks):
+            if known is None or interpretation.worth > known.worth:
+                best[interpretation.applied] = interpretation
+    return sorted(best.values(), key=lambda interpretation: interpretation.worth, reverse=True)
 
 
 def _applicable(around: Circumstances) -> list[AppliedIdeas]:
@@ -246,8 +251,10 @@ def _applicable(around: Circumstances) -> list[AppliedIdeas]:
     return sets + ([(*chosen, *stand_ins) for chosen in sets] if stand_ins else [])
 
 
-def _expected(reference: Reference, exercise: Exercise, variant: Variant, reading: _Reading) -> list[Expected]:
-    return reference.answers(exercise, variant, reading.idea, reading.applied)
+def _expected(
+    reference: Reference, exercise: Exercise, variant: Variant, interpretation: _Interpretation
+) -> list[Expected]:
+    return reference.answers(exercise, variant, interpretation.idea, interpretation.applied)
 
 
 def _paired(rights: list[bool], cases: Sequence[Case], model: Sequence[Expected]) -> list[bool]:

@@ -27,7 +27,7 @@ from autograder.storage.submissions import Submission, SubmissionSet
 from autograder.submission.archives import is_archive
 from autograder.submission.arrivals import BESIDE, Arrival, arrivals, files, of_file, start_of
 from autograder.submission.match_cells import normal
-from autograder.submission.parse_notebook import SubmittedCell, Unreadable, take_in
+from autograder.submission.parse_notebook import SubmittedCell, Unreadable, read_content
 from autograder.submission.pieces import is_unchanged
 from autograder.submission.timestamps import FILE as TIMESTAMP
 
@@ -290,7 +290,7 @@ class _Search:
     def _is_whole(self, path: Path) -> bool:
         """Whether a file looks like a notebook of this lab to its end. It costs little, as most are asked no more."""
         try:
-            content = take_in(path)
+            content = read_content(path)
         except (Unreadable, OSError):
             return False
         return content.rstrip().endswith(b"}") and any(mark in content for mark in self.marks or [b""])

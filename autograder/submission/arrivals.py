@@ -17,7 +17,7 @@ from pathlib import Path
 
 from autograder.submission.archives import LEFT_OVER, is_packed, members, unpacked
 from autograder.submission.match_cells import lab_answered, lab_of, normal
-from autograder.submission.parse_notebook import MAX_FILE, SubmittedCell, Unreadable, parse_submission, take_in
+from autograder.submission.parse_notebook import MAX_FILE, SubmittedCell, Unreadable, parse_submission, read_content
 
 DEPTH = 30  # folders below a student's
 FILES = 300  # of one student, the likeliest, that are opened
@@ -48,7 +48,7 @@ class Arrival:
         Raises:
             Unreadable: it is no regular file, too large, or its archive is damaged or encrypted.
         """
-        content = take_in(self.path)
+        content = read_content(self.path)
         return content if self.member is None else unpacked(content, self.member, self.path.name)
 
     @cached_property
@@ -137,7 +137,7 @@ def of_file(path: Path) -> Iterator[tuple[Arrival, int]]:
     start = start_of(path)
     if is_packed(start):
         try:
-            found = members(take_in(path))
+            found = members(read_content(path))
         except (Unreadable, OSError):
             return
         sure = {member: size for member, size in found.items() if not member or ".ipynb" in member.lower()}

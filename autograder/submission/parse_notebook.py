@@ -24,7 +24,7 @@ class Unreadable(Exception):
     """The file is no notebook that can be read; the text says why."""
 
 
-def take_in(path: Path) -> bytes:
+def read_content(path: Path) -> bytes:
     """The bytes of a handed-in file.
 
     Raises:
@@ -44,7 +44,7 @@ def read_submission(path: Path) -> list[SubmittedCell]:
     Raises:
         Unreadable: not a regular file, too large, not JSON, without cells, or with too many or too much code.
     """
-    return parse_submission(take_in(path), path.name)
+    return parse_submission(read_content(path), path.name)
 
 
 def parse_submission(content: bytes, name: str = "the file") -> list[SubmittedCell]:
