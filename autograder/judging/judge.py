@@ -14,7 +14,7 @@ from itertools import product
 import torch
 
 from autograder.judging.naming import Named, name_ideas
-from autograder.judging.reference_answers import AppliedIdeas, Reference
+from autograder.judging.reference_answers import AppliedIdeas, Reference, subsets
 from autograder.judging.verdict import ERROR, GRADED, NOT_ANSWERED, CaseVerdict, Verdict
 from autograder.labs.exam import ALTERNATIVE, STAND_IN, Exercise
 from autograder.labs.variants import Variant
@@ -221,7 +221,8 @@ def _interpretations(
     """
     interpretations: list[_Interpretation] = []
     for applied in _applicable(around):
-        for idea in reference.ways(exercise, variant, bool(applied and applied[-1][1] == STAND_IN)):
+        every = bool(around.stand_ins) and _stood(applied) == len(around.stand_ins)
+        for idea in reference.ways(exercise, variant, with_stand_ins=every):
             expected = reference.answers(exercise, variant, idea, applied)
             marks = asked.marks(expected)
             earned = _paired(marks, asked.cases, expected)
@@ -232,9 +233,16 @@ def _interpretations(
 
 
 def _to_name_under(interpretations: Sequence[_Interpretation]) -> list[_Interpretation]:
-    """For all that may stand in earlier cells the solution's best interpretation: ideas are looked for under it."""
+    """For all that may stand in earlier cells the solution's best interpretation: ideas are looked for under it.
+
+    Of the interpretations by which an answer calls some stand-ins only the best one of all is among them.
+    """
+    most = max(_stood(interpretation.applied) for interpretation in interpretations)
+    foremost = max(interpretations, key=lambda interpretation: interpretation.worth)
     best: dict[AppliedIdeas, _Interpretation] = {}
     for interpretation in interpretations:
+        if _stood(interpretation.applied) not in (0, most) and interpretation is not foremost:
+            continue
         known = best.get(interpretation.applied)
         if not interpretation.idea.startswith(ALTERNATIVE) and not all(interpretation.marks):
             if known is None or interpretation.worth > known.worth:
@@ -242,13 +250,17 @@ def _to_name_under(interpretations: Sequence[_Interpretation]) -> list[_Interpre
     return sorted(best.values(), key=lambda interpretation: interpretation.worth, reverse=True)
 
 
+def _stood(applied: AppliedIdeas) -> int:
+    """How many stand-ins there are among what stands in earlier cells."""
+    return sum(idea == STAND_IN for _, idea in applied)
+
+
 def _applicable(around: Circumstances) -> list[AppliedIdeas]:
     """What may stand in earlier cells: what the student's answers call, and what they do not."""
     choices = [(None, (id, f"~{c}")) for id, c in around.conventions.items() if id not in around.stand_ins]
     sets = [tuple(entry for entry in chosen if entry is not None) for chosen in product(*choices)]
     sets.sort(key=len)
-    stand_ins = tuple((id, STAND_IN) for id in around.stand_ins)
-    return sets + ([(*chosen, *stand_ins) for chosen in sets] if stand_ins else [])
+    return [(*chosen, *((id, STAND_IN) for id in called)) for called in subsets(around.stand_ins) for chosen in sets]
 
 
 def _expected(

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property, lru_cache
+from itertools import combinations
 from pathlib import Path
 from types import CodeType
 from typing import Any, TypeVar
@@ -31,7 +32,7 @@ from vitedu.probe.comparison import TOLERANCE, Expected, comparable, is_same_ans
 from vitedu.probe.serialization import WireError
 
 AppliedIdeas = tuple[tuple[str, str], ...]  # ((exercise id, idea), ...): what stands in earlier cells, see Exercise
-Remembered = TypeVar("Remembered")
+Some = TypeVar("Some")
 ALL = slice(None)
 KEPT = 4096  # answers of this many (exercise, variant, code) triples stay in memory
 
@@ -182,7 +183,7 @@ def differ(some: Sequence[Expected], others: Sequence[Expected]) -> bool:
     )
 
 
-def _remember(store: OrderedDict[Any, Remembered], key: Any, compute: Callable[[], Remembered]) -> Remembered:
+def _remember(store: OrderedDict[Any, Some], key: Any, compute: Callable[[], Some]) -> Some:
     """The stored value of a key, computed when missing; the oldest leaves when there are too many."""
     if key not in store:
         store[key] = compute()
@@ -190,3 +191,9 @@ def _remember(store: OrderedDict[Any, Remembered], key: Any, compute: Callable[[
             store.popitem(last=False)
     store.move_to_end(key)
     return store[key]
+
+
+def subsets(stand_ins: tuple[Some, ...]) -> list[tuple[Some, ...]]:
+    """None of them, all, and then some: right code may call one answer, and do the work of another itself."""
+    some = [each for count in range(len(stand_ins) - 1, 0, -1) for each in combinations(stand_ins, count)]
+    return list(dict.fromkeys([(), stand_ins, *some]))

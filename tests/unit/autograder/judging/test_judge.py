@@ -9,6 +9,7 @@ import pytest
 import torch
 from nbformat.v4 import new_code_cell, new_notebook
 
+from autograder.authoring.sample_class import model_codes
 from autograder.execution.examiner import library_remarks
 from autograder.judging.judge import ALONE, CaseAnswer, Circumstances, judge, signature
 from autograder.judging.reference_answers import ALL, Reference, differ
@@ -116,6 +117,21 @@ def test_an_alternative_that_calls_another_answer_is_right_with_stand_ins(refere
         assert judged(reference, *given, both).points == 4.0, code
         tried += 1
     assert tried
+
+
+def test_right_code_that_calls_one_stand_in_and_not_the_other_is_right():
+    """Its training is written out, train_one_epoch is not called; evaluate is. Neither was right."""
+    reference, exercise, draw = Reference(find_lab("lab4")), find_lab("lab4").exercise("fit"), Variant(SECRET, "fit", 3)
+    model = model_codes(reference.lab)
+    train, fit = (model[id].replace("train_one_epoch(", "one_epoch(") for id in ("train_one_epoch", "fit"))
+    cells = [(id, reference.lab.stand_in(id)) for id in ("train_one_epoch", "evaluate")] + [
+        ("fit", f"{train}\n\n{fit}")
+    ]
+    names = reference.namespace(cells)
+    cases = reference.cases(exercise, draw)
+    given = [CaseAnswer(ask(names[c.target], c, namespace=names)) for c in cases]
+    verdict = judged(reference, exercise, draw, given, Circumstances(stand_ins=("train_one_epoch", "evaluate")))
+    assert (verdict.points, verdict.diagnoses, verdict.stand_ins) == (4.0, [], ["evaluate"])
 
 
 def test_an_own_mistake_is_named_with_a_stand_in_before_it(reference):
