@@ -60,9 +60,10 @@ mutants: $(READY) ## change right code by machine: every change loses points, or
 mutants-all: $(READY) ## the same with every change of every alternative (some hours)
 	$(BIN)/autograder verify --mutants --all-alternatives
 
-proofs: $(READY) ## what CI proves beside the tests: exams on fewer variants, solution notebooks, environment.yml
+proofs: $(READY) ## what CI proves beside the tests: exams on fewer variants, 100 mutants, solution notebooks, environment.yml
 	$(BIN)/pytest -m long -n 2
 	$(BIN)/autograder verify --secrets 2 --variants 2 --pairs 1
+	$(BIN)/autograder verify --mutants --limit 100
 
 bench-accuracy: $(READY) ## the accuracy exam on fresh seeds: right code and every broken variant (half an hour and more)
 	$(BIN)/python benchmarks/accuracy.py
