@@ -31,7 +31,7 @@ from vitedu.probe.recording import Numbers
 
 
 def evaluate_cases(variant: Variant) -> list[ScenarioCase]:
-    """Unequal batches through a BatchNorm, a frozen model found in eval mode, dropout, data on another device."""
+    """Unequal batches, a frozen model found in eval mode, dropout, data on another device, gradients found off."""
 
     def case(
         name: str, net: tuple, data: dict, mode: str = "train", frozen: tuple[str, ...] = (), **parameters
@@ -96,8 +96,17 @@ def evaluate_cases(variant: Variant) -> list[ScenarioCase]:
         large = case("batches of hundreds of samples, hundreds of them right", net, data)
         return dataclasses.replace(large, scoring=Scoring(share=0.5))
 
+    def unrecorded() -> ScenarioCase:
+        height, width, hidden, classes = variant.sizes(4, 3, 6)
+        off = case(
+            "gradients are switched off where it is called", small_net(variant, height * width, hidden, classes),
+            batches(variant, (4, 3, 2), (1, height, width), classes), gradients_off=True,
+        )  # fmt: skip
+        return dataclasses.replace(off, scoring=Scoring(share=0.5))
+
     cases = [drawn_until(make, shows) for make in (uneven, frozen, dropout, fake_device)]
-    return [*cases, drawn_until(many, lambda case, found, logits: telling(found["accuracy"]))]
+    cases.append(drawn_until(many, lambda case, found, logits: telling(found["accuracy"])))
+    return [*cases, drawn_until(unrecorded, shows)]
 
 
 E = CODE["evaluate"]
@@ -148,6 +157,14 @@ EVALUATE_WRONG = (
         "gradients are switched off for everybody (set_grad_enabled), and stay off for the whole program",
         "What happens to the next training step, and which form of no_grad ends by itself?",
         changed(E, ("    with torch.no_grad():\n", "    torch.set_grad_enabled(False)\n    if True:\n")),
+        (100,), WRITING,
+    ),
+    Misconception(
+        "gradients-always-back-on",
+        "gradients are switched on for everybody at the end (set_grad_enabled), even when they were off before",
+        "What was the gradient mode before the call, and which form of no_grad goes back to it by itself?",
+        changed(E, ("    with torch.no_grad():\n", "    torch.set_grad_enabled(False)\n    if True:\n"),
+                (BACK, BACK + "    torch.set_grad_enabled(True)\n")),
         (100,), WRITING,
     ),
     Misconception(

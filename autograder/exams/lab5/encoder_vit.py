@@ -53,7 +53,9 @@ def encoder_cases(variant: Variant) -> list[ModuleCase]:
     ]
     later = case("one image after several", "stand-in", batch=1, scoring=Scoring(share=0.5))
     _, *image = later.args[0].shape
-    return [*cases, dataclasses.replace(later, before=(variant.normal(3, *image),))]
+    later = dataclasses.replace(later, before=(variant.normal(3, *image),))
+    name = "a BERT with dropout in eval mode: nothing is dropped"
+    return [*cases, later, case(name, "bert", dropout=0.5, scoring=Scoring(share=0.5))]
 
 
 def model_weights(
@@ -347,6 +349,13 @@ ENCODER_WRONG = (
         "In which mode is model.encoder after model.train() and one call?",
         changed(E, (CALL, "self.encoder.eval()(inputs_embeds=tokens)")),
         (85,), WRITING,
+    ),
+    Misconception(
+        "encoder-always-in-training-mode",
+        "the encoder is put into training mode in each call, so that its dropout works in eval mode, too",
+        "In which mode is model.encoder after model.eval() and one call?",
+        changed(E, (CALL, "self.encoder.train()(inputs_embeds=tokens)")),
+        (), WRITING,
     ),
     Misconception(
         "encoder-in-a-list",

@@ -13,14 +13,18 @@ def freeze_cases(variant: Variant) -> list[ScenarioCase]:
 
     def case(
         name: str, kind: str, names: tuple[str, ...], raises: tuple[int, ...] | None = None, share: float = 1.0,
-        mode: str = "train",
+        mode: str = "train", frozen: bool = False,
     ) -> ScenarioCase:  # fmt: skip
         (width,), (classes,) = variant.sizes(1, 4, 6), variant.sizes(1, 3, 5)
-        parameters = standing_in(variant, kind, width, classes, drop=0.5) | {
-            "names": names,
-            "x": images(variant, kind, 3),
-            "mode": mode,
-        }
+        parameters = (
+            standing_in(variant, kind, width, classes, drop=0.5)
+            | {
+                "names": names,
+                "x": images(variant, kind, 3),
+                "mode": mode,
+            }
+            | ({"frozen": True} if frozen else {})
+        )
         scoring = Scoring(raises, share)
         return ScenarioCase(name, "freeze_all_but", parameters=parameters, scenario="lab6.freeze", scoring=scoring)
 
@@ -39,6 +43,7 @@ def freeze_cases(variant: Variant) -> list[ScenarioCase]:
         case("a norm, and layers whose norms lie two levels below", "densenet",
              ("features.norm5", "features.denseblock1"), share=0.5),
         case("the first layer; dropout is the last one", "resnet", ("conv1",), share=0.5),
+        case("a model that is found frozen", "deit", ("blocks.2", "head_dist"), share=0.5, frozen=True),
     ]  # fmt: skip
 
 
@@ -70,6 +75,16 @@ FREEZE_WRONG = (
         "Which of the model's parameters have requires_grad == False after your function?",
         changed(Z, (FROZEN, "    model.requires_grad = False\n")),
         (116, 117), TRACKERS,
+    ),
+    Misconception(
+        "nothing-thawed",
+        "the named modules are passed over when the rest is frozen, and stay frozen where they were frozen before",
+        "What learns when the function is called on a model in which everything is frozen?",
+        changed(Z, (FROZEN, """    for name, p in model.named_parameters():
+        if not any(name.startswith(f"{n}.") for n in module_names):
+            p.requires_grad_(False)
+"""), (THAWED, "")),
+        (), WRITING,
     ),
     Misconception(
         "part-of-a-name",

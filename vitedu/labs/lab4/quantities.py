@@ -40,7 +40,11 @@ def of_testing(case: ScenarioCase, output: str, expected: Mapping[str, Tensor]) 
         "loss": Quantity("the loss", (0, 0)),
         "accuracy": Quantity("the accuracy", (0, 1)),
         "random_state": fact((1, 4), zero="the random state is another one afterwards"),
-        "grad_mode": fact((1, 5), zero="gradients are switched off for everybody afterwards"),
+        "grad_mode": fact(
+            (1, 5),
+            zero="gradients are switched off for everybody afterwards",
+            one="gradients are switched on afterwards and were off",
+        ),
         "keeps_graph": fact((AFTERWARDS, 0), one=GRAPH),
     }
     if output == "training":

@@ -119,16 +119,21 @@ def evaluate_call(problem: Problem) -> Call:
     for parameter in problem.model.parameters():
         parameter.grad = torch.full_like(parameter, 0.5)
     given = {"model": problem.model, "loader": Batches(problem, ""), "device": problem.device}
-    return Call(given, then="the model is looked at afterwards: weights, buffers, gradients, mode, requires_grad")
+    off = "gradients are switched off before the call; " * bool(problem.given.get("gradients_off"))
+    return Call(given, then=f"{off}the model is looked at afterwards: weights, buffers, gradients, mode, requires_grad")
 
 
 def evaluate(target: Callable[..., Any], problem: Problem, namespace: Mapping[str, Any]) -> tuple[str, Numbers]:
-    """evaluate, with everything that it must leave alone looked at afterwards."""
+    """evaluate, with everything that it must leave alone looked at afterwards.
+
+    parameters: gradients_off: nothing records gradients where it is called.
+    """
     model, call = problem.model, evaluate_call(problem)
     before = torch.get_rng_state()
-    kind, found = numbers(call.of(target), ("loss", "accuracy"))
-    found["random_state"] = flag(torch.equal(before, torch.get_rng_state()))
-    found["grad_mode"] = flag(torch.is_grad_enabled())
+    with torch.set_grad_enabled(not problem.given.get("gradients_off")):
+        kind, found = numbers(call.of(target), ("loss", "accuracy"))
+        found["random_state"] = flag(torch.equal(before, torch.get_rng_state()))
+        found["grad_mode"] = flag(torch.is_grad_enabled())
     torch.set_grad_enabled(True)
     found["training"] = torch.tensor([int(module.training) for module in model.modules()])
     found["requires_grad"] = torch.tensor([int(p.requires_grad) for p in model.parameters()])

@@ -17,13 +17,15 @@ from vitedu.probe.serialization import as_tensor
 def freeze_call(given: dict, dtype: torch.dtype) -> Call:
     """The call of freeze_all_but."""
     then = "then model.train(), and a forward and a backward pass"
-    return Call({"model": stub_model(given, dtype), "module_names": list(given["names"])}, then=then)
+    model = stub_model(given, dtype).requires_grad_(not given.get("frozen"))
+    return Call({"model": model, "module_names": list(given["names"])}, then=then)
 
 
 def freeze(target: Callable[..., Any], given: dict, dtype: torch.dtype, namespace: Mapping[str, Any]) -> Any:
     """freeze_all_but, then train() and a forward pass: what learns, which dropouts act, which statistics move.
 
-    parameters: those of stub_model; names; x, images; mode, "eval" where the model is found in it.
+    parameters: those of stub_model; names; x, images; mode, "eval" where the model is found in it; frozen: nothing
+    in it learns when it is found.
     """
     call = freeze_call(given, dtype)
     model = call.positional["model"]
