@@ -15,6 +15,7 @@ from autograder.judging.reference_answers import Reference
 from autograder.labs.lab import ROOT, Lab, all_labs
 from autograder.sandbox import bubblewrap
 from autograder.sandbox.forked_kernel import ForkServer
+from autograder.submission.bindings import defined
 from autograder.submission.parse_notebook import parse_submission
 from autograder.submission.rebuild import rebuild
 from support.skipping import missing
@@ -67,7 +68,7 @@ def spoilt(lab: Lab, exercise, kind: str) -> dict[str, str]:
     elif kind == "wrong":
         codes[exercise.id] = exercise.misconceptions[len(exercise.misconceptions) // 3].code
     else:
-        names = reference(lab.assignment).lab.stand_in_names(exercise.id) or (exercise.id,)
+        names = sorted(defined(codes[exercise.id]))
         codes[exercise.id] += "".join(
             f"\n\ndef {name}(*args, **kwargs):\n    raise RuntimeError('of my own')\n" for name in names
         )
