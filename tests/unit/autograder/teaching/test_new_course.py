@@ -24,6 +24,10 @@ from autograder import cli
 from autograder.cli import main
 from autograder.labs.lab import all_labs
 from autograder.nbgrader_integration.instructor_config import read_config
+from autograder.storage.atomic_files import write_atomically
+from autograder.storage.course_folder import Course
+from autograder.storage.course_secret import SECRET
+from autograder.storage.refused import write_refused
 from autograder.teaching import new_course as module
 from autograder.teaching.new_course import FILES, SETTINGS, new_course
 
@@ -189,6 +193,19 @@ def test_the_manual_names_commands_that_exist(course):
 
 def git(course: Path, *words: str) -> str:
     return subprocess.run(["git", *words], cwd=course, check=True, capture_output=True, text=True).stdout
+
+
+def test_git_keeps_nothing_of_students_and_no_secret(course):
+    there, lab = Course(course), all_labs()[0]
+    places = [there.autograded(lab, "ada"), there.feedback(lab, "ada"), there.record_path(lab, "ada")]
+    places += [there.trainings_dir(lab) / "a", there.references / "a", there.scores, there.report(lab), there.overview]
+    places += [course / SECRET, course / "gradebook.db", course / "gradebook.db-wal", course / "submitted/ada/a.ipynb"]
+    write_refused(course, lab.assignment, {"ada": "why"})
+    for place in places:
+        write_atomically(place, "private")
+    git(course, "init", "-q")
+    git(course, "add", "-A")
+    assert set(git(course, "ls-files").split()) == FILES.keys()
 
 
 def run_ci(course: Path) -> subprocess.CompletedProcess[str]:
