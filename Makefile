@@ -8,7 +8,7 @@ SPREAD := -n 3 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo demo-all equality lab check test test-hostile notebooks verify mutants mutants-all proofs bench bench-accuracy bench-grading bench-walls clean sandbox wheels
+.PHONY: help setup demo demo-all equality lab check test test-hostile notebooks verify mutants mutants-all proofs nbval bench bench-accuracy bench-grading bench-walls clean sandbox wheels
 
 help: ## show this list
 	@echo "make TARGET [PYTHON=/path/to/python3.11]"
@@ -64,6 +64,18 @@ proofs: $(READY) ## what CI proves beside the tests: exams on fewer variants, 10
 	$(BIN)/pytest -m long -n 2
 	$(BIN)/autograder verify --secrets 2 --variants 2 --pairs 1
 	$(BIN)/autograder verify --mutants --limit 100
+
+# The options are those with which the tests run each notebook. All run in copies.
+nbval: $(READY) ## run solution and untouched student notebooks with nbval (some minutes); LABS="lab1 lab2": only these
+	@rm -rf .run/nbval; mkdir -p .run/nbval
+	@for lab in $(or $(LABS),lab); do \
+	  ls -d solutions/$$lab*/ >/dev/null 2>&1 || { \
+	    echo "There is no lab '$$lab'; name some of: $$(cd solutions && echo lab*)" >&2; exit 1; }; \
+	  cp --parents solutions/$$lab*/*.ipynb notebooks/$$lab*/*.ipynb .run/nbval || exit 1; done
+	@# A number that a notebook promises comes with the answer, which is not there yet.
+	@sed -i s/NBVAL_CHECK_OUTPUT/NBVAL_IGNORE_OUTPUT/ .run/nbval/notebooks/*/*.ipynb
+	$(BIN)/python -m pytest -q -c /dev/null --rootdir .run/nbval -p no:cacheprovider -p no:xdist \
+	  --nbval-lax --nbval-current-env --nbval-cell-timeout=120 .run/nbval
 
 bench-accuracy: $(READY) ## the accuracy exam on fresh seeds: right code and every broken variant (half an hour and more)
 	$(BIN)/python benchmarks/accuracy.py

@@ -6,6 +6,7 @@ import argparse
 import atexit
 import gc
 import os
+import shlex
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -86,6 +87,17 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--folder", type=Path, default=Path(".run/demo"), help="where (default .run/demo)")
     command.add_argument("--no-sandbox", action="store_true", help="run submissions as yourself; the report says so")
     command.set_defaults(run=_demo)
+
+    command = commands.add_parser("new-course", help="make a course folder: settings, manual, .gitignore, CI")
+    command.add_argument("folder", metavar="FOLDER", type=Path, help="a new folder, or an empty one")
+    command.set_defaults(run=_new_course)
+
+    command = commands.add_parser("handout", help="the zip for students: released notebook, how to start, their wheel")
+    command.add_argument("lab", metavar="LAB", help="such as lab1_attention; it must be released")
+    command.add_argument("--course", type=Path, default=Path("."), help="the course folder (default: this folder)")
+    command.add_argument("--to", type=Path, metavar="FILE.zip", help="default: handout-LAB.zip in the course folder")
+    command.add_argument("--wheel", type=Path, metavar="FILE", help="the students' wheel (default: the one in dist/)")
+    command.set_defaults(run=_handout)
 
     command = commands.add_parser("grade", help="grade what was handed in, write feedback and the report")
     command.add_argument("lab", metavar="LAB")
@@ -193,6 +205,27 @@ def _demo(args: argparse.Namespace) -> int:
 
     labs = all_labs() if args.all else [find_lab(name) for name in args.labs or ("lab1", "lab2")]
     return demo(args.folder.resolve(), labs, sandbox=not args.no_sandbox)
+
+
+def _new_course(args: argparse.Namespace) -> int:
+    from autograder.teaching.new_course import new_course
+
+    for path in new_course(args.folder):
+        print(f"wrote {path}")
+    print(f"Next: cd {shlex.quote(str(args.folder))}, and do what its README.md says.")
+    return 0
+
+
+def _handout(args: argparse.Namespace) -> int:
+    from autograder.labs.lab import find_lab
+    from autograder.storage.course_folder import Course
+    from autograder.teaching.handout import handout
+
+    made = handout(Course(args.course.resolve()), find_lab(args.lab), args.to, args.wheel)
+    print(f"Handout: {made.path}")
+    if made.without_wheel:
+        print(made.without_wheel)
+    return 0
 
 
 def _one_thread() -> None:

@@ -18,6 +18,8 @@ from autograder.sandbox.bubblewrap import unavailable
 from autograder.storage.atomic_files import write_atomically
 from autograder.storage.course_folder import Course
 from autograder.storage.course_secret import SECRET
+from autograder.teaching.handout import handout
+from autograder.teaching.new_course import FILES, add_course_files
 
 # A fixed secret, so that the demo shows everybody the same; a course draws its own.
 DEMO_SECRET = "64656d6f" * 8
@@ -35,16 +37,24 @@ def demo(folder: Path, labs: list[Lab], sandbox: bool = True) -> int:
     if not (folder / SECRET).exists():
         write_atomically(folder / SECRET, DEMO_SECRET + "\n")
         (folder / SECRET).chmod(0o600)
+    if not any((folder / name).exists() for name in FILES):
+        print("Make the course folder, as `autograder new-course` does", flush=True)
+        add_course_files(folder)
     status = max(_cycle(folder, lab, sandbox) for lab in labs)
     course = Course(folder)
+    handouts = [handout(course, lab) for lab in labs]
     print("\nLook at:")
-    for lab in labs:
+    for lab, made in zip(labs, handouts, strict=True):
+        print(f"  {made.path}   what students get of {lab.assignment} (autograder handout)")
         print(f"  {course.report(lab)}   the class report of {lab.assignment}")
         print(f"  {folder}/feedback/STUDENT/{lab.assignment}/{lab.notebook}.html   what each student reads")
     if course.overview.exists():
         print(f"  {course.overview}   the report of the whole course")
     print(f"  {folder}/scores.csv     one row a student")
     print(f"  {folder}/gradebook.db   nbgrader's gradebook (nbgrader's formgrader opens it)")
+    print(f"  {folder}/README.md      how to run a course")
+    if handouts[0].without_wheel:
+        print(f"{handouts[0].path.name}: {handouts[0].without_wheel}")
     return status
 
 

@@ -80,6 +80,39 @@ def test_make_says_when_pip_reaches_nothing(shell):
     assert not (shell / ".venv" / "ready").exists(), "the next make must try again"
 
 
+def test_make_nbval_runs_what_the_tests_run(tmp_path):
+    """The same options, on copies of the solutions as they are, and of released notebooks without promised numbers."""
+    for kind in ("solutions", "notebooks"):
+        for lab in ("lab1_attention", "lab2_tokens"):
+            (tmp_path / kind / lab).mkdir(parents=True)
+            (tmp_path / kind / lab / "a.ipynb").write_text("# NBVAL_CHECK_OUTPUT")
+    called = tmp_path / ".venv" / "bin" / "python"
+    called.parent.mkdir(parents=True)
+    called.write_text('#!/bin/sh\necho "$@" >called\n')
+    called.chmod(0o755)
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / ".venv" / "ready").touch()  # newer than what it is made from
+
+    def nbval(*words: str) -> set[str]:
+        done = run("make", "-s", "nbval", *words, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return {str(path.parent.relative_to(tmp_path / ".run/nbval")) for path in tmp_path.glob(".run/nbval/*/*/*")}
+
+    tests = (ROOT / "tests/integration/test_notebooks.py").read_text()
+    given = re.findall(r'"(--nbval-[^"]+)"', tests)
+    assert nbval("LABS=lab2") == {"solutions/lab2_tokens", "notebooks/lab2_tokens"}
+    assert len(given) == 3 and set(given) <= set((tmp_path / "called").read_text().split())
+    assert len(nbval()) == 4 and nbval("LABS=lab1_attention lab2") == nbval()
+    copies = {
+        kind: (tmp_path / f".run/nbval/{kind}/lab1_attention/a.ipynb").read_text()
+        for kind in ("solutions", "notebooks")
+    }
+    assert copies == {"solutions": "# NBVAL_CHECK_OUTPUT", "notebooks": "# NBVAL_IGNORE_OUTPUT"}
+    done = run("make", "-s", "nbval", "LABS=lab9", cwd=tmp_path)
+    assert done.returncode != 0 and "There is no lab 'lab9'; name some of: lab1_attention lab2_tokens" in done.stderr
+
+
 # --- CI
 
 

@@ -51,9 +51,8 @@ def test_help_is_quick_and_names_the_commands():
     started = time.monotonic()
     done = subprocess.run([sys.executable, "-m", "autograder.cli", "--help"], capture_output=True, text=True)
     assert done.returncode == 0 and time.monotonic() - started < 3
-    assert all(
-        command in done.stdout for command in ("verify", "new-exercise", "build", "demo", "grade", "train", "report")
-    )
+    known = ("verify", "new-exercise", "build", "demo", "new-course", "handout", "grade", "train", "report")
+    assert all(command in done.stdout for command in known)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +69,7 @@ def test_a_wrong_number_of_workers(capsys, count):
     assert "whole number" in said and repr(count) in said
 
 
-@pytest.mark.parametrize("command", ["verify", "grade", "report"])
+@pytest.mark.parametrize("command", ["verify", "handout", "grade", "report"])
 def test_an_unknown_lab(capsys, command):
     said = refused(capsys, command, "lab99")
     assert "'lab99'" in said and "lab1_attention" in said
