@@ -18,6 +18,7 @@ class RequirementsOfTheRepository(MetadataHookInterface):
         extras = project["optional-dependencies"]
         metadata.update({field: project[field] for field in self.config["fields"]})
         metadata["optional-dependencies"] = {name: extras[name] for name in self.config["extras"]}
+        metadata["scripts"] = {name: project["scripts"][name] for name in self.config["scripts"]}
         if "requires" in self.config:  # an extra here is what that wheel is for
             metadata["dependencies"] = [f"vitedu=={metadata['version']}", *extras[self.config["requires"]]]
 

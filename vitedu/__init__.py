@@ -2,7 +2,10 @@
 
     from vitedu import check, examine, when_ready           every lab: check an exercise, wait for one, hand one in
     import vitedu; vitedu.case("lab4/fit", 2)               a case of a check, to look at it and to run one's code on it
-    from vitedu import data, devices, plots, progress       images, the fastest device, figures, bars and live curves
+    from vitedu import torch_version  # noqa: F401  (first: it says in one sentence that torch is too old)
+
+# isort: split
+from vitedu import data, devices, plots, progress       images, the fastest device, figures, bars and live curves
     from vitedu import rehearse                             Labs 4 and 7: try the training exam on public images
     from vitedu.labs import lab3                            that lab's own figures and models
 
@@ -20,6 +23,9 @@ Which lab uses what:
 `vitedu.stand_ins` takes the place of earlier exercises that are not right yet, so that a later one is judged alone.
 """
 
+from vitedu import torch_version  # noqa: F401  (first: it says in one sentence that torch is too old)
+
+# isort: split
 from vitedu import data, devices, plots, progress
 from vitedu.checks.check import check, examine, when_ready
 from vitedu.checks.public_case import case

@@ -47,22 +47,25 @@ def best_device() -> torch.device:
 
 def describe(device: torch.device | str) -> str:
     """One line about a device: its kind and name, its threads or memory, and torch's version."""
+    return f"{device}: {facts(device)}, torch {torch.__version__}"
+
+
+def facts(device: torch.device | str) -> str:
+    """A device's name, and its threads or memory."""
     device = torch.device(device)
     if device.type == "cuda":
         about = torch.cuda.get_device_properties(device)
-        facts = f"{about.name}, {about.total_memory / 2**30:.0f} GiB"
-    elif device.type == "mps":
-        facts = f"{_processor()}, {torch.mps.recommended_max_memory() / 2**30:.0f} GiB for the GPU"
-    else:
-        threads = torch.get_num_threads()
-        facts = f"{_processor()}, {threads} thread{'s' if threads > 1 else ''}"
-    return f"{device}: {facts}, torch {torch.__version__}"
+        return f"{about.name}, {about.total_memory / 2**30:.0f} GiB"
+    if device.type == "mps":
+        return f"{_processor()}, {torch.mps.recommended_max_memory() / 2**30:.0f} GiB for the GPU"
+    threads = torch.get_num_threads()
+    return f"{_processor()}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def _processor() -> str:
     """The processor's name as its maker gives it, where the system tells."""
     known = Path("/proc/cpuinfo")  # Linux; elsewhere Python knows as much as we could find out
-    lines = known.read_text().splitlines() if known.exists() else []
+    lines = known.read_text(encoding="utf-8", errors="replace").splitlines() if known.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 

@@ -20,6 +20,5 @@ def need(*names: str) -> None:
     """
     if missing := [name for name in names if find_spec(name) is None]:
         raise MissingLibraryError(
-            f"This lab needs {' and '.join(missing)}: run "
-            "pip install -c constraints.txt -e '.[libraries]' in the course's folder, then restart the kernel."
+            f"This lab needs {' and '.join(missing)}: run `pip install {' '.join(missing)}`, then restart the kernel."
         )

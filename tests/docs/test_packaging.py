@@ -148,6 +148,16 @@ def test_constraints_are_what_is_installed_and_nothing_else():
     assert pins() == installed_closure()
 
 
+@pytest.mark.parametrize("document", ["README.md", "packaging/vitedu/README.md"])
+def test_install_commands_name_the_wheel_and_its_extras(document):
+    named = re.findall(r"(vitedu-[\w.]+-py3-none-any\.whl)\[([\w,]+)\]", (ROOT / document).read_text())
+    assert len(named) >= 2
+    version = importlib.metadata.version("vitedu")
+    for file, extras in named:
+        assert file == f"vitedu-{version}-py3-none-any.whl"
+        assert set(extras.split(",")) <= {"lab", "libraries"}
+
+
 # --- environment.yml
 
 

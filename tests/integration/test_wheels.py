@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -18,9 +19,12 @@ from zipfile import ZipFile
 import nbformat
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from autograder.authoring.sample_class import Student, hand_in, model_codes
 from autograder.labs.lab import ROOT, all_labs, find_lab
+from vitedu.torch_version import MINIMUM
 
 LAB = find_lab("lab1_attention")
 MODEL = model_codes(LAB)
@@ -44,7 +48,8 @@ found += [str(p) for place in sys.path for p in pathlib.Path(place).glob("autogr
 for distribution in importlib.metadata.distributions():
     if distribution.name.startswith("vitedu"):
         found += [str(p) for p in distribution.files or [] if "autograder" in p.parts]
-        found += [text for name in ("direct_url.json", "entry_points.txt") if (text := distribution.read_text(name))]
+        found += [text for name in ("direct_url.json",) if (text := distribution.read_text(name))]
+        found += [str(entry) for entry in distribution.entry_points if "autograder" in entry.value]
 for name in ("autograder", "autograder.labs.lab", "autograder._course"):
     try:
         found.append(str(__import__(name)))
@@ -102,7 +107,8 @@ def our_packages_only_are_missing(root: Path) -> None:
     site = next(root.glob("lib/python*/site-packages"))
     shutil.rmtree(next(site.glob("vitedu-*.dist-info")))
     (site / "_vitedu.pth").unlink()
-    (root / "bin" / "autograder").unlink()
+    for command in ("autograder", "vitedu"):
+        (root / "bin" / command).unlink()
 
 
 @pytest.fixture(
@@ -202,16 +208,18 @@ def test_each_wheel_holds_all_of_its_package_and_the_licence(wheels):
         assert not any("__pycache__" in path or ".ipynb_checkpoints" in path for path in inside)
 
 
-def test_requirements_version_and_commands_are_those_of_the_repository(wheels):
-    def said(name: str) -> metadata.PathDistribution:
-        with ZipFile(wheels[name]) as wheel:
-            text = {Path(path).name: wheel.read(path).decode() for path in wheel.namelist() if ".dist-info/" in path}
-        folder = wheels[name].parent / f"{name}-{wheels[name].name.split('-')[1]}.dist-info"
-        folder.mkdir(exist_ok=True)
-        for file in ("METADATA", "entry_points.txt"):
-            (folder / file).write_text(text.get(file, ""))
-        return metadata.PathDistribution(folder)
+def said(wheel: Path) -> metadata.PathDistribution:
+    """What a wheel says about itself."""
+    with ZipFile(wheel) as opened:
+        text = {Path(path).name: opened.read(path).decode() for path in opened.namelist() if ".dist-info/" in path}
+    folder = wheel.parent / f"{'-'.join(wheel.name.split('-')[:2])}.dist-info"
+    folder.mkdir(exist_ok=True)
+    for file in ("METADATA", "entry_points.txt"):
+        (folder / file).write_text(text.get(file, ""))
+    return metadata.PathDistribution(folder)
 
+
+def test_requirements_version_and_commands_are_those_of_the_repository(wheels):
     def requirements(distribution: metadata.PathDistribution, extra: str) -> set[str]:
         asked = [Requirement(text) for text in distribution.requires or []]
         chosen = [r for r in asked if ("extra" in str(r.marker)) == bool(extra)]
@@ -221,16 +229,61 @@ def test_requirements_version_and_commands_are_those_of_the_repository(wheels):
     def written(texts: list[str]) -> set[str]:
         return {f"{r.name}{sorted(r.extras)}{r.specifier}" for r in map(Requirement, texts)}
 
-    students, instructors, here = said("vitedu"), said("vitedu-autograder"), metadata.distribution("vitedu")
+    students, instructors = said(wheels["vitedu"]), said(wheels["vitedu-autograder"])
+    here = metadata.distribution("vitedu")
     extras = PROJECT["optional-dependencies"]
     assert students.version == instructors.version == here.version
     assert requirements(students, "") == written(PROJECT["dependencies"])
     assert requirements(instructors, "") == written([f"vitedu=={here.version}", *extras["instructor"]])
     assert requirements(students, "libraries") == requirements(instructors, "libraries") == written(extras["libraries"])
     assert requirements(instructors, "cluster") == written(extras["cluster"])
-    names = {(e.group, e.name, e.value) for e in here.entry_points}
-    assert not students.entry_points and {(e.group, e.name, e.value) for e in instructors.entry_points} == names
-    assert {"autograder", "vitedu-sandbox"} == {name for _, name, _ in names}
+    assert requirements(students, "lab") == written(extras["lab"])
+    names = [{(e.group, e.name, e.value) for e in one.entry_points} for one in (students, instructors, here)]
+    assert names[0] | names[1] == names[2]
+    assert [{name for _, name, _ in one} for one in names[:2]] == [{"vitedu"}, {"autograder", "vitedu-sandbox"}]
+
+
+def students_imports() -> dict[str, set[str]]:
+    """Top-level names that `vitedu` and the students' notebooks import, with the places."""
+    sources = {path: path.read_text(encoding="utf-8") for path in (ROOT / "vitedu").rglob("*.py")}
+    for path in (ROOT / "notebooks").rglob("*.ipynb"):
+        cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+        sources[path] = "\n".join(line for cell in cells for line in cell.splitlines() if line.lstrip()[:1] not in "%!")
+    found: dict[str, set[str]] = {}
+    for path, source in sources.items():
+        for node in ast.walk(ast.parse(source)):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [str(node.module)]
+            for name in names:
+                found.setdefault(name.partition(".")[0], set()).add(str(path.relative_to(ROOT)))
+    return found
+
+
+def test_what_students_import_is_asked_for_and_nothing_else(wheels):
+    asked = [Requirement(text) for text in said(wheels["vitedu"]).requires or []]
+    always = {canonicalize_name(r.name) for r in asked if "extra" not in str(r.marker)}
+    libraries = {canonicalize_name(r.name) for r in asked if r.marker and r.marker.evaluate({"extra": "libraries"})}
+    providers, used = metadata.packages_distributions(), set()
+    found = students_imports()
+    assert len(found) > 20 and any(place.startswith("notebooks") for place in found["torch"])
+    for module in found.keys() - sys.stdlib_module_names - {"vitedu"}:
+        packages = {canonicalize_name(name) for name in providers[module]}
+        assert packages & (always | libraries), f"{module}, imported in {found[module]}, comes with no requirement"
+        used |= packages
+    # einops: the notebooks name it as a way to answer. ipywidgets: tqdm.auto draws its bars with it, unasked.
+    assert always | libraries == used & (always | libraries) | {"einops", "ipywidgets"}
+
+
+def test_the_students_wheel_keeps_what_is_installed(wheels):
+    """Colab has its own torch and IPython, and its kernel dies where ipykernel or pyzmq are replaced under it."""
+    asked = [Requirement(text) for text in said(wheels["vitedu"]).requires or []]
+    always = {canonicalize_name(r.name): r.specifier for r in asked if "extra" not in str(r.marker)}
+    assert not always.keys() & {"ipykernel", "pyzmq", "jupyterlab", "notebook", "traitlets", "tornado"}
+    assert {r.name for r in asked if r.marker and r.marker.evaluate({"extra": "lab"})} == {"jupyterlab"}
+    for requirement in asked:
+        assert [each.operator for each in requirement.specifier] == [">="], f"{requirement} is no lower bound alone"
+    assert MINIMUM == Version(str(always["torch"]).removeprefix(">=")).release
 
 
 # --- a course with them
@@ -248,6 +301,7 @@ for answer in {[MODEL[SPOT], WRONG]!r}:
 """
     place, *passed = installed.does("python", "-c", code).split()
     assert Path(place).is_relative_to(installed.packages) and passed == ["True", "False"]
+    assert installed.does("vitedu", "--version") == installed.does("python", "-m", "vitedu", "--version")
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import functools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -149,5 +150,10 @@ def _ask(objects: Mapping[str, Any], case: Case) -> tuple[Answer, torch.dtype]:
     """An answer, and the dtype of the question: float32 when there is trouble with dtypes alone."""
     answer = ask(objects[case.target], case, namespace=objects)
     if asks_for_float32(answer):
-        return ask(objects[case.target], case, torch.float32, namespace=objects), torch.float32
-    return answer, torch.float64
+        return _here(ask(objects[case.target], case, torch.float32, namespace=objects)), torch.float32
+    return _here(answer), torch.float64
+
+
+def _here(answer: Answer) -> Answer:
+    """The answer on the CPU, where it is compared, in float64 that not every GPU has."""
+    return replace(answer, tensors={name: tensor.cpu() for name, tensor in answer.tensors.items()})

@@ -13,6 +13,7 @@ from vitedu.checks.in_words import described
 from vitedu.probe import encoders, scenarios, serialization, toy_models
 from vitedu.probe.ask import arranged, ask, asks_for_float32, attempt
 from vitedu.probe.case import Case, FunctionCase, ModuleCase, ScenarioCase
+from vitedu.terminal import printable
 
 DTYPE = torch.float64  # of the questions of a check
 
@@ -165,7 +166,7 @@ class PublicCase:
         lines = [f'vitedu.case("{self.exam_id}", {self.number}): {self.name}', f"  {self.line}"]
         lines += [f"    {name:<{width}}  {text}" for name, text in rows]
         lines += [f"  {sentence}" for sentence in self._besides(call)]
-        return "\n".join([*lines, f"  {self._run_line()} gives what the check looks at."])
+        return printable("\n".join([*lines, f"  {self._run_line()} gives what the check looks at."]))
 
     def _besides(self, call: scenarios.Call) -> list[str]:
         """What the check does besides the call, or asks of it."""

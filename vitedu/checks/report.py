@@ -18,6 +18,7 @@ from vitedu.probe.case import Answer, Case
 from vitedu.probe.comparison import TOLERANCE, ComparableAnswer, Expected, close, comparable, is_correct
 from vitedu.probe.explanation import Answered, Match, explain, named, scope
 from vitedu.probe.student_errors import exercise_of
+from vitedu.terminal import printable
 
 FLOAT32 = "This works in float32 only: keep the dtype of the inputs (here float64). It costs no points."
 
@@ -48,7 +49,7 @@ class CheckReport:
         return feedback_card.html(self.card, picture)
 
     def __repr__(self) -> str:
-        return feedback_card.text(self.card)
+        return printable(feedback_card.text(self.card))
 
 
 Replies = Sequence[tuple[Answer, torch.dtype]]  # for each case the answer, and the dtype in which it was asked

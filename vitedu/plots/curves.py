@@ -137,7 +137,7 @@ def confusions(matrices: Mapping[str, Any], names: Sequence[str]) -> Picture:
     figure, panels = new_figure(0.8 + side * len(matrices), side, columns=len(matrices))
     sentences = []
     for axes, (title, matrix) in zip(panels, matrices.items(), strict=True):
-        counts = torch.as_tensor(matrix).double()
+        counts = torch.as_tensor(matrix).cpu().double()
         if counts.shape != (size, size):
             raise ValueError(
                 f"expected a matrix ({size}, {size}), a row and a column for each name, got {tuple(counts.shape)}"

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from vitedu.terminal import printable
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -40,7 +42,7 @@ class Picture:
         return f'<img alt="{escape(self.alt)}" src="data:image/png;base64,{data}" style="max-width: 100%;">'
 
     def __repr__(self) -> str:
-        return f"Picture: {self.alt}"
+        return printable(f"Picture: {self.alt}")
 
 
 def new_figure(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple[Figure, list[Axes]]:
@@ -84,7 +86,7 @@ def expect(found: Tensor, shape: tuple[int, ...], what: str) -> Tensor:
 def show(axes: Axes, image: Tensor, at: tuple[float, float] = (0, 0), title: str = "") -> None:
     """An image (3, H, W) with its upper left corner at a place."""
     (x, y), (height, width) = at, image.shape[1:]
-    pixels = image.detach().clamp(0, 1).movedim(0, -1).numpy()
+    pixels = image.detach().cpu().clamp(0, 1).movedim(0, -1).numpy()
     axes.imshow(pixels, extent=(x, x + width, y + height, y), interpolation="nearest")
     bare(axes, title)
 

@@ -48,7 +48,7 @@ def numbers(result: Any, names: tuple[str, ...]) -> tuple[str, Numbers]:
         if value is None and values != []:
             raise TypeError(f"expected numbers under {name!r}, got {type(values).__name__}")
         # An empty list: NaN is something that can be compared and is never right.
-        found[name] = torch.tensor([torch.nan]) if value is None else value.detach().double().cpu()
+        found[name] = torch.tensor([torch.nan]) if value is None else value.detach().cpu().double()
     return kind, found | {"keeps_graph": flag(graph)}
 
 
@@ -56,4 +56,4 @@ def number_of(value: Any) -> Tensor:
     found = as_tensor(value)
     if found is None:
         raise TypeError(f"expected the saved epoch, got {type(value).__name__}")
-    return found.detach().double().cpu()
+    return found.detach().cpu().double()

@@ -31,7 +31,7 @@ def as_tensor(value: Any) -> Tensor | None:
     if isinstance(value, (list, tuple)) and value and len(value) <= 1024:
         parts = [part for part in map(as_tensor, value) if part is not None and part.ndim == 0]
         if len(parts) == len(value):
-            return torch.stack([part.detach().double().cpu() for part in parts])
+            return torch.stack([part.detach().cpu().double() for part in parts])  # Apple's GPU has no float64
     return None
 
 

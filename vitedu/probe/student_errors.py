@@ -62,7 +62,7 @@ def failed(error: BaseException) -> Answer:
 
 
 LIBRARIES = tuple(
-    os.path.join(folder, "")
+    os.path.normcase(os.path.join(folder, ""))
     for folder in (
         *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
         os.path.dirname(torch.__file__), os.path.dirname(os.path.dirname(__file__)),
@@ -75,7 +75,7 @@ def place(error: BaseException) -> tuple[str, int]:
     found, trace = ("", 0), error.__traceback__
     while trace is not None:
         code = trace.tb_frame.f_code
-        if not code.co_filename.startswith(LIBRARIES) and not code.co_filename.startswith("<frozen"):
+        if not os.path.normcase(code.co_filename).startswith(LIBRARIES) and not code.co_filename.startswith("<frozen"):
             found = (code.co_qualname, trace.tb_lineno)
         trace = trace.tb_next
     return found

@@ -197,7 +197,7 @@ def checkpoint(target: Callable[..., Any], problem: Problem, namespace: Mapping[
     elsewhere: the file says that its tensors lay on a device that this machine does not have.
     """
     load, given = namespace["load_checkpoint"], problem.given
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows: a file left open
         path = str(Path(folder) / "checkpoint.pt")
         call = checkpoint_call(problem, path)
         with saved_on_fake_device(bool(given.get("elsewhere"))):

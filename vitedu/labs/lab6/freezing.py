@@ -126,7 +126,7 @@ def head_loss(target: Callable[..., Any], given: dict, dtype: torch.dtype, names
     outputs = (outputs,) if isinstance(outputs, Tensor) else outputs
     if not isinstance(loss, Tensor):
         raise TypeError(f"expected the loss as a tensor, from which gradients flow back, got {type(loss).__name__}")
-    found = {"loss": loss.detach().reshape(loss.shape).double()}
+    found = {"loss": loss.detach().reshape(loss.shape).cpu().double()}
     found["graph"] = flags(loss.requires_grad, True, False)
     gradients = torch.autograd.grad(loss.sum(), outputs, allow_unused=True) if loss.requires_grad else [None] * 2
     for i, (logits, gradient) in enumerate(zip(outputs, gradients, strict=False)):
@@ -139,5 +139,5 @@ def head_loss(target: Callable[..., Any], given: dict, dtype: torch.dtype, names
         number = as_tensor(value)
         if number is None:
             raise TypeError(f"expected a number from head_accuracy, got {type(value).__name__}")
-        found[f"accuracy_{heads or 'usual'}"] = number.detach().double()
+        found[f"accuracy_{heads or 'usual'}"] = number.detach().cpu().double()
     return kind, found

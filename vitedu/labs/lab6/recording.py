@@ -26,4 +26,4 @@ def changed_entries(before: Numbers, model: nn.Module) -> Tensor:
 
 
 def joined(tensors: list[Tensor]) -> Tensor:
-    return torch.cat([torch.zeros(1, dtype=torch.float64), *(t.double().flatten() for t in tensors)])
+    return torch.cat([torch.zeros(1, dtype=torch.float64), *(t.cpu().double().flatten() for t in tensors)])

@@ -53,7 +53,7 @@ def _image_tensor(value: Any) -> Tensor:
     if not isinstance(value, Tensor) or value.ndim != 3:
         got = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         raise TypeError(f"expected a tensor with three dimensions from the transform, got {got}")
-    return value.detach().double()
+    return value.detach().cpu().double()
 
 
 def _ramp(width: int, height: int) -> Image.Image:
