@@ -2,10 +2,7 @@
 
     from vitedu import check, examine, when_ready           every lab: check an exercise, wait for one, hand one in
     import vitedu; vitedu.case("lab4/fit", 2)               a case of a check, to look at it and to run one's code on it
-    from vitedu import torch_version  # noqa: F401  (first: it says in one sentence that torch is too old)
-
-# isort: split
-from vitedu import data, devices, plots, progress       images, the fastest device, figures, bars and live curves
+    from vitedu import data, devices, plots, progress       images, the fastest device, figures, bars and live curves
     from vitedu import rehearse                             Labs 4 and 7: try the training exam on public images
     from vitedu.labs import lab3                            that lab's own figures and models
 
