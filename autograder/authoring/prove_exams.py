@@ -27,7 +27,7 @@ from autograder.errors import UserError
 from autograder.execution.examiner import ask_exercise
 from autograder.execution.limits import Limits
 from autograder.execution.student_kernel import OK, StudentKernel
-from autograder.judging.judge import ALONE, CaseAnswer, Circumstances, judge
+from autograder.judging.judge import ALONE, LITTLE, CaseAnswer, Circumstances, judge
 from autograder.judging.reference_answers import Reference
 from autograder.judging.verdict import GRADED, NOT_ANSWERED, Verdict
 from autograder.labs.exam import Exercise
@@ -325,7 +325,9 @@ def named_as(id: str) -> Callable[[Verdict], bool]:
 
 def explained_by(id: str) -> Callable[[Verdict], bool]:
     """Whether this misconception explains every wrong case: with a stand-in another one may give the same numbers."""
-    return lambda verdict: all(case.right or id in case.matches for case in verdict.cases)
+    return lambda verdict: all(
+        case.right or id in case.matches or case.note.startswith(LITTLE) for case in verdict.cases
+    )
 
 
 def named_or_right(id: str) -> Callable[[Verdict], bool]:

@@ -50,6 +50,7 @@ class Circumstances:
 
 NO_ANSWER = Answer("silent")
 ALONE = Circumstances()
+LITTLE = "right, but it shows too little to count alone"
 SCALAR = "Here plain numbers are asked for (.item() makes one of a tensor). It costs no points."
 
 
@@ -169,7 +170,7 @@ def _note(reply: CaseAnswer, found: ComparableAnswer, expected: Expected, case: 
         return f"no answer came back: {untrusted.text(reply.reason, 300)}" if reply.reason else "no answer came back"
     tolerance = TOLERANCE[reply.dtype]
     if is_correct(found, expected.answer, case, tolerance):
-        return f"right, but it shows too little to count alone: it needs {_partners(case, cases)}"
+        return f"{LITTLE}: it needs {_partners(case, cases)}"
     message = mismatch.note(reply.answer, found, expected.answer, case, tolerance, values=False)
     return untrusted.text(message, 1500)  # it quotes the student's process
 
