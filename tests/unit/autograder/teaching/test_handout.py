@@ -88,7 +88,7 @@ def test_three_files_and_nothing_else(course, capsys):
         "conda create",
     ):
         assert each in text
-    assert text.count(f'"./{NAME}[libraries]"') == 3 and "VERSION" not in text
+    assert text.count(f'"./{NAME}[lab,libraries]"') == 3 and "VERSION" not in text
 
 
 def test_without_a_wheel_one_sentence_says_so(course, capsys):
