@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
-from autograder.judging.reference_answers import AppliedIdeas, Reference, differ, subsets
+from autograder.judging.judge import some_of
+from autograder.judging.reference_answers import AppliedIdeas, Reference, differ
 from autograder.labs.exam import STAND_IN, Exercise
 from autograder.labs.variants import Variant
 from vitedu.checks.fingerprint_file import Fingerprint, StoredMisconception
@@ -30,7 +31,8 @@ def _fingerprint(reference: Reference, exercise: Exercise, before: Sequence[Exer
     answers, readings = _different(reference, exercise, first, accepted)
     ways = reference.ways(exercise, first, with_stand_ins=True) if stand_ins else []
     alone = [(*stand_ins, (exercise.id, way)) if way else stand_ins for way in ways]
-    alone += [some for some in subsets(stand_ins) if some and some != stand_ins]
+    called = [id for id, _ in stand_ins if id in reference.called(exercise, first)]
+    alone += [tuple((id, STAND_IN) for id in some) for some in some_of(called)]
     right_alone, _ = _different(reference, exercise, first, alone)
     if right_alone and not differ(right_alone[0], answers[0]) and len(right_alone) == 1:
         stand_ins, right_alone = (), []  # it calls none of them

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import combinations, product
 
 import torch
 
 from autograder.judging.naming import Named, name_ideas
-from autograder.judging.reference_answers import AppliedIdeas, Reference, subsets
+from autograder.judging.reference_answers import AppliedIdeas, Reference
 from autograder.judging.verdict import ERROR, GRADED, NOT_ANSWERED, CaseVerdict, Verdict
 from autograder.labs.exam import ALTERNATIVE, STAND_IN, Exercise
 from autograder.labs.variants import Variant
@@ -221,7 +221,7 @@ def _interpretations(
     One way for all cases: to choose another for each would find wrong code right that follows none.
     """
     interpretations: list[_Interpretation] = []
-    for applied in _applicable(around):
+    for applied in _applicable(around, reference.called(exercise, variant) if around.stand_ins else []):
         every = bool(around.stand_ins) and _stood(applied) == len(around.stand_ins)
         for idea in reference.ways(exercise, variant, with_stand_ins=every):
             expected = reference.answers(exercise, variant, idea, applied)
@@ -256,12 +256,21 @@ def _stood(applied: AppliedIdeas) -> int:
     return sum(idea == STAND_IN for _, idea in applied)
 
 
-def _applicable(around: Circumstances) -> list[AppliedIdeas]:
-    """What may stand in earlier cells: what the student's answers call, and what they do not."""
+def _applicable(around: Circumstances, called: Sequence[str]) -> list[AppliedIdeas]:
+    """What may stand in earlier cells: what the student's answers call, and what they do not.
+
+    Stand-ins: none, all, and then some, of those for what the solution has `called`.
+    """
     choices = [(None, (id, f"~{c}")) for id, c in around.conventions.items() if id not in around.stand_ins]
     sets = [tuple(entry for entry in chosen if entry is not None) for chosen in product(*choices)]
     sets.sort(key=len)
-    return [(*chosen, *((id, STAND_IN) for id in called)) for called in subsets(around.stand_ins) for chosen in sets]
+    stood = [(), around.stand_ins, *some_of([id for id in around.stand_ins if id in called])]
+    return [(*chosen, *((id, STAND_IN) for id in ids)) for ids in dict.fromkeys(stood) for chosen in sets]
+
+
+def some_of(stand_ins: Sequence[str]) -> list[tuple[str, ...]]:
+    """Some of them, not all: right code may call one answer, and do the work of another itself."""
+    return [each for count in range(len(stand_ins) - 1, 0, -1) for each in combinations(stand_ins, count)]
 
 
 def _expected(

@@ -15,7 +15,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property, lru_cache
-from itertools import combinations
 from pathlib import Path
 from types import CodeType
 from typing import Any, TypeVar
@@ -105,6 +104,18 @@ class Reference:
         words = [set(re.findall(r"\w+", alternative.code)) for alternative in exercise.alternatives]
         return [f"{ALTERNATIVE}{i}" for i, used in enumerate(words) if given or used & names]
 
+    def called(self, exercise: Exercise, variant: Variant) -> list[str]:
+        """The earlier exercises whose answers the solution uses, in its own code or through another one's."""
+        earlier = self.lab.exercises[: self.lab.exercises.index(exercise)]
+        words = {name for case in self.cases(exercise, variant) for name in case.names}
+        words |= set(re.findall(r"\w+", self.code(exercise.id)))
+        found = []
+        for each in reversed(earlier):
+            if words & set(self.lab.stand_in_names(each.id)):
+                found.append(each.id)
+                words |= set(re.findall(r"\w+", self.code(each.id)))
+        return found
+
     def ways(self, exercise: Exercise, variant: Variant, with_stand_ins: bool) -> list[str]:
         """What right code may stand in a cell, by convention: the solution, and beside stand-ins what calls others."""
         ways = ["", *self.calling(exercise, variant)] if with_stand_ins else [""]
@@ -191,9 +202,3 @@ def _remember(store: OrderedDict[Any, Some], key: Any, compute: Callable[[], Som
             store.popitem(last=False)
     store.move_to_end(key)
     return store[key]
-
-
-def subsets(stand_ins: tuple[Some, ...]) -> list[tuple[Some, ...]]:
-    """None of them, all, and then some: right code may call one answer, and do the work of another itself."""
-    some = [each for count in range(len(stand_ins) - 1, 0, -1) for each in combinations(stand_ins, count)]
-    return list(dict.fromkeys([(), stand_ins, *some]))
