@@ -55,7 +55,10 @@ def test_another_limit_or_another_sandbox_grades_again(tmp_path):
         ("c.Examine.cell_seconds = (", "cannot be read (SyntaxError"),
         ("import nothing_of_that_name", "cannot be read (ModuleNotFoundError: No module named 'nothing_of_that_name'"),
         ("exit()", "cannot be read (SystemExit"),
-        ("c.Examine.cell_secnds = 5", "sets c.Examine.cell_secnds, which does not exist; mend the name (there are again_seconds, cell_"),
+        (
+            "c.Examine.cell_secnds = 5",
+            "sets c.Examine.cell_secnds, which does not exist; mend the name (there are again_seconds, cell_",
+        ),
         ("c.Examine.cell_seconds = 'five'", "'cell_seconds' trait of an Examine instance expected a float, not"),
         ("c.CourseDirectory.submitted_directory = 'in'", "a vitedu course uses nbgrader's own folders; remove"),
     ],
