@@ -31,8 +31,9 @@ def _fingerprint(reference: Reference, exercise: Exercise, before: Sequence[Exer
     answers, readings = _different(reference, exercise, first, accepted)
     ways = reference.ways(exercise, first, with_stand_ins=True) if stand_ins else []
     alone = [(*stand_ins, (exercise.id, way)) if way else stand_ins for way in ways]
-    called = [id for id, _ in stand_ins if id in reference.called(exercise, first)]
-    alone += [tuple((id, STAND_IN) for id in some) for some in some_of(called)]
+    called = reference.called(exercise, first)
+    some = some_of([id for id, _ in stand_ins if id in called])
+    alone += [tuple((id, STAND_IN) for id in ids) for ids in some]
     right_alone, _ = _different(reference, exercise, first, alone)
     if right_alone and not differ(right_alone[0], answers[0]) and len(right_alone) == 1:
         stand_ins, right_alone = (), []  # it calls none of them
