@@ -61,7 +61,7 @@ mutants-all: $(READY) ## the same with every change of every alternative (some h
 	$(BIN)/autograder verify --mutants --all-alternatives
 
 proofs: $(READY) ## what CI proves beside the tests: exams on fewer variants, 100 mutants, solution notebooks, environment.yml
-	$(BIN)/pytest -m long -n 2
+	$(BIN)/pytest -m long -n 3 --dist loadgroup
 	$(BIN)/autograder verify --secrets 2 --variants 2 --pairs 1
 	$(BIN)/autograder verify --mutants --limit 100
 

@@ -149,7 +149,7 @@ def test_without_a_package_index_otter_is_not_measured_and_the_reason_is_one_sen
             opponents.otter_python(tmp_path / "otter")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_stock_nbgrader_gives_the_twin_s_marks(tmp_path):
     system, members = opponents.Stock(tmp_path / "stock"), bench_class.class_of(5)
     ada, emmy = members[0], members[4]

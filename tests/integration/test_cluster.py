@@ -42,7 +42,7 @@ WORKERS = ("north", "east", "west")
 COLUMNS = "auto_score, manual_score, extra_credit, needs_manual_grade"
 
 
-pytestmark = pytest.mark.usefixtures("walls")
+pytestmark = [pytest.mark.usefixtures("walls"), pytest.mark.xdist_group("cluster")]
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +123,7 @@ def finished(cluster: Workplace, since: int) -> dict[str, str]:
     return {str(told["key"]): told["worker"] for told in cluster.spy.get_task_stream()[since:]}
 
 
+@pytest.mark.long
 def test_a_class_is_graded_though_a_worker_is_killed(cluster, released, tmp_path):
     local, course = released.copy(tmp_path / "local"), released.copy(tmp_path / "course")
     assert grade(local)[0] == 0
@@ -148,6 +149,7 @@ def test_a_class_is_graded_though_a_worker_is_killed(cluster, released, tmp_path
     assert until(lambda: name in cluster.names().values()), "the nanny started it again"
 
 
+@pytest.mark.long
 def test_workers_open_nothing_of_the_course(cluster, released):
     for name in WORKERS:
         opened = cluster.opened(name)
@@ -159,6 +161,7 @@ def _below(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
 
 
+@pytest.mark.long
 def test_after_ctrl_c_a_worker_ends_the_submission_it_has_and_begins_no_other(cluster, released, tmp_path):
     cluster.wait(3)
     course, since = released.copy(tmp_path / "course"), ended(cluster)
@@ -171,6 +174,7 @@ def test_after_ctrl_c_a_worker_ends_the_submission_it_has_and_begins_no_other(cl
     assert len(finished(cluster, since)) <= len(WORKERS)
 
 
+@pytest.mark.long
 def test_where_the_scheduler_ends_the_same_command_goes_on_here(cluster, released, tmp_path):
     """The last of this cluster: its workers end, too, and leave nothing."""
     cluster.wait(3)
@@ -191,6 +195,7 @@ def test_where_the_scheduler_ends_the_same_command_goes_on_here(cluster, release
         assert not [path.name for path in (cluster.home(name) / "tmp").glob("vitedu-*")]
 
 
+@pytest.mark.long
 def test_a_worker_that_cannot_grade_takes_no_part(odd, released, tmp_path):
     copy = tmp_path / "changed"
     for package in ("autograder", "vitedu", "solutions"):

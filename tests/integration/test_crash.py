@@ -31,6 +31,7 @@ from support.skipping import missing
 MODEL = model_codes(LAB)
 FIRST, SECOND = EXERCISES[:2]
 PART = {FIRST: MODEL[FIRST], SECOND: MODEL[SECOND]}
+pytestmark = pytest.mark.xdist_group("crash")  # `make proofs` makes the module's fixtures once
 AUTOGRADED, FEEDBACK, VERDICT = "autograded", "feedback", f"{LAB.assignment}/{LAB.notebook}"
 
 
@@ -111,6 +112,7 @@ def test_killed_at_telling_moments(released, undisturbed, tmp_path, temporary):
     assert unfinished(course) == [] and list(temporary.iterdir()) == []
 
 
+@pytest.mark.long
 def test_killed_while_a_regrade_replaces_the_old_result(undisturbed, tmp_path, temporary):
     course = undisturbed.copy(tmp_path / "course")
     course.hand_in("ada", solved() | {"playground": "1 + 1"})  # the same score, another file
@@ -120,6 +122,7 @@ def test_killed_while_a_regrade_replaces_the_old_result(undisturbed, tmp_path, t
     assert unfinished(course) == [] and list(temporary.iterdir()) == []
 
 
+@pytest.mark.long
 def test_killed_between_grading_and_feedback(undisturbed, tmp_path, temporary):
     """What is graded is not taken for finished: the page is missing, and comes with the next command."""
     course = undisturbed.copy(tmp_path / "course")
@@ -183,6 +186,7 @@ def test_a_file_that_cannot_be_written_keeps_its_old_content(tmp_path, small_dis
     assert done == "No space left on device old ['verdict.json']"
 
 
+@pytest.mark.long
 def test_a_full_disk_before_and_in_the_middle(released, undisturbed, tmp_path, temporary, small_disk):
     course = released.copy(tmp_path / "course")
     course.hand_in("bob", {cell: f"print('x' * 1_000_000)\n{MODEL[cell]}" for cell in (FIRST, SECOND)})
@@ -242,6 +246,7 @@ def test_a_gradebook_that_is_locked_before(undisturbed, tmp_path, capsys):
     assert scores(course) == before
 
 
+@pytest.mark.long
 def test_a_gradebook_that_is_locked_in_the_middle(released, undisturbed, tmp_path, temporary):
     course = released.copy(tmp_path / "course")
     address = set_patience(course)
@@ -291,6 +296,7 @@ def bound(*command: object) -> tuple[str, ...]:
     return ("setpriv", f"--bounding-set={without}", f"--inh-caps={without}", *map(str, command))
 
 
+@pytest.mark.long
 def test_what_cannot_be_read_or_written_costs_nobody_else(undisturbed, tmp_path, temporary):
     course = undisturbed.copy(tmp_path / "course")
     course.hand_in("carl", {})

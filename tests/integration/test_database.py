@@ -429,6 +429,7 @@ def test_a_server_that_cannot_be_used(capsys, empty, server, tmp_path, command, 
     assert addresses["right"] not in said and right.password not in said
 
 
+@pytest.mark.long
 def test_a_server_that_goes_away_in_the_middle(capsys, empty, server, tmp_path):
     """One sentence, and the same command finishes the rest."""
     course, _ = on_server(empty, server, tmp_path / "course", "away")

@@ -100,6 +100,7 @@ def person(place: Path, name: str) -> Person:
     return Person(name, home, place / "exchange")
 
 
+@pytest.mark.long
 def test_from_the_release_to_the_feedback_and_once_more(place, released_course):
     (place / "exchange").mkdir()
     (place / "exchange").chmod(0o777)

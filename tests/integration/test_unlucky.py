@@ -20,7 +20,8 @@ from support.course_fixture import ATTENTION, EINSUM, EXERCISES, HEAD, LAB, MAX,
 from support.inline import Here
 
 MODEL = model_codes(LAB)
-pytestmark = pytest.mark.timeout(1800)  # the first test grades the class
+# The first test grades the class, once.
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800), pytest.mark.xdist_group("unlucky")]
 
 ONE, TWO = {WEIGHTS: MODEL[WEIGHTS]}, {WEIGHTS: MODEL[WEIGHTS], ATTENTION: MODEL[ATTENTION]}
 

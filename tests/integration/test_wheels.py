@@ -59,6 +59,9 @@ print("found", json.dumps(found))
 """
 
 
+pytestmark = pytest.mark.xdist_group("wheels")  # one installation from nothing
+
+
 @dataclass
 class Installation:
     """A Python environment, and a folder outside the repository from which it is used."""

@@ -49,7 +49,7 @@ def test_its_cells_stand_where_they_were_asked_for(copy):
         assert [head.split('grade_id="')[1].split('"')[0] for head in heads] == before[:at] + added + before[at:]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_proof_says_what_to_fill_in_and_holds_once_that_is_done(copy):
     exams = [f"{key}/{name}" for key, name in NEW.items()]
     verify = ("-m", "autograder.cli", "verify", *exams, "--secrets", "1", "--variants", "2")

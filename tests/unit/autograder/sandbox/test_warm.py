@@ -453,7 +453,7 @@ def test_a_template_that_gets_no_process_or_no_time_costs_its_kernels_the_warm_s
             assert kernel.fallback_reason and told(kernel, "1 + 1") == 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_hundred_starts_leave_nothing(template):
     def seen() -> list[int]:
         time.sleep(1)  # what is being ended now
