@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
-# Three processes for two processors: tests wait a lot. A file at a time, the longest first (tests/durations.csv).
-SPREAD := -n 3 --dist loadscope --no-loadscope-reorder
+# Four processes for two processors: tests wait a lot. A file at a time, the longest first (tests/durations.csv).
+SPREAD := -n 4 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:

@@ -113,6 +113,7 @@ REACHED = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("edit", [WITHOUT_BIAS, OWN_DROPOUT], ids=["fc2 without bias", "dropout that never ends"])
 def test_a_mistake_without_a_name_costs_its_own_exercise_only(edit, template):
     lab = Lab("lab3_vit")

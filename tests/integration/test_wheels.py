@@ -114,10 +114,12 @@ def our_packages_only_are_missing(root: Path) -> None:
         (root / "bin" / command).unlink()
 
 
-@pytest.fixture(
-    scope="module",
-    params=["linked", pytest.param("from nothing", marks=[pytest.mark.long, pytest.mark.timeout(1200)])],
-)
+FROM_NOTHING = pytest.param("from nothing", marks=[pytest.mark.long, pytest.mark.timeout(1200)])
+either_way = pytest.mark.parametrize("installed", ["linked", FROM_NOTHING], indirect=True)
+from_nothing = pytest.mark.parametrize("installed", [FROM_NOTHING], indirect=True)
+
+
+@pytest.fixture(scope="module")
 def installed(request, wheels, tmp_path_factory) -> Iterator[Installation]:
     """An instructor's environment: the wheels, over the packages that are here or over those that pip brings."""
     root = Path(sys.prefix).parent / f".vitedu-test-wheels-{os.getpid()}"  # beside .venv, so that files can be linked
@@ -292,6 +294,7 @@ def test_the_students_wheel_keeps_what_is_installed(wheels):
 # --- a course with them
 
 
+@either_way
 @pytest.mark.slow
 def test_a_student_checks_an_answer(installed):
     code = f"""
@@ -307,7 +310,7 @@ for answer in {[MODEL[SPOT], WRONG]!r}:
     assert installed.does("vitedu", "--version") == installed.does("python", "-m", "vitedu", "--version")
 
 
-@pytest.mark.slow
+@from_nothing
 @pytest.mark.usefixtures("walls")
 def test_an_instructor_releases_and_grades(installed, course):
     assert not any((course / "release").rglob("*.py"))
@@ -317,7 +320,7 @@ def test_an_instructor_releases_and_grades(installed, course):
     assert (course / "feedback" / "right" / LAB.assignment / f"{LAB.notebook}.html").exists()
 
 
-@pytest.mark.slow
+@from_nothing
 @pytest.mark.usefixtures("walls")
 def test_behind_the_walls_nothing_tells_of_the_grader(installed, course):
     def found(text: str) -> list[str]:
@@ -332,6 +335,7 @@ def test_behind_the_walls_nothing_tells_of_the_grader(installed, course):
     assert found(installed.does("python", "-c", code).strip()) == []  # a kernel that is not forked
 
 
+@either_way
 @pytest.mark.slow
 def test_what_needs_a_clone_says_so(installed):
     code = "from autograder.authoring.build import build, find_lab; build(find_lab('lab1'))"

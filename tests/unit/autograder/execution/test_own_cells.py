@@ -125,6 +125,7 @@ INTERRUPTS = (
 )
 
 
+@pytest.mark.long
 def test_traps_that_no_thread_shows_cost_nothing_and_are_named(sat):
     own = {
         WEIGHTS: ["print('harmless')", HOOK, "made = math.sqrt(4)"], ATTENTION: [COLLECTOR], HEAD: [INTERRUPTS],
@@ -153,6 +154,7 @@ def test_an_answer_that_dies_by_itself_costs_one_kernel_more_where_own_cells_are
         assert (len(made), done.notes) == (kernels, [])
 
 
+@pytest.mark.long
 def test_who_takes_the_kernel_away_from_later_cells_without_ending_it_is_named(sat, monkeypatch):
     monkeypatch.setattr("autograder.execution.student_kernel.SETTLE", 2.0)
     lock_held = "import threading, re\nthreading.Timer(0.15, lambda: re.match('(a+)+$', 'a' * 50 + 'b')).start()"

@@ -43,7 +43,7 @@ def sit(reference, nb, kept=None, **limits) -> Verdict:
     return verdict
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_training_is_kept_and_judged_again_without_another_one(reference, tmp_path, monkeypatch):
     first = sit(reference, notebook(), tmp_path)
     assert (first.status, first.points, first.diagnoses) == (GRADED, 3.0, [])
