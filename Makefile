@@ -8,7 +8,7 @@ SPREAD := -n 4 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo demo-all equality lab check test test-hostile notebooks verify mutants mutants-all proofs nbval bench bench-accuracy bench-grading bench-walls clean sandbox wheels
+.PHONY: help setup demo demo-all equality lab check test test-hostile notebooks verify mutants mutants-all proofs nbval site linkcheck bench bench-accuracy bench-grading bench-walls clean sandbox wheels
 
 help: ## show this list
 	@echo "make TARGET [PYTHON=/path/to/python3.11]"
@@ -76,6 +76,14 @@ nbval: $(READY) ## run solution and untouched student notebooks with nbval (some
 	@sed -i s/NBVAL_CHECK_OUTPUT/NBVAL_IGNORE_OUTPUT/ .run/nbval/notebooks/*/*.ipynb
 	$(BIN)/python -m pytest -q -c /dev/null --rootdir .run/nbval -p no:cacheprovider -p no:xdist \
 	  --nbval-lax --nbval-current-env --nbval-cell-timeout=120 .run/nbval
+
+# From the sources in docs/, without a network; every warning is an error.
+site: $(READY) ## build the documentation, with a page for each lab, in .run/site/index.html (seconds)
+	$(BIN)/python -m sphinx -q -W --keep-going -b html -d .run/site-doctrees docs .run/site
+	@echo "$(CURDIR)/.run/site/index.html"
+
+linkcheck: $(READY) ## look up the addresses of other sites that the documentation names (needs a network)
+	$(BIN)/python -m sphinx -q -b linkcheck -d .run/site-doctrees docs .run/linkcheck
 
 bench-accuracy: $(READY) ## the accuracy exam on fresh seeds: right code and every broken variant (half an hour and more)
 	$(BIN)/python benchmarks/accuracy.py

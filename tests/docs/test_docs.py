@@ -17,7 +17,8 @@ from nbgrader.apps import NbGraderApp
 from autograder.cli import _parser
 from autograder.labs.lab import ROOT
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
+DOCUMENTS += sorted((ROOT / "docs").glob("**/*.md"))
 TOP = {path.name for path in ROOT.iterdir() if path.name not in (".venv", ".run")}
 EXAMPLE = "causal_mask"  # the exercise that CONTRIBUTING.md adds: its files are not there
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

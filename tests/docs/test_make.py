@@ -21,7 +21,7 @@ def make_targets() -> set[str]:
     return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/guides/author.md"])
 def test_make_targets_that_the_documents_name_exist(document):
     text = (ROOT / document).read_text()
     named = set(re.findall(r"(?:`|^\s*(?:\$ )?)make (?:[A-Z]+=\S+ )*([a-z-]+)", text, flags=re.MULTILINE))

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def patch_queries_keys() -> tuple[Tensor, Tensor, int]:
     """Queries and keys of the photo's patches (N, 6), row by row, and the number of patches in a row.
 
-    A patch is described by its mean colour and its place, five numbers f. Query (f, 1) and key
-    (f', -|f'|^2 / 2) have the product -|f - f'|^2 / 2 + |f|^2 / 2: the closer two patches are, the larger.
+    A patch is described by its mean colour and its place, five numbers f. Query `(f, 1)` and key `(f', -|f'|^2 / 2)`
+    have the product `-|f - f'|^2 / 2 + |f|^2 / 2`: the closer two patches are, the larger.
     """
     colour = F.avg_pool2d(pagoda(), PATCH)  # (3, h, w)
     h, w = colour.shape[1:]
