@@ -8,17 +8,18 @@ VITEDU_BRANCH is its branch, "main" if it is not set.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent / "_ext"))
-
-import vitedu
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "docs" / "_ext"))
 
 project = "vitedu"
 author = "The vitedu authors"
 copyright = author
-release = version = vitedu.__version__
+(release,) = re.findall(r'^__version__ = "(.*)"$', (ROOT / "vitedu/__init__.py").read_text("utf-8"), re.MULTILINE)
+version = release
 
 repository = os.environ.get("VITEDU_REPOSITORY", "").removeprefix("https://github.com/").strip("/")
 repository_branch = os.environ.get("VITEDU_BRANCH", "main")
@@ -53,7 +54,6 @@ autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
-python_maximum_signature_line_length = 100
 
 # No request leaves the reader's machine: MathJax and the theme's fonts and scripts come from installed packages.
 mathjax_path = "mathjax/tex-chtml.js"
@@ -63,7 +63,8 @@ html_theme = "sphinx_book_theme"
 html_title = "vitedu"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-html_use_index = False
+html_js_files = ["site.js"]
+html_use_index = html_domain_indices = False
 html_show_copyright = False
 html_show_sphinx = False
 html_copy_source = False

@@ -49,6 +49,14 @@ def released_course(request: pytest.FixtureRequest) -> "Course":
 
 
 @pytest.fixture(scope="session")
+def site(request: pytest.FixtureRequest) -> Path:
+    """The built site, as `make site` builds it; it is made once a run."""
+    from support.site import build
+
+    return shared_folder(request, "site", build)
+
+
+@pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of the browser: VITEDU_CHROMIUM, or the first of chromium and google-chrome on PATH.
 
