@@ -103,15 +103,16 @@ def test_a_lab_shows_the_students_cells_and_the_figures(site, lab):
 def test_no_page_shows_a_line_of_a_solution(soups, lab):
     """But for lines that students get anyway: in this lab's notebook, or in a later one that hands a part out."""
     sources = {each.assignment: [cell.source for cell in notebook("notebooks", each).cells] for each in all_labs()}
-    # A page shows `code` in prose without its quotes.
-    handed_out = {name: "\n".join(texts) + "\n".join(texts).replace("`", "") for name, texts in sources.items()}
+    # A page shows `code` in prose without its quotes, and breaks lines elsewhere.
+    plain = {name: " ".join("\n".join(texts).split()) for name, texts in sources.items()}
+    handed_out = {name: text + text.replace("`", "") for name, text in plain.items()}
     cells = [cell for cell in notebook("solutions", lab).cells if cell.metadata.nbgrader.solution]
-    lines = {line for cell in cells for line in lines_of(cell.source)}
+    lines = {" ".join(line.split()) for cell in cells for line in lines_of(cell.source)}
     for path, soup in soups.items():
         public = handed_out.get(path.stem) or "\n".join(handed_out.values())
         secret = {line for line in lines if line not in public}
         assert len(secret) > 20
-        text = soup.get_text()
+        text = " ".join(soup.get_text().split())
         if path.stem != "contributing":  # its example speaks of the solution of an exercise that is in no lab
             assert not [line for line in secret if line in text], path
 
