@@ -88,7 +88,7 @@ def examine(exam_id: str) -> None:
     if os.environ.get("NBGRADER_EXECUTION") == "autograde":
         raise RuntimeError(
             f"{exam_id} is graded by vitedu's autograder, whose configuration is not loaded: "
-            "load autograder/nbgrader_config.py (see the README) and grade again."
+            "load autograder/nbgrader_config.py (see docs/instructors/day-one.md) and grade again."
         )
 
 
