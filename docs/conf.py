@@ -50,6 +50,7 @@ suppress_warnings = [
 ]
 
 default_role = "code"  # a name in backquotes, in docstrings
+autodoc_mock_imports = ["timm", "transformers"]  # seconds to import, and an extra that a site does not need
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"

@@ -145,41 +145,45 @@ def test_outputs_of_cells_that_students_fill_stay_away():
     assert "exam-attention_weights" in shown and not shown & {"attention_weights", "playground"}
 
 
-def test_launch_links_come_with_the_address_of_a_repository(tmp_path):
-    """A small copy of the sources: one lab's page, once without an address and once with one."""
-    made = extension("lab_pages").buttons
-    assert made("", "main", "notebooks/lab1_attention/attention.ipynb") == ""
-    text = made("somebody/a-course", "main", "notebooks/lab1_attention/attention.ipynb")
-    place = "somebody/a-course/blob/main/notebooks/lab1_attention/attention.ipynb"
-    assert f"(https://colab.research.google.com/github/{place})" in text
-    assert f"(https://kaggle.com/kernels/welcome?src=https://github.com/{place})" in text
-    assert "(https://mybinder.org/v2/gh/somebody/a-course/main?urlpath=lab/tree/notebooks/lab1_attention/" in text
-    sources = small_copy(tmp_path)
-    build(tmp_path / "with", sources, VITEDU_REPOSITORY="https://github.com/somebody/a-course")
-    page = (tmp_path / "with" / "labs" / "lab1_attention.html").read_text(encoding="utf-8")
-    assert page.count(f"https://colab.research.google.com/github/{place}") == 1
-
-
-def test_there_is_no_launch_link_without_an_address(soups):
-    for path, soup in soups.items():
-        assert not soup.select("[href*='colab.research'], [href*='mybinder.org/v2'], [href*='kaggle.com']"), path
-
-
-def small_copy(folder: Path, page: str = "") -> Path:
-    """Sources of a site with one lab and a first page that ends in a text."""
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> tuple[Path, str]:
+    """A site with one lab, the address of a repository, and a link to nowhere; and what Sphinx said of it."""
+    folder = tmp_path_factory.mktemp("small")
     sources = folder / "docs"
-    shutil.copytree(ROOT / "docs" / "_ext", sources / "_ext")
-    shutil.copytree(ROOT / "docs" / "_static", sources / "_static")
+    for name in ("_ext", "_static"):
+        shutil.copytree(ROOT / "docs" / name, sources / name)
     shutil.copy(ROOT / "docs" / "conf.py", sources)
     (folder / "vitedu").mkdir()
     shutil.copy(ROOT / "vitedu" / "__init__.py", folder / "vitedu")  # for the version
     for kind in ("notebooks", "solutions"):
         shutil.copytree(ROOT / kind / "lab1_attention", folder / kind / "lab1_attention")
     (sources / "labs").mkdir()
-    (sources / "index.md").write_text(f"# A site\n\n```{{toctree}}\nlabs/lab1_attention\n```\n\n{page}\n")
-    return sources
+    (sources / "index.md").write_text("# A site\n\n```{toctree}\nlabs/lab1_attention\n```\n\n[a page](nowhere.md)\n")
+    with pytest.raises(RuntimeError) as said:
+        build(folder / "site", sources, VITEDU_REPOSITORY="https://github.com/somebody/a-course")
+    return folder / "site", str(said.value)
 
 
-def test_a_link_to_nowhere_turns_the_build_red(tmp_path):
-    with pytest.raises(RuntimeError, match=r"WARNING.*nowhere\.md"):
-        build(tmp_path / "site", small_copy(tmp_path, "[a page](nowhere.md)"))
+def test_a_link_to_nowhere_turns_the_build_red(small):
+    (warning,) = [line for line in small[1].split("\n") if "WARNING" in line]
+    assert "index.md" in warning and "nowhere.md" in warning
+
+
+def test_launch_links_come_with_the_address_of_a_repository(small):
+    made = extension("lab_pages").buttons
+    path = "notebooks/lab1_attention/attention.ipynb"
+    assert made("", "main", path) == ""
+    place = f"https://github.com/somebody/a-course/blob/main/{path}"
+    links = [
+        place.replace("https://github.com", "https://colab.research.google.com/github"),
+        f"https://kaggle.com/kernels/welcome?src={place}",
+        f"https://mybinder.org/v2/gh/somebody/a-course/main?urlpath=lab/tree/{path}",
+    ]
+    text, page = made("somebody/a-course", "main", path), read(small[0] / "labs" / "lab1_attention.html")
+    for link in links:
+        assert f"({link})" in text and len(page.find_all("a", href=link)) == 1
+
+
+def test_there_is_no_launch_link_without_an_address(soups):
+    for path, soup in soups.items():
+        assert not soup.select("[href*='colab.research'], [href*='mybinder.org/v2'], [href*='kaggle.com']"), path

@@ -27,8 +27,6 @@ def build(target: Path, sources: Path = ROOT / "docs", **variables: str) -> None
     """
     nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
     clean = {name: value for name, value in os.environ.items() if not name.startswith("VITEDU_")}
-    done = subprocess.run(
-        command(sources, target), env=clean | nowhere | variables, capture_output=True, text=True, timeout=300
-    )
+    done = subprocess.run(command(sources, target), env=clean | nowhere | variables, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr)
