@@ -103,7 +103,7 @@ def _counts(variant: Variant, name: str, classes: int, present: int) -> Function
 
 M = CODE["metrics"]
 BEST = "(logits.argmax(dim=1) == labels)"
-SHARE = f"{BEST}.double().mean().item()"
+SHARE = f"{BEST}.sum().item() / len(labels)"
 PAIRS = "    pairs = labels * num_classes + predictions\n"
 COUNTED = "torch.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)"
 METRICS_WRONG = (
@@ -132,7 +132,7 @@ METRICS_WRONG = (
         "hits-not-divided",
         "the number of right samples is given, not their share",
         "Which values can an accuracy have, and can yours be 4?",
-        changed(M, (SHARE, f"{BEST}.double().sum().item()")),
+        changed(M, (SHARE, f"{BEST}.sum().item()")),
         (96,), TRACKERS,
     ),
     Misconception(

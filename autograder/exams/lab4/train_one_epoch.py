@@ -117,7 +117,7 @@ def looked_at(case: ScenarioCase, what: str) -> ScenarioCase:
 
 T = CODE["train_one_epoch"]
 LOOP = "    for images, labels in loader:\n"
-MOVED = "        images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)\n"
+MOVED = "        images, labels = images.to(device), labels.to(device)\n"
 CLEARED = "        optimizer.zero_grad()\n"
 BACKWARD = "        loss.backward()\n"
 STEP = "        optimizer.step()\n"

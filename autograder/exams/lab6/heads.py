@@ -94,7 +94,7 @@ PLACE = '            place = {"device": old.weight.device, "dtype": old.weight.d
 NAMES = '("head", "head_dist", "classifier", "fc")'
 BOTH_LOSSES = "sum(F.cross_entropy(logits, labels) for logits in outputs) / len(outputs)"
 BOTH = '"both": (first + second) / 2'
-A_RESULT = "return (outputs.argmax(dim=1) == labels).double().mean().item()"
+A_RESULT = "return (outputs.argmax(dim=1) == labels).sum().item() / len(labels)"
 PICKED = "        outputs = {"
 HEADS_WRONG = (
     Misconception(
