@@ -75,7 +75,6 @@ FIELDS: dict[str, Any] = {
     "gradients": False, "raises": None, "share": 1.0, "layout": "", "loose": (), "train": False, "model": (),
     "frozen": (), "maker": "", "also": (), "script": "", "random": False, "paired": False, "any_dtype": False,
 }  # fmt: skip
-LATER: dict[str, Any] = {"before": ()}  # fields that came later: a case without one has the digest that it had
 THEN = {"target": "thing", "parameters": "kwargs", "scenario": "script"}  # field now -> field in the record
 
 
@@ -87,12 +86,11 @@ def _flat_case(case: Case) -> Iterator[bytes]:
             found["call"] = not value
         elif field.name != "scoring":
             found[THEN.get(field.name, field.name)] = _scenario(value) if field.name == "scenario" else value
-    if unknown := found.keys() - FIELDS.keys() - LATER.keys():
+    if unknown := found.keys() - FIELDS.keys():
         raise ValueError(f"a field of {type(case).__name__} is not in the record: {', '.join(sorted(unknown))}")
-    for name in found:
-        if name in FIELDS or found[name] != LATER[name]:
-            yield name.encode()
-            yield from _flat(found[name])
+    for name in FIELDS:
+        yield name.encode()
+        yield from _flat(found[name])
 
 
 def _scenario(name: str) -> str:
