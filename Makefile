@@ -8,7 +8,7 @@ SPREAD := -n 4 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo demo-all equality lab check test test-hostile notebooks verify mutants mutants-all proofs nbval site linkcheck bench bench-accuracy bench-grading bench-walls clean sandbox wheels
+.PHONY: help setup demo demo-all equality lab check test test-hostile notebooks verify mutants mutants-all proofs compat nbval site linkcheck bench bench-accuracy bench-grading bench-walls clean sandbox wheels
 
 help: ## show this list
 	@echo "make TARGET [PYTHON=/path/to/python3.11]"
@@ -50,6 +50,9 @@ wheels: $(READY) ## build dist/: vitedu for students, and vitedu-autograder, wit
 	@rm -f dist/*.whl
 	@for each in vitedu vitedu-autograder; do \
 	  (cd packaging/$$each && "$(CURDIR)/$(BIN)/hatchling" build -t wheel -d "$(CURDIR)/dist") || exit 1; done
+
+compat: $(READY) wheels ## the students' wheel with the oldest and the newest packages: all checks, all notebooks (half an hour)
+	$(BIN)/python packaging/compat/compat.py
 
 verify: $(READY) ## prove the exams on all variants of three secrets: wrong ideas caught and named, right answers accepted
 	$(BIN)/autograder verify

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page
 from autograder.labs.lab import all_labs
 from support.accessible import grave_faults
 
-pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("chromium")]
+pytestmark = [pytest.mark.xdist_group("site"), pytest.mark.browser, pytest.mark.usefixtures("chromium")]
 
 LABS = [f"labs/{lab.assignment}" for lab in all_labs()]
 WIDE, NARROW = 1400, 390
@@ -81,12 +81,9 @@ def test_formulas_are_set_and_nothing_is_asked_for(reader):
     assert not reading.asked
 
 
-def test_axe_finds_no_grave_fault_on_any_page(reader, site):
-    assert not (found := faults(reader("light"), one_of_a_kind(site))), "\n".join(found)
-
-
-def test_axe_finds_no_grave_fault_in_the_dark(reader):
-    assert not (found := faults(reader("dark"), SOME)), "\n".join(found)
+@each_scheme
+def test_axe_finds_no_grave_fault_on_some_pages(reader, scheme):
+    assert not (found := faults(reader(scheme), SOME)), "\n".join(found)
 
 
 @pytest.mark.long
@@ -96,6 +93,7 @@ def test_axe_finds_no_grave_fault_on_all_pages(reader, site, scheme, width):
     assert not (found := faults(reader(scheme, width), all_pages(site))), "\n".join(found)
 
 
+@pytest.mark.long
 def test_no_page_is_wider_than_a_telephone(reader, site):
     reading = reader("light", NARROW)
     for name in one_of_a_kind(site):

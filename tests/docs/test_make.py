@@ -169,3 +169,16 @@ def test_workflow_does_what_ci_run_does():
     assert workflow["jobs"]["debian"]["container"] == "debian:12"
     conda = next(s for s in steps["conda"] if "setup-micromamba" in s.get("uses", ""))
     assert (ROOT / conda["with"]["environment-file"]).samefile(ROOT / "environment.yml")
+
+
+def test_workflow_tries_the_wheel_where_students_are():
+    """Windows and macOS run the checks with the wheel; only a tag publishes, and never what holds the answers."""
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "wheels.yml").read_text())["jobs"]
+    systems = jobs["student"]["strategy"]["matrix"]["system"]
+    assert {name.split("-")[0] for name in systems} == {"windows", "macos", "ubuntu"}
+    ran = {name: "\n".join(step.get("run", "") for step in job["steps"]) for name, job in jobs.items()}
+    assert "make wheels" in ran["build"] and "make compat" in ran["compat"]
+    program = re.search(r"(packaging/\S+\.py) checks", ran["student"])[1]
+    assert (ROOT / program).is_file() and "autograder" not in (ROOT / program).read_text()
+    assert "refs/tags/" in jobs["publish"]["if"] and set(jobs["publish"]["needs"]) == {"build", "student", "compat"}
+    assert "rm dist/vitedu_autograder-*.whl" in ran["publish"]

@@ -144,6 +144,16 @@ def installed_closure() -> dict[str, Version]:
     (sys.platform, sys.version_info[:2]) != ("linux", (3, 11)),
     reason="other systems and Pythons need a few packages more or less: held against Linux with Python 3.11",
 )
+def test_the_oldest_packages_that_compat_installs_are_the_lower_bounds():
+    lines = (ROOT / "packaging" / "compat" / "oldest.txt").read_text().splitlines()
+    oldest = dict(line.split("==") for line in lines if not line.startswith("#"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [Requirement(r) for r in (*project["dependencies"], *project["optional-dependencies"]["libraries"])]
+    assert {r.name: Version(v) for r in asked for v in [str(r.specifier).removeprefix(">=")]} == {
+        name: Version(version) for name, version in oldest.items()
+    }
+
+
 def test_constraints_are_what_is_installed_and_nothing_else():
     assert pins() == installed_closure()
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader
 
-from autograder.labs.lab import Lab, all_labs
+from autograder.labs.lab import EXAMS, Lab, all_labs
 from autograder.labs.source_text import without_marks
 from support.apples_gpu import GARBAGE, gpu
 from vitedu import data, devices, progress
@@ -101,7 +101,7 @@ def run_cells(lab: Lab) -> None:
     """All code cells but the checks, which ask on the CPU: tests/unit/vitedu/test_portable.py has these."""
     namespace: dict[str, Any] = {"__name__": "__main__", "display": shown}
     for cell in lab.cells:
-        if cell.kind != "code" or cell.role == "exam":
+        if cell.kind != "code" or cell.role in EXAMS:
             continue
         tree, place = ast.parse(without_marks(cell.source)), f"<{lab.key}, {cell.grade_id}>"
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
