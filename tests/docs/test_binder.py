@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from rattler import MatchSpec
 
+import vitedu
 from support.places import ROOT
 
 BINDER = ROOT / "binder"
@@ -67,7 +68,8 @@ def post_build(folder: Path, tmp_path: Path) -> subprocess.CompletedProcess[str]
     ("wheels", "installed"),
     [
         ((), "./packaging/vitedu"),
-        (("vitedu-0.1.0-py3-none-any.whl", "vitedu_autograder-0.1.0-py3-none-any.whl"), "dist/vitedu-0.1.0-py3-none-any.whl"),
+        (("vitedu-0.1.0-py3-none-any.whl", "vitedu_autograder-0.1.0-py3-none-any.whl"),
+         "dist/vitedu-0.1.0-py3-none-any.whl"),
     ],
 )  # fmt: skip
 def test_one_package_is_installed(tmp_path, wheels, installed):
@@ -101,10 +103,4 @@ def test_pip_finds_all_that_postbuild_asks_for(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     (would,) = [line for line in done.stdout.splitlines() if line.startswith("Would install")]
-    assert would.split()[2:] == [f"vitedu-{PROJECT.get('version') or version()}"]
-
-
-def version() -> str:
-    import vitedu
-
-    return vitedu.__version__
+    assert would.split()[2:] == [f"vitedu-{vitedu.__version__}"]
