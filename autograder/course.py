@@ -13,6 +13,7 @@ from traitlets.config import Config
 from autograder.labs.lab import SOLUTIONS, STUB
 from autograder.nbgrader_integration import exchange, formgrader, patches, preprocessors, submission_reader
 from autograder.nbgrader_integration.instructor_config import read_config
+from autograder.nbgrader_integration.release import Release
 from autograder.reporting import feedback_page, score_export
 
 
@@ -49,6 +50,7 @@ def configure(c: Config, root: Path | None = None) -> None:
     c.ClearSolutions.code_stub = {"python": STUB}
     c.GenerateAssignment.preprocessors = [
         preprocessors.CheckSecret,
+        Release,  # before nbgrader locks cells and notes their checksums
         *GenerateAssignment.class_traits()["preprocessors"].default_args[0],
     ]
     c.Autograde.autograde_preprocessors = [preprocessors.Examine, preprocessors.Record, AssignLatePenalties]

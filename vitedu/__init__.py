@@ -16,6 +16,7 @@ Which lab uses what:
 - Lab 6 transfer learning: `data`, `devices`, `plots`, `progress`, `labs.lab6` (transfer)
 - Lab 7 ViT or CNN: `data`, `plots`, `progress`, `rehearse`, `labs.lab7` (the capstone's clock, budget and tiers)
 
+Every notebook's first code cell calls `vitedu.first_cell.ready`: which versions there are, and whether they fit.
 `vitedu.checks`, `vitedu.probe` and `vitedu.training_exams` are the parts behind check, case, examine and rehearse.
 `vitedu.stand_ins` takes the place of earlier exercises that are not right yet, so that a later one is judged alone.
 """

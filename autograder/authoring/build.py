@@ -33,6 +33,8 @@ from autograder.errors import UserError
 from autograder.judging.reference_answers import Reference
 from autograder.labs.course_files import require_clone
 from autograder.labs.lab import ROOT, Cell, Lab, all_labs, find_lab
+from autograder.nbgrader_integration.instructor_config import read_config
+from autograder.nbgrader_integration.release import marks, release_settings
 from autograder.storage.atomic_files import write_atomically
 from vitedu.checks import fingerprint_file
 
@@ -64,6 +66,8 @@ def source_notebook(lab: Lab) -> NotebookNode:
         "language_info": {"name": "python"},
         "vitedu": {"source": source_hash(lab)},
     })  # fmt: skip
+    if lab.metadata.get("accelerator") == "GPU":
+        nb.metadata |= {"accelerator": "GPU", "colab": {"gpuType": "T4", "provenance": []}}  # as Colab writes it
     return nb
 
 
@@ -108,8 +112,8 @@ def _notebook_cell(lab: Lab, cell: Cell) -> NotebookNode:
 
 
 def bound_names(source: str) -> list[str]:
-    """Names that a cell binds at its top level."""
-    names = []
+    """Names that a cell binds at its top level and does not delete there."""
+    names, deleted = [], set()
     scopes = (
         ast.FunctionDef,
         ast.AsyncFunctionDef,
@@ -125,13 +129,15 @@ def bound_names(source: str) -> list[str]:
         node = waiting.pop()
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.append(node.id)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Del):
+            deleted.add(node.id)
         elif isinstance(node, ast.alias):
             names.append(node.asname or node.name)
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             names.append(node.name)
         if not isinstance(node, scopes):
             waiting += ast.iter_child_nodes(node)
-    return sorted(set(names))
+    return sorted(set(names) - deleted)
 
 
 def execute(nb: NotebookNode, folder: Path) -> None:
@@ -148,6 +154,15 @@ def execute(nb: NotebookNode, folder: Path) -> None:
         raise UserError(f"A cell of the notebook raised:\n{error}") from None
 
 
+def settings() -> Config:
+    """`c.Release` of the nbgrader_config.py at the top of the clone, if there is one: for a published repository.
+
+    Raises:
+        UserError: it cannot be read, or sets what cannot be meant.
+    """
+    return Config({"Release": read_config(ROOT).Release})
+
+
 def release(source: NotebookNode, lab: Lab) -> NotebookNode:
     """The student's notebook, made by nbgrader in a course folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
@@ -155,10 +170,10 @@ def release(source: NotebookNode, lab: Lab) -> NotebookNode:
         given = root / "source" / lab.assignment
         given.mkdir(parents=True)
         nbformat.write(source, given / f"{lab.notebook}.ipynb")
-        config = Config()
+        config = settings()
         configure(config, root)
         config.CourseDirectory.source_directory = str(root / "source")
-        # What a release must prove about a secret is proven where there is one: in the course.
+        # What a release must prove about a secret, by the first of them, is proven where there is one: in the course.
         config.GenerateAssignment.preprocessors = config.GenerateAssignment.preprocessors[1:]
         config.NbGraderAPI.log_level = config.Application.log_level = 40
         result = NbGraderAPI(config=config).generate_assignment(lab.assignment)
@@ -185,7 +200,9 @@ def build(lab: Lab, anew: bool = False) -> list[str]:
     path, solution = FINGERPRINTS / f"{lab.key}.safetensors", lab.source.with_suffix(".ipynb")
     place = RELEASE / lab.assignment / f"{lab.notebook}.ipynb"
     no_fingerprints = anew or not path.exists() or fingerprint_file.source(path) != exam_hash(lab)
-    no_solution, no_release = (anew or _source_of(built) != source_hash(lab) for built in (solution, place))
+    wanted = {"source": source_hash(lab)}
+    no_solution = anew or _marks_of(solution) != wanted
+    no_release = anew or _marks_of(place) != wanted | marks(*release_settings(settings()))
     made: list[str] = []
     if not (no_fingerprints or no_solution or no_release):
         return made
@@ -206,9 +223,9 @@ def build(lab: Lab, anew: bool = False) -> list[str]:
     return made
 
 
-def _source_of(path: Path) -> str:
-    """The hash of the text that a notebook was built from; "" where there is none."""
-    return nbformat.read(path, as_version=4).metadata.get("vitedu", {}).get("source", "") if path.exists() else ""
+def _marks_of(path: Path) -> dict[str, str]:
+    """What a built notebook says it was built from; nothing where there is none."""
+    return dict(nbformat.read(path, as_version=4).metadata.get("vitedu", {})) if path.exists() else {}
 
 
 def _write(nb: NotebookNode, path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import jupytext
 
@@ -20,6 +21,7 @@ from autograder.labs.source_text import lab_text, without_marks
 STUB = '# TODO: your code here\nraise NotImplementedError("TODO")'
 ROOT = course_files.ROOT
 SOLUTIONS = course_files.solutions()
+INSTALL = "install"  # the first code cell of every lab, which makes sure that `vitedu` is there
 EXAMS = ("exam", "check")  # a check is an extra's: it is examined like the rest, and earns no points
 ROLES = ("prose", "setup", "display", "solution", "exam", "check", "written", "playground")
 
@@ -61,6 +63,11 @@ class Lab:
     def text(self) -> str:
         """That text, with the parts of earlier labs that it carries written out."""
         return lab_text(self.source)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the text's header says of the notebook, such as `accelerator: GPU` for Colab."""
+        return dict(jupytext.reads(self.text, fmt="py:percent").metadata)
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:

@@ -1,8 +1,9 @@
-"""The text of a lab's solutions/labN_name/name.py, with the parts of earlier labs that it carries written out.
+"""The text of a lab's solutions/labN_name/name.py, with what stands elsewhere written out.
 
-A later lab hands earlier parts back as code that is given. They stand in one place, in the earlier lab, and a cell
-without text of its own names that lab and its cells: `carried="lab3: earlier-parts FeedForward"`. Standard library
-only: what starts before all else reads the text, too.
+A later lab hands parts of earlier ones back as code that is given. They stand in one place, in the earlier lab, and a
+cell without text of its own names that lab and its cells: `carried="lab3: earlier-parts FeedForward"`. What all labs
+have stands beside their folders: a cell with `shared="install"` begins with the text of solutions/install.py, and goes
+on with its own. Standard library only: what starts before all else reads the text, too.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ MARKS = ("### BEGIN SOLUTION", "### END SOLUTION")
 CELL = re.compile(r"^(?=# %%)", re.MULTILINE)  # where a cell begins
 GRADE_ID = re.compile(r' grade_id="([^"]*)"')
 CARRIED = re.compile(r' carried="(lab\d+): ([^"]*)"')
+SHARED = re.compile(r' shared="([\w-]+)"')
 
 
 def lab_text(path: Path) -> str:
     """A lab's text as notebooks are built from it.
 
     Raises:
-        UserError: a cell that is carried is not there, or does not come from an earlier lab.
+        UserError: a cell that is carried is not there, or does not come from an earlier lab; or a shared text is not.
     """
     return "".join(_written_out(path, cell) for cell in CELL.split(path.read_text(encoding="utf-8")))
 
@@ -34,6 +36,11 @@ def without_marks(source: str) -> str:
 
 def _written_out(path: Path, cell: str) -> str:
     header, _, body = cell.partition("\n")
+    if shared := SHARED.search(header):
+        place = path.parents[1] / f"{shared[1]}.py"
+        if not place.is_file():
+            raise UserError(f"{path.name}: the cell {header!r} begins with the text of {place}, which is no file.")
+        return f"{SHARED.sub('', header)}\n{place.read_text(encoding='utf-8').strip()}\n\n\n{body}"
     if " carried=" not in header:
         return cell
     if body.strip():

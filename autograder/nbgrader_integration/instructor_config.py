@@ -9,6 +9,7 @@ from traitlets.config import Config, PyFileConfigLoader
 
 from autograder.errors import UserError
 from autograder.nbgrader_integration import preprocessors
+from autograder.nbgrader_integration.release import Release, release_settings
 from autograder.sanitize.untrusted import terminal
 
 STEPS = ("release", "submitted", "autograded", "feedback")
@@ -36,14 +37,18 @@ def read_config(root: Path) -> Config:
 
 
 def check_config(path: Path, config: Config) -> None:
-    """Refuse a misspelled limit, which would have no effect, a limit that is no number, and folders moved elsewhere."""
-    known = preprocessors.Examine.class_traits(config=True)
-    for name in config.Examine:
-        if name not in known:
-            there = ", ".join(sorted(known))
-            raise UserError(f"{path} sets c.Examine.{name}, which does not exist; mend the name (there are {there}).")
+    """Refuse a misspelled setting, which would have no effect, a wrong value, and folders moved elsewhere."""
+    for ours in (preprocessors.Examine, Release):
+        known, section = ours.class_traits(config=True), ours.__name__
+        for name in config[section]:
+            if name not in known:
+                there = ", ".join(sorted(known))
+                raise UserError(
+                    f"{path} sets c.{section}.{name}, which does not exist; mend the name (there are {there})."
+                )
     try:
         preprocessors.Examine(config=config)
+        release_settings(config)
     except TraitError as error:
         raise UserError(f"{path}: {terminal(str(error), 200)}") from None
     for name in (*(f"{step}_directory" for step in STEPS), "directory_structure"):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_raw_cell
 
-from autograder.labs.lab import EXAMS
+from autograder.labs.lab import EXAMS, INSTALL
 from autograder.sanitize.pictures import Attachments, joined, referenced
 from autograder.submission.bindings import bound, imported, used
 from autograder.submission.cell_order import Piece, slots
@@ -92,7 +92,8 @@ class Pieces:
         return Piece((self.slots[i], BEHIND, i), None, exercise)
 
     def _report_missing(self) -> None:
-        missing = [id for id in self.order if id not in self.copies]
+        # Earlier releases had no such cell, or another address in it.
+        missing = [id for id in self.order if id not in self.copies and id != INSTALL]
         if len(missing) > MANY:
             self.repairs.append(f"{len(missing)} of the release's cells were missing; they were put back.")
         else:
@@ -126,7 +127,7 @@ class Pieces:
             self.repeated.append(
                 f"The locked cell {id} was there {len(copies)} times; it was put back once, as released."
             )
-        elif copies and not is_unchanged(self.submitted[copies[0]].source, original.source):
+        elif copies and not is_unchanged(self.submitted[copies[0]].source, original.source) and (more or id != INSTALL):
             kept = "; what was added to it is kept in a cell of its own" if more else ""
             self.repairs.append(f"The locked cell {id} had been changed; it was put back as released{kept}.")
         return found + more

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 
+import nbformat
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from autograder.errors import UserError
 from autograder.labs.course_files import ROOT, is_installed
 from autograder.labs.lab import Lab
+from autograder.nbgrader_integration.release import requirement
 from autograder.storage.atomic_files import write_atomically
 from autograder.storage.course_folder import Course
 from autograder.teaching.answers_in import answer_in
@@ -29,15 +31,17 @@ class Handout:
 
     Attributes:
         wheel: the students' wheel that is in it; None: none was found.
+        install_from: where the notebook itself installs vitedu from, as the course was configured for its release.
     """
 
     path: Path
     wheel: Path | None
+    install_from: str = ""
 
     @property
     def without_wheel(self) -> str:
-        """A sentence where there is no wheel in it; "" where there is one."""
-        if self.wheel:
+        """A sentence where there is no wheel in it and none is needed elsewhere; "" where all is there."""
+        if self.wheel or self.install_from:
             return ""
         return "There is no students' wheel in it: none lies in dist/; run `make wheels` or name one with --wheel FILE."
 
@@ -57,9 +61,13 @@ def handout(course: Course, lab: Lab, to: Path | None = None, wheel: Path | None
         raise UserError(f"Expected a file that ends in .zip for the handout, found {to}; give it such a name.")
     wheel = wheel or _built_wheel(course.root)
     packed = {wheel.name: _wheel(wheel)} if wheel else {}
-    files = {f"{lab.notebook}.ipynb": _notebook(course, lab), "README.md": _manual(lab, wheel).encode(), **packed}
+    notebook = _notebook(course, lab)
+    released = nbformat.reads(notebook.decode(), as_version=4).metadata.get("vitedu", {})
+    install_from = str(released.get("install_from", ""))
+    manual = _manual(lab, wheel, install_from)
+    files = {f"{lab.notebook}.ipynb": notebook, "README.md": manual.encode(), **packed}
     write_atomically(to, _zipped({f"{lab.assignment}/{name}": content for name, content in files.items()}))
-    return Handout(to, wheel)
+    return Handout(to, wheel, install_from)
 
 
 def _notebook(course: Course, lab: Lab) -> bytes:
@@ -108,11 +116,15 @@ def _wheel(path: Path) -> bytes:
     return content
 
 
-def _manual(lab: Lab, wheel: Path | None) -> str:
+def _manual(lab: Lab, wheel: Path | None, install_from: str) -> str:
+    """How to start. A folder in `install_from` is one of a server's, and no address for a student's own computer."""
+    address = install_from if "==" in install_from or "://" in install_from else ""
+    name, extras = wheel.name if wheel else NO_WHEEL, "lab,libraries"
+    package = requirement(address, extras) if address and not wheel else f"./{name}[{extras}]"
     title = next((c.source.partition("\n")[0].lstrip("# ") for c in lab.cells if c.grade_id == "title"), lab.assignment)
     environment = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True)
     return environment.get_template("handout.md.j2").render(
-        title=title, notebook=f"{lab.notebook}.ipynb", wheel=wheel, wheel_name=wheel.name if wheel else NO_WHEEL
+        title=title, notebook=f"{lab.notebook}.ipynb", wheel=wheel, wheel_name=name, address=address, package=package
     )
 
 

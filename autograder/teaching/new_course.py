@@ -17,11 +17,13 @@ from traitlets.config import Configurable
 from autograder.errors import UserError
 from autograder.labs.lab import all_labs
 from autograder.nbgrader_integration.preprocessors import Examine
+from autograder.nbgrader_integration.release import Release
 from autograder.storage.atomic_files import write_atomically
 
 TEMPLATES = Path(__file__).with_name("templates")
 # What a course may set, by heading: a class with those of its traits, or with all that it has of its own.
 SETTINGS: dict[str, list[tuple[type[Configurable], tuple[str, ...]]]] = {
+    "What students get": [(Release, ())],
     "What the code of a submission may use": [(Examine, ())],
     "nbgrader's exchange": [(CourseDirectory, ("course_id",)), (Exchange, ("root",))],
     "Late submissions": [(LateSubmissionPlugin, ("penalty_method",)), (AssignLatePenalties, ("plugin_class",))],

@@ -70,6 +70,10 @@
 # float64 out). It leaves its arguments unchanged. And gradients flow through it, which they do if you stay with tensor
 # operations.
 
+# %% grade_id="install" role="display" shared="install"
+prepare()
+del prepare
+
 # %% grade_id="imports" role="setup"
 import math
 

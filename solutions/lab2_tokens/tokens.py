@@ -60,6 +60,10 @@
 # in memory: a crop of a larger image does not, and `Tensor.view` may refuse it where `Tensor.reshape` works. As in Lab
 # 1, what you write keeps dtype and device of its inputs, leaves its arguments unchanged, and lets gradients through.
 
+# %% grade_id="install" role="display" shared="install"
+prepare()
+del prepare
+
 # %% grade_id="imports" role="setup"
 import math
 

@@ -61,6 +61,10 @@
 # exist, both are right here: GELU exact or with tanh, and LayerNorm with an eps of 1e-5 (torch's) or 1e-6 (the
 # paper's code). As always, modules keep the dtype of their input, leave it unchanged, and let gradients through.
 
+# %% grade_id="install" role="display" shared="install"
+prepare()
+del prepare
+
 # %% grade_id="imports" role="setup"
 import torch
 import torch.nn.functional as F

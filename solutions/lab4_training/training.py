@@ -1,5 +1,6 @@
 # ---
 # jupyter:
+#   accelerator: GPU
 #   jupytext:
 #     text_representation:
 #       extension: .py
@@ -73,6 +74,10 @@
 # - Losses and accuracies that you return are plain Python numbers.
 # - **The device is an argument.** Images and labels come from the loader wherever they are, and your code moves them to
 #   `device`. The model is there already. No `.cuda()`: the notebook has to run where there is none.
+
+# %% grade_id="install" role="display" shared="install"
+prepare()
+del prepare
 
 # %% grade_id="imports" role="setup"
 import copy

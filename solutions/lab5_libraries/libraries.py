@@ -36,7 +36,7 @@
 # need is written; the trainings take about half a minute together, with a progress bar.
 #
 # The lab needs two libraries that the others do without: **timm** and **transformers**. If they are missing, the first
-# code cell says in one sentence how to install them.
+# code cell installs them, or says in one sentence how you do it.
 #
 # **Reading is part of this lab.** The libraries' source is the best documentation there is, and in a notebook it is one
 # line away: `torchvision_vit.VisionTransformer??` shows a class with its source, and
@@ -56,6 +56,10 @@
 # | `L` | blocks: `depth`, `num_hidden_layers`, `num_layers` |
 #
 # What you write keeps the dtype of its inputs, changes none of its arguments, and downloads nothing.
+
+# %% grade_id="install" role="display" shared="install"
+prepare("timm", "transformers")
+del prepare
 
 # %% grade_id="imports" role="setup"
 import copy

@@ -1,5 +1,6 @@
 # ---
 # jupyter:
+#   accelerator: GPU
 #   jupytext:
 #     text_representation:
 #       extension: .py
@@ -56,6 +57,10 @@
 # - A model has **one head or two**. With two it gives a tuple of two logits in training mode, and the mean of both in
 #   evaluation mode, as timm's distilled DeiT does.
 # - Losses, accuracies and seconds that you return are plain numbers; means are over samples.
+
+# %% grade_id="install" role="display" shared="install"
+prepare("timm")
+del prepare
 
 # %% grade_id="imports" role="setup"
 import copy

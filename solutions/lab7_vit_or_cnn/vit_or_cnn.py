@@ -1,5 +1,6 @@
 # ---
 # jupyter:
+#   accelerator: GPU
 #   jupytext:
 #     text_representation:
 #       extension: .py
@@ -51,6 +52,10 @@
 # on the machine, the clock on the wall goes on and this one does not, and two threads together use it up twice as fast.
 # So two models can be compared fairly on a busy machine. On another machine a second buys more or less, and your
 # numbers will differ somewhat from those in the text. That is also why this lab stays on the processor.
+
+# %% grade_id="install" role="display" shared="install"
+prepare()
+del prepare
 
 # %% grade_id="imports" role="setup"
 import math

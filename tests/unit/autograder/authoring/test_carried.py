@@ -94,3 +94,22 @@ def test_the_parts_that_lab_3_shortens_are_still_those_of_labs_1_and_2():
     torchs, own = "F.scaled_dot_product_attention(", "scaled_dot_product_attention("
     assert given["MultiHeadAttention"].count(torchs) == 1 and len(given) == 3
     assert {name: code.replace(torchs, own) for name, code in given.items()} == {name: origin[name] for name in given}
+
+
+# --- what all labs share
+
+
+def test_a_shared_text_stands_above_the_cells_own(tmp_path):
+    path = tmp_path / "lab1_first" / "first.py"
+    path.parent.mkdir()
+    path.write_text('# %% grade_id="one" shared="both"\ntwo()\n\n# %% grade_id="more"\n')
+    (tmp_path / "both.py").write_text("def two():\n    pass\n")
+    assert lab_text(path) == '# %% grade_id="one"\ndef two():\n    pass\n\n\ntwo()\n\n# %% grade_id="more"\n'
+
+
+def test_a_shared_text_that_is_not_there_is_named(tmp_path):
+    path = tmp_path / "lab1_first" / "first.py"
+    path.parent.mkdir()
+    path.write_text('# %% grade_id="one" shared="both"\n')
+    with pytest.raises(UserError, match=r"begins with the text of .*both\.py, which is no file"):
+        lab_text(path)

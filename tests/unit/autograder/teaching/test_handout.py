@@ -14,6 +14,7 @@ from autograder.authoring.build import RELEASE
 from autograder.authoring.sample_class import Student, hand_in, model_codes
 from autograder.cli import main
 from autograder.labs.lab import all_labs, find_lab
+from autograder.nbgrader_integration.release import fill_in
 from autograder.teaching import handout as module
 from autograder.teaching.answers_in import _answers, answer_in
 
@@ -81,14 +82,15 @@ def test_three_files_and_nothing_else(course, capsys):
     assert text.startswith("# Lab 1 - Attention\n")
     for each in (
         "Colab",
-        f"%pip install --no-deps {NAME}",
+        f"upload `{NAME}` there",
+        "Run the first code cell",
         "python3 -m venv",
         "PowerShell",
         "py -m venv",
         "conda create",
     ):
         assert each in text
-    assert text.count(f'"./{NAME}[lab,libraries]"') == 3 and "VERSION" not in text
+    assert text.count(f'"./{NAME}[lab,libraries]"') == 3 and "VERSION" not in text and "%pip" not in text
 
 
 def test_without_a_wheel_one_sentence_says_so(course, capsys):
@@ -98,6 +100,40 @@ def test_without_a_wheel_one_sentence_says_so(course, capsys):
     with ZipFile(course / "new" / "to.zip") as archive:
         assert len(archive.namelist()) == 2
         assert "that your instructor gives you" in archive.read(f"{LAB.assignment}/README.md").decode()
+
+
+@pytest.mark.parametrize(
+    ("address", "package"),
+    [
+        ("vitedu==0.1.0", "vitedu[lab,libraries]==0.1.0"),
+        ("https://example.org/vitedu-0.1.0-py3-none-any.whl",
+         "vitedu[lab,libraries] @ https://example.org/vitedu-0.1.0-py3-none-any.whl"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("packed", [False, True])
+def test_with_an_address_the_notebook_alone_is_enough(course, capsys, address, package, packed):
+    nb = nbformat.read(released(course), as_version=4)
+    fill_in(nb, LAB, address, "")
+    nbformat.write(nb, released(course))
+    if packed:
+        wheel(course / "dist")
+    assert main(["handout", "lab1", "--course", str(course)]) == 0
+    assert capsys.readouterr().out == f"Handout: {course}/handout-{LAB.assignment}.zip\n"
+    with ZipFile(course / f"handout-{LAB.assignment}.zip") as archive:
+        text = archive.read(f"{LAB.assignment}/README.md").decode()
+    assert "2. Run the first code cell" in text and "upload `" not in text and "VERSION" not in text
+    assert text.count(f'"./{NAME}[lab,libraries]"' if packed else f'"{package}"') == 3
+
+
+def test_a_folder_of_a_server_is_no_address_for_a_students_computer(course, capsys):
+    nb = nbformat.read(released(course), as_version=4)
+    fill_in(nb, LAB, "/srv/course", "")
+    nbformat.write(nb, released(course))
+    wheel(course / "dist")
+    assert main(["handout", "lab1", "--course", str(course)]) == 0
+    with ZipFile(course / f"handout-{LAB.assignment}.zip") as archive:
+        text = archive.read(f"{LAB.assignment}/README.md").decode()
+    assert f"upload `{NAME}` there" in text and "/srv/course" not in text
 
 
 def test_a_wheel_that_is_named_is_taken(course, tmp_path, capsys):
