@@ -172,8 +172,8 @@ def server(wheel) -> Iterator[str]:
         serving.shutdown()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("lab", [find_lab("lab5"), pytest.param(LAB, marks=pytest.mark.long)], ids=lambda lab: lab.key)
+@pytest.mark.long
+@pytest.mark.parametrize("lab", [find_lab("lab5"), LAB], ids=lambda lab: lab.key)
 def test_from_a_wheels_address(elsewhere, server, tmp_path, lab):
     extra = "[libraries]" if lab.key == "lab5" else ""
     given = notebook(tmp_path / "work", lab, install_from=f"vitedu{extra} @ {server}")
@@ -193,7 +193,7 @@ def test_from_an_index(elsewhere, wheel, tmp_path):
     installed(elsewhere, elsewhere.run(given, [INSTALL, "imports"]))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_library_that_a_lab_needs_is_installed(elsewhere, packages, wheel, tmp_path):
     """timm is missing; pip finds it in a folder, as it would at an index."""
     own = tmp_path / "packages"

@@ -12,7 +12,7 @@ from support.course_fixture import HEAD, LAB, MAX, solved
 ZERO = f"class {HEAD}:\n    pass"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("walls")
 def test_they_are_graded_as_the_notebook_itself(released_course, tmp_path, capsys):
     course = released_course.copy(tmp_path / "course")
