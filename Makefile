@@ -16,10 +16,10 @@ help: ## show this list
 
 setup: $(READY) ## prepare .venv and nothing else: what every other target does first, when it must
 
-demo: $(READY) sandbox ## the whole grading cycle on labs 1 and 2, with a sample class; results in .run/demo/
+demo: $(READY) sandbox wheels ## the whole grading cycle on labs 1 and 2, with a sample class; results in .run/demo/
 	$(BIN)/autograder demo
 
-demo-all: $(READY) sandbox ## the same for every lab that there is
+demo-all: $(READY) sandbox wheels ## the same for every lab that there is
 	$(BIN)/autograder demo --all
 
 lab: $(READY) ## open JupyterLab on the students' notebooks
