@@ -17,6 +17,7 @@ from sphinx.application import Sphinx
 
 ROOT = Path(__file__).parents[2]
 FOLDER = "labs"
+INSTALL = "install"  # the cell that installs vitedu in Colab: nothing to read, and its output is one machine's
 NOTE = """\
 :::{{note}}
 This is the notebook as students get it: {{download}}`{file} <{path}>`. The pictures and results below appear in
@@ -42,6 +43,7 @@ def page(student: NotebookNode, solution: NotebookNode) -> NotebookNode:
     """
     stored = {grade_id(cell): cell for cell in solution.cells if cell.cell_type == "code" and locked(cell)}
     made = copy.deepcopy(student)
+    made.cells = [cell for cell in made.cells if grade_id(cell) != INSTALL]
     for cell in made.cells:
         if cell.cell_type != "code":
             continue
