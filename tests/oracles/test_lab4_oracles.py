@@ -347,7 +347,7 @@ PLANTED = [
     ("build_model", "build_model", ("dropout=dropout", "dropout=0.0")),
     ("build_model", "build_model", ("mlp_dim, dropout", 'mlp_dim, pool="mean", dropout')),
     ("metrics", "accuracy", ("argmax(dim=1)", "argmin(dim=1)")),
-    ("metrics", "accuracy", (".double().mean()", ".double().sum()")),
+    ("metrics", "accuracy", (".item() / len(labels)", ".item()")),
     ("metrics", "confusion matrix", ("labels * num_classes + predictions", "predictions * num_classes + labels")),
     ("metrics", "confusion matrix", ("torch.bincount(pairs", "torch.bincount(pairs.unique()")),
     ("train_one_epoch", "gradient descent", ("        optimizer.zero_grad()\n", "")),
