@@ -1,7 +1,7 @@
 """`make compat`: the students' wheel with the oldest packages that it accepts, and with the newest that there are.
 
 For each an environment from nothing in .run/compat/; in it every check on right answers and on planted mistakes, and
-every notebook, solved and untouched. Ends with a table, and with status 1 where something did not hold.
+every notebook, solved and untouched. Prints a line for each, and ends with status 1 where something did not hold.
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ MISTAKES = 30
 PARTS = ("checks", "notebooks")
 
 
-def answers() -> dict[str, list[dict[str, str]]]:
-    """Lab -> what is asked there: cells that define the answers, the checks, and a planted mistake for some of them."""
-    asked: dict[str, list[dict[str, str]]] = {}
+def answers() -> dict[str, dict[str, list[dict[str, str]]]]:
+    """Lab -> its cells that define the answers, and what is asked: each check, some with a planted mistake, too."""
+    found = {lab.key: {"cells": cells(lab), "asked": list[dict[str, str]]()} for lab in all_labs()}
     exercises = [(lab, exercise) for lab in all_labs() for exercise in lab.exercises if not exercise.trained]
     planted = set(random.Random(0).sample(range(len(exercises)), min(MISTAKES, len(exercises))))
     for place, (lab, exercise) in enumerate(exercises):
-        here = asked.setdefault(lab.key, [])
-        here.append({"exercise": exercise.id, "code": "", "idea": "", "check": _check(lab, exercise.id)})
+        right = {"exercise": exercise.id, "code": "", "idea": "", "check": _check(lab, exercise.id)}
+        asked = found[lab.key]["asked"]
+        asked.append(right)
         if place in planted:
             idea = random.Random(exercise.id).choice(exercise.misconceptions)
-            here.append(here[-1] | {"code": idea.code, "idea": idea.idea})
-    return asked
+            asked.append(right | {"code": idea.code, "idea": idea.idea})
+    return found
 
 
 def _check(lab: Lab, exercise: str) -> str:
@@ -79,8 +80,7 @@ def main() -> int:
     if unknown := [place for place in args.places if place not in PLACES]:
         parser.error(f"expected some of {', '.join(PLACES)}, found {', '.join(unknown)}")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    asked = {key: {"asked": each, "cells": cells(_lab(key))} for key, each in answers().items()}
-    (FOLDER / "answers.json").write_text(json.dumps(asked), encoding="utf-8")
+    (FOLDER / "answers.json").write_text(json.dumps(answers()), encoding="utf-8")
     if args.write_answers:
         return 0
     wheels = sorted((ROOT / "dist").glob("vitedu-*.whl"))
@@ -97,10 +97,6 @@ def main() -> int:
             print(f"{name}: {part} {'failed' if done.returncode else 'hold'}, {time.monotonic() - started:.0f} s")
             failed += done.returncode != 0
     return 1 if failed else 0
-
-
-def _lab(key: str) -> Lab:
-    return next(lab for lab in all_labs() if lab.key == key)
 
 
 def _notebooks(name: str) -> Path:

@@ -61,6 +61,16 @@ class Elsewhere:
         run = nbformat.read(notebook.parent / "run.ipynb", as_version=4)
         return {cell.metadata.nbgrader.grade_id: cell for cell in run.cells if cell.cell_type == "code"}
 
+    def lose(self, name: str) -> Path:
+        """Take away a package, by the beginning of its files' names; the folder of those that are left."""
+        before, left = Path((self.site / "all.pth").read_text().strip()), self.root / "packages"
+        left.mkdir()
+        for path in before.iterdir():
+            if not path.name.startswith(name):
+                (left / path.name).symlink_to(path.resolve())
+        (self.site / "all.pth").write_text(f"{left}\n")
+        return left
+
     def find_in(self, folder: Path, **versions: str) -> None:
         """Let pip look for packages in a folder, with these empty ones on top, and nowhere else."""
         folder.mkdir(exist_ok=True)
@@ -194,14 +204,9 @@ def test_from_an_index(elsewhere, wheel, tmp_path):
 
 
 @pytest.mark.long
-def test_a_library_that_a_lab_needs_is_installed(elsewhere, packages, wheel, tmp_path):
+def test_a_library_that_a_lab_needs_is_installed(elsewhere, wheel, tmp_path):
     """timm is missing; pip finds it in a folder, as it would at an index."""
-    own = tmp_path / "packages"
-    own.mkdir()
-    for path in packages.iterdir():
-        if not path.name.startswith("timm"):
-            (own / path.name).symlink_to(path.resolve())
-    (elsewhere.site / "all.pth").write_text(f"{own}\n")
+    elsewhere.lose("timm")
     elsewhere.find_in(tmp_path / "index", timm="1.0.99")
     given = notebook(tmp_path / "work", find_lab("lab6"))
     shutil.copy(wheel, given.parent)
@@ -230,15 +235,10 @@ def test_what_pip_cannot_install_is_told_in_its_words(elsewhere, tmp_path):
 
 
 @pytest.mark.slow
-def test_torch_is_never_replaced(elsewhere, packages, wheel, tmp_path):
+def test_torch_is_never_replaced(elsewhere, wheel, tmp_path):
     """A torch that is too old gets a sentence; with one that only pip finds too old, pip is held to it."""
     elsewhere.find_in(tmp_path / "index", torch="2.9.0", torchvision="0.24.0")  # pip would take these
-    own = tmp_path / "packages"
-    own.mkdir()
-    for path in packages.iterdir():
-        if not path.name.startswith("torch-"):
-            (own / path.name).symlink_to(path.resolve())
-    (elsewhere.site / "all.pth").write_text(f"{own}\n")
+    own = elsewhere.lose("torch-")
     given = notebook(tmp_path / "work")
     shutil.copy(wheel, given.parent)
     for version, said in (("2.5.1", "vitedu needs torch 2.6 or newer and found torch 2.5.1: run `%pip"),
